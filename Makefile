@@ -1,0 +1,73 @@
+# flowseg: every target makes what it needs. `make help` lists them.
+
+CONFIG ?= vlm_film
+PRESET ?= auto
+SPLIT ?= test
+
+# The newest working Python of 3.11 or later. A given PYTHON gets an environment of its own.
+ifdef PYTHON
+VENV ?= .venv-$(notdir $(PYTHON))
+else
+PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
+  "$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$p" && break; done)
+VENV ?= .venv
+endif
+BIN := $(VENV)/bin
+EXTRA := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>&1 && echo cuda)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+comma := ,
+
+OPTIONS = $(if $(DATA),--data.root "$(DATA)") $(if $(EMBEDDINGS),--embeddings.store "$(EMBEDDINGS)") \
+  $(if $(RESUME),--resume "$(RESUME)") $(if $(OUT),--out "$(OUT)") $(ARGS)
+
+.PHONY: help setup train eval test test-vlm lint clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@echo
+	@echo "  make train CONFIG=vlm_film|baseline [DATA=folder] [EMBEDDINGS=store] [PRESET=auto|full|cpu]"
+	@echo "             [RESUME=auto] [OUT=folder] [ARGS=\"--optim.lr 1e-4 ...\"]"
+
+setup: $(VENV)/.installed ## install flowseg into .venv (with CUDA where nvidia-smi answers)
+
+train: $(VENV)/.installed ## train CONFIG, score it on the test split, draw its pictures
+	$(BIN)/flowseg train "configs/$(CONFIG).py" --preset $(PRESET) $(OPTIONS)
+
+eval: $(VENV)/.installed ## score the best checkpoint of RUN=runs/... on SPLIT (test)
+	@test -n "$(RUN)" || { echo "give the run's folder: make eval RUN=runs/..."; exit 2; }
+	$(BIN)/flowseg eval "$(RUN)" --split $(SPLIT) $(if $(DATA),--data "$(DATA)") \
+	  $(if $(EMBEDDINGS),--embeddings "$(EMBEDDINGS)") $(ARGS)
+
+test: $(VENV)/.installed-dev ## run the tests
+	$(BIN)/python -m pytest -n 2 $(ARGS)
+
+test-vlm: $(VENV)/.installed-vlm ## run the tests that need PyTorch (extra vlm)
+	$(BIN)/python -m pytest -n 2 -m torch $(ARGS)
+
+lint: $(VENV)/.installed-dev ## ruff and mypy
+	$(BIN)/ruff check flowseg configs tests
+	$(BIN)/ruff format --check flowseg configs tests
+	$(BIN)/mypy
+
+clean: ## remove environments and caches, not runs
+	rm -rf .venv .venv-* .cache .pytest_cache .mypy_cache .ruff_cache *.egg-info
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "flowseg needs Python 3.11 or newer with venv (Debian, Ubuntu: apt install python3-venv)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "installing flowseg into $(VENV) ($$($(BIN)/python --version)$(if $(EXTRA),$(comma) $(EXTRA)))"
+	$(PIP) -e ".$(if $(EXTRA),[$(EXTRA)])"
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	@echo "installing flowseg and its test tools into $(VENV) ($$($(BIN)/python --version))"
+	$(PIP) -e ".[dev$(if $(EXTRA),$(comma)$(EXTRA))]"
+	@touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-vlm: pyproject.toml | $(BIN)/python
+	@echo "installing flowseg with PyTorch into $(VENV) ($$($(BIN)/python --version))"
+	$(PIP) -e ".[dev,vlm$(if $(EXTRA),$(comma)$(EXTRA))]"
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev

@@ -1,0 +1,58 @@
+"""Crops and augmentation of one training example, a function of its random generator."""
+
+import cv2
+import numpy as np
+from jaxtyping import Float32
+
+from flowseg.config import DataConfig
+
+Image = Float32[np.ndarray, "h w"]
+
+
+def _corner(target: Image, crop: int, config: DataConfig, rng: np.random.Generator) -> tuple[int, int]:
+    """Top-left corner of a crop: anywhere, or so that a vessel pixel falls into its middle half."""
+    h, w = target.shape
+    if rng.random() < config.vessel_crops:
+        vessel = np.flatnonzero(target > 0)
+        if len(vessel):
+            y, x = divmod(int(vessel[rng.integers(len(vessel))]), w)
+            shift = rng.integers(-(crop // 4), crop // 4 + 1, size=2) - crop // 2
+            return int(np.clip(y + shift[0], 0, h - crop)), int(np.clip(x + shift[1], 0, w - crop))
+    return int(rng.integers(h - crop + 1)), int(rng.integers(w - crop + 1))
+
+
+def _rotated_crop(image: Image, top: int, left: int, crop: int, degrees: float) -> Image:
+    """The crop turned about its centre; what lies outside the image is its mirror image."""
+    centre = (crop - 1) / 2
+    matrix = cv2.getRotationMatrix2D((left + centre, top + centre), degrees, 1.0)
+    matrix[:, 2] -= (left, top)
+    return cv2.warpAffine(image, matrix, (crop, crop), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+
+
+def random_example(
+    image: Image, target: Image, config: DataConfig, rng: np.random.Generator
+) -> tuple[Float32[np.ndarray, "c c"], Float32[np.ndarray, "c c"]]:
+    """One augmented crop of an image in [-1, 1] and of its target map.
+
+    Crop, flips, quarter turns, small rotation (bilinear for both maps; a `mask` target is set back to -1 and 1),
+    and a change of gamma of the image's grey values.
+    """
+    crop = config.crop
+    top, left = _corner(target, crop, config, rng)
+    if rng.random() < config.rotate:
+        degrees = float(rng.uniform(-config.rotate_degrees, config.rotate_degrees))
+        x, y = (_rotated_crop(a, top, left, crop, degrees) for a in (image, target))
+        if config.target == "mask":
+            y = np.where(y > 0, np.float32(1), np.float32(-1))
+    else:
+        x, y = (a[top : top + crop, left : left + crop] for a in (image, target))
+    for axis in (0, 1):
+        if rng.random() < config.flip:
+            x, y = np.flip(x, axis), np.flip(y, axis)
+    if rng.random() < config.quarter_turn:
+        turns = int(rng.integers(1, 4))
+        x, y = np.rot90(x, turns), np.rot90(y, turns)
+    if rng.random() < config.gamma:
+        gamma = float(rng.uniform(*config.gamma_range))
+        x = (2 * ((x + 1) / 2) ** gamma - 1).astype(np.float32)
+    return np.ascontiguousarray(x), np.ascontiguousarray(y)

@@ -1,0 +1,135 @@
+"""Image folders: which files belong together, and what they hold.
+
+    ROOT/{train,val,test}/{image,label}/STEM.png
+
+also `images` and `labels`, `mask` or `masks`; png, jpg, tif, pgm, bmp; any sizes; grey or RGB. Everything that does
+not fit is a `UserError` that names the file.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float32, Num, UInt8
+from PIL import Image
+
+from flowseg.errors import UserError
+
+SPLITS = ("train", "val", "test")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm", ".bmp")
+_IMAGE_FOLDERS = ("image", "images")
+_LABEL_FOLDERS = ("label", "labels", "mask", "masks")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One image and its label on disk."""
+
+    key: str
+    """split/stem: how the image is called in stores and tables."""
+    image: Path
+    label: Path
+
+
+def _subfolder(split_folder: Path, names: tuple[str, ...]) -> Path:
+    found = [split_folder / name for name in names if (split_folder / name).is_dir()]
+    if not found:
+        raise UserError(f"{split_folder}: no folder {' or '.join(names)} in it; expected {split_folder / names[0]}")
+    if len(found) > 1:
+        raise UserError(f"{split_folder}: both {found[0].name} and {found[1].name} in it; keep one of them")
+    return found[0]
+
+
+def list_images(folder: Path) -> dict[str, Path]:
+    """Image files of a folder by stem, sorted."""
+    files: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not path.is_file() or path.suffix.lower() not in SUFFIXES:
+            continue
+        if path.stem in files:
+            raise UserError(f"{path}: {files[path.stem].name} has the same stem; rename or remove one")
+        files[path.stem] = path
+    return files
+
+
+def find_pairs(root: Path, split: str) -> list[Pair]:
+    """The image-label pairs of a split, in order of their stems."""
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; give the folder that holds {', '.join(SPLITS)}")
+    split_folder = root / split
+    if not split_folder.is_dir():
+        raise UserError(
+            f"{split_folder}: no such folder; expected {root}/{{{','.join(SPLITS)}}}/{{image,label}}/STEM.png"
+        )
+    image_folder, label_folder = _subfolder(split_folder, _IMAGE_FOLDERS), _subfolder(split_folder, _LABEL_FOLDERS)
+    images, labels = list_images(image_folder), list_images(label_folder)
+    if not images:
+        raise UserError(f"{image_folder}: empty; put images ({', '.join(s[1:] for s in SUFFIXES)}) into it")
+    for stem, path in images.items():
+        if stem not in labels:
+            raise UserError(f"{path}: no label {label_folder / stem}.*; add it or remove the image")
+    for stem, path in labels.items():
+        if stem not in images:
+            raise UserError(f"{path}: no image {image_folder / stem}.*; add it or remove the label")
+    return [Pair(f"{split}/{stem}", path, labels[stem]) for stem, path in images.items()]
+
+
+def _decode(path: Path) -> Num[np.ndarray, "h w"]:
+    """Grey values as stored: uint8, uint16 or float32. Colour becomes luminance (ITU-R 601)."""
+    try:
+        with Image.open(path) as file:
+            file.load()
+            frames = getattr(file, "n_frames", 1)
+            if frames > 1:
+                raise UserError(f"{path}: holds {frames} frames; save the frame you want as an image of its own")
+            if file.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):
+                array = np.asarray(file)
+                if array.dtype.kind == "f" and not np.isfinite(array).all():
+                    raise UserError(f"{path}: has pixels that are not finite numbers; replace them")
+                return array.astype(np.float32) if array.dtype.itemsize > 2 else array.astype(np.uint16)
+            if file.has_transparency_data and np.asarray(file.convert("RGBA"))[..., 3].min() < 255:
+                raise UserError(f"{path}: has transparent pixels; save it without transparency")
+            return np.asarray(file.convert("RGB").convert("L") if file.mode != "L" else file)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; check the path") from None
+    except UserError:
+        raise
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        reason = str(error).replace("\n", " ")
+        raise UserError(f"{path}: cannot be read as an image ({reason}); replace or remove it") from None
+
+
+def content_hash(grey: Num[np.ndarray, "h w"]) -> str:
+    """A fingerprint of decoded pixels: the same picture in another file or under another name keeps it."""
+    digest = hashlib.blake2b(f"{grey.dtype.str}{grey.shape}".encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(grey).tobytes())
+    return digest.hexdigest()
+
+
+def read_image(path: Path) -> tuple[Float32[np.ndarray, "h w"], str]:
+    """The image scaled to [-1, 1] by its own smallest and largest value, and its content hash."""
+    grey = _decode(path)
+    values = grey.astype(np.float32)
+    low, high = values.min(), values.max()
+    if low == high:
+        raise UserError(f"{path}: every pixel has the value {low:g}; an image needs contrast: remove it")
+    return (values - low) * np.float32(2 / (high - low)) - 1, content_hash(grey)
+
+
+def read_label(path: Path) -> Bool[np.ndarray, "h w"]:
+    """The mask: one value is background (0), the other vessel."""
+    grey = _decode(path)
+    values = np.unique(grey)
+    if len(values) > 2 or (len(values) == 2 and values[0] != 0):
+        shown = ", ".join(f"{v:g}" for v in values[:5].astype(float)) + (", ..." if len(values) > 5 else "")
+        raise UserError(
+            f"{path}: a label has the value 0 and one other, this one has {len(values)} values ({shown}); "
+            "threshold it and save it without lossy compression"
+        )
+    return grey > 0
+
+
+def as_uint8(image: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
+    """An image in [-1, 1] as 8-bit grey, for pictures and classical filters."""
+    return np.round((image + 1) * 127.5).astype(np.uint8)

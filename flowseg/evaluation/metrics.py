@@ -1,0 +1,109 @@
+"""Overlap metrics of one binary mask against another, and intervals of their mean over images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool
+
+METRICS = ("dice", "iou", "precision", "recall", "specificity")
+"""The keys of `overlap_metrics`, in the order in which tables show them."""
+
+_DRAWS_PER_BLOCK = 4_000_000  # bounds the memory of the bootstrap's index table to 32 MB
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The mean of n values and its confidence interval; low and high are nan when n is 1."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+def _ratio(numerator: int, denominator: int, if_empty: float) -> float:
+    return numerator / denominator if denominator else if_empty
+
+
+def overlap_metrics(prediction: Bool[np.ndarray, "H W"], truth: Bool[np.ndarray, "H W"]) -> dict[str, float]:
+    """Compare a predicted mask with the true one, pixel by pixel.
+
+    With TP, FP, FN and TN the numbers of true-positive, false-positive, false-negative and true-negative
+    pixels:
+
+    =========== ======================= ==========================================================
+    key         definition              where the denominator is 0
+    =========== ======================= ==========================================================
+    dice        2 TP / (2 TP + FP + FN) both masks empty: 1
+    iou         TP / (TP + FP + FN)     both masks empty: 1
+    precision   TP / (TP + FP)          nothing predicted: 1 if the true mask is empty too, else 0
+    recall      TP / (TP + FN)          no true pixel: 1
+    specificity TN / (TN + FP)          no background pixel: 1
+    =========== ======================= ==========================================================
+
+    Args:
+        prediction: the predicted mask, bool.
+        truth: the true mask, bool, of the same shape.
+
+    Returns:
+        One value in [0, 1] for each name in `METRICS`, in that order.
+
+    Raises:
+        ValueError: the shapes differ, or a mask is not bool (a {0, 255} mask would be counted wrongly).
+    """
+    if prediction.shape != truth.shape:
+        raise ValueError(f"prediction has shape {prediction.shape}, truth has shape {truth.shape}")
+    if prediction.dtype != np.bool_ or truth.dtype != np.bool_:
+        raise ValueError(f"masks must be bool, got {prediction.dtype} and {truth.dtype}")
+    tp = int(np.count_nonzero(prediction & truth))
+    fp = int(np.count_nonzero(prediction)) - tp
+    fn = int(np.count_nonzero(truth)) - tp
+    tn = truth.size - tp - fp - fn
+    return {
+        "dice": _ratio(2 * tp, 2 * tp + fp + fn, 1.0),
+        "iou": _ratio(tp, tp + fp + fn, 1.0),
+        "precision": _ratio(tp, tp + fp, 1.0 if fn == 0 else 0.0),
+        "recall": _ratio(tp, tp + fn, 1.0),
+        "specificity": _ratio(tn, tn + fp, 1.0),
+    }
+
+
+def bootstrap_mean(
+    values: Sequence[float], *, seed: int = 0, resamples: int = 10_000, level: float = 0.95
+) -> Interval:
+    """The mean of one value per image with its percentile-bootstrap interval (Efron, 1979).
+
+    Images are drawn with replacement `resamples` times; the interval spans the central `level` of the
+    means of the draws. The same arguments give the same interval.
+
+    Args:
+        values: one finite value per image; at least one.
+        seed: seeds the draws.
+        resamples: the number of draws, at least 1.
+        level: the coverage aimed at, between 0 and 1.
+
+    Returns:
+        The mean and interval. One value has no spread to draw from: low and high are then nan.
+
+    Raises:
+        ValueError: no values, a value that is not finite, or resamples or level out of range.
+    """
+    data = np.asarray(values, dtype=np.float64)
+    if data.ndim != 1 or data.size == 0:
+        raise ValueError(f"need at least one value in a flat sequence, got shape {data.shape}")
+    if not np.isfinite(data).all():
+        raise ValueError("values must be finite")
+    if resamples < 1 or not 0.0 < level < 1.0:
+        raise ValueError(f"resamples must be >= 1 and level in (0, 1), got {resamples} and {level}")
+    n, mean = int(data.size), float(data.mean())
+    if n == 1:
+        return Interval(mean=mean, low=float("nan"), high=float("nan"), n=1)
+    rng = np.random.default_rng(seed)
+    means = np.empty(resamples)
+    block = max(1, _DRAWS_PER_BLOCK // n)
+    for start in range(0, resamples, block):
+        stop = min(start + block, resamples)
+        means[start:stop] = data[rng.integers(n, size=(stop - start, n))].mean(axis=1)
+    low, high = np.quantile(means, [(1.0 - level) / 2.0, (1.0 + level) / 2.0])
+    return Interval(mean=mean, low=float(low), high=float(high), n=n)

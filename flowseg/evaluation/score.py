@@ -1,0 +1,64 @@
+"""Scoring a data set's split: every image against its label at its stored size."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from flowseg.data.dataset import Dataset
+from flowseg.data.folders import read_label
+from flowseg.evaluation.metrics import METRICS, Interval, bootstrap_mean, overlap_metrics
+from flowseg.evaluation.predict import segment
+from flowseg.evaluation.windows import Query, WindowSampler
+from flowseg.models.network import Params
+
+Embeddings = Float32[np.ndarray, "n e"]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One image's prediction and scores."""
+
+    key: str
+    index: int
+    probability: Float32[np.ndarray, "h w"]
+    truth: Bool[np.ndarray, "h w"]
+    metrics: dict[str, float]
+
+    @property
+    def prediction(self) -> Bool[np.ndarray, "h w"]:
+        return self.probability > 0.5
+
+
+def score_split(
+    sampler: WindowSampler,
+    params: Params,
+    dataset: Dataset,
+    embeddings: Embeddings | None,
+    on_image: Callable[[Scored], None] | None = None,
+) -> list[Scored]:
+    """Predicts and scores every image of a split, in order."""
+    examples = [dataset[i] for i in range(len(dataset))]
+    queries = [
+        Query(example.image, example.content, None if embeddings is None else embeddings[i])
+        for i, example in enumerate(examples)
+    ]
+    scored = []
+    probabilities = segment(sampler, params, queries, [example.size for example in examples])
+    for i, probability in enumerate(probabilities):
+        truth = examples[i].mask if examples[i].mask.shape == examples[i].size else read_label(dataset.pairs[i].label)
+        scored.append(Scored(examples[i].key, i, probability, truth, overlap_metrics(probability > 0.5, truth)))
+        if on_image is not None:
+            on_image(scored[-1])
+    return scored
+
+
+def mean_metrics(rows: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Means over images."""
+    return {name: float(np.mean([row[name] for row in rows])) for name in METRICS}
+
+
+def intervals(rows: Sequence[dict[str, float]], seed: int = 0) -> dict[str, Interval]:
+    """Means over images with bootstrap 95 % intervals."""
+    return {name: bootstrap_mean([row[name] for row in rows], seed=seed) for name in METRICS}

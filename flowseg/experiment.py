@@ -1,0 +1,144 @@
+"""From a config to a trained network and its scores: the story of one experiment."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowseg.config import Config
+from flowseg.data.dataset import Dataset, load_splits, shared_images
+from flowseg.data.folders import SPLITS
+from flowseg.data.root import data_root
+from flowseg.embeddings.source import EmbeddingSource
+from flowseg.embeddings.store import Encoder
+from flowseg.errors import UserError
+from flowseg.evaluation.evaluate import evaluate
+from flowseg.evaluation.windows import WindowSampler
+from flowseg.models.network import abstract_params, parameter_counts
+from flowseg.progress import console, task
+from flowseg.runs import DONE_FILE, Run, create_run, find_interrupted, lock, new_path, open_to_resume, write_text
+from flowseg.training.checkpoints import Checkpoints
+from flowseg.training.loop import train
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data ready for use."""
+
+    root: Path
+    datasets: dict[str, Dataset]
+    embeddings: dict[str, np.ndarray] | None
+    encoder: Encoder | None
+
+
+def prepare(config: Config, splits: Iterable[str] = SPLITS) -> Prepared:
+    """Reads and checks every image of the splits, and finds its embedding where the network takes one."""
+    source = embedding_source(config)
+    root = data_root(config.data)
+    datasets = load_splits(root, config.data, splits)
+    shared = shared_images(datasets)
+    if shared:
+        console.print(
+            f"[bold]WARNING[/bold]: {len(shared)} images are in two splits ({shared[0][0]} is {shared[0][1]}): "
+            "scores on them say little"
+        )
+    if source is None:
+        return Prepared(root, datasets, None, None)
+    embeddings = {}
+    with task(f"{source.encoder.name} embeddings", sum(len(d) for d in datasets.values())) as advance:
+        for split, dataset in datasets.items():
+            keys, paths = [p.key for p in dataset.pairs], [p.image for p in dataset.pairs]
+            embeddings[split] = source.vectors(keys, paths, dataset.contents, str(root), advance)
+    return Prepared(root, datasets, embeddings, source.encoder)
+
+
+def embedding_source(config: Config) -> EmbeddingSource | None:
+    """Where the config's embeddings come from; None for a network without FiLM."""
+    if not config.model.film.stages:
+        return None
+    return EmbeddingSource(config.embeddings.store, config.model.film.embedding_width)
+
+
+def _digest(prepared: Prepared) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update("".join(prepared.datasets["train"].contents).encode())
+    if prepared.embeddings is not None:
+        digest.update(np.ascontiguousarray(prepared.embeddings["train"]).tobytes())
+    return digest.hexdigest()
+
+
+def choose_run(config: Config, encoder: Encoder | None, resume: str | None, out: Path | None) -> Run:
+    """The run's folder: a new one, or an interrupted one to continue.
+
+    Args:
+        resume: None, `auto` for the newest unfinished run of this config, or a run's folder.
+        out: the folder of a new run; None: runs/NAME-DATE-TIME.
+    """
+    if resume is None:
+        return create_run(out or new_path(config), config, encoder)
+    if resume != "auto":
+        return open_to_resume(Path(resume), config)
+    if out is not None and (out / "config.json").exists():
+        return open_to_resume(out, config)
+    found = find_interrupted(config)
+    if found is None:
+        console.print("nothing to resume: no interrupted run of this config under runs/; starting a new one")
+    return found or create_run(out or new_path(config), config, encoder)
+
+
+def run_experiment(config: Config, *, resume: str | None = None, out: Path | None = None) -> Run:
+    """Trains, then scores the best checkpoint on the test split. The whole of `make train`."""
+    prepared = prepare(config)
+    run = choose_run(config, prepared.encoder, resume, out)
+    with lock(run):
+        counts = parameter_counts(abstract_params(config))
+        sizes = ", ".join(f"{len(d)} {split}" for split, d in prepared.datasets.items())
+        console.print(f"run {run.path}: {counts['total']:,} parameters; {prepared.root} ({sizes})")
+        if not run.finished:
+            record = train(run, prepared.datasets, prepared.embeddings, _digest(prepared))
+            console.print(f"best validation Dice {record.best_dice:.4f} at step {record.best_step}")
+        result = _evaluate(run, prepared, "test")
+        write_text(run.path / DONE_FILE, json.dumps({"test_dice": result["model"]["dice"]["mean"]}) + "\n")
+    console.print(f"score it again with: flowseg eval {run.path}   (make eval RUN={run.path})")
+    return run
+
+
+def evaluate_run(run: Run, split: str, *, data: str | None = None, embeddings: str | None = None) -> dict[str, Any]:
+    """Scores a run's best checkpoint on a split, of its own data set and embeddings unless others are given."""
+    config = run.config
+    if data is not None:
+        config = replace(config, data=replace(config.data, root=data))
+    if embeddings is not None:
+        config = replace(config, embeddings=replace(config.embeddings, store=embeddings))
+    prepared = prepare(config, dict.fromkeys(("val", split)))
+    return _evaluate(run, prepared, split)
+
+
+def check_encoder(run: Run, encoder: Encoder | None) -> None:
+    """Raises a UserError where embeddings come from another encoder than those that the run was trained on."""
+    if run.encoder is not None and encoder is not None and run.encoder != encoder:
+        raise UserError(
+            f"{run.path}: was trained on {run.encoder} embeddings, these are from {encoder} "
+            f"(settings {json.dumps(encoder.settings)}); use a store made like the run's"
+        )
+
+
+def _evaluate(run: Run, prepared: Prepared, split: str) -> dict[str, Any]:
+    check_encoder(run, prepared.encoder)
+    checkpoints = Checkpoints(run.path)
+    params, meta = checkpoints.restore_best(run.config, abstract_params(run.config))
+    checkpoints.close()
+    about = {
+        "run": str(run.path),
+        "step": meta["step"],
+        "val_dice": meta["record"]["best_dice"],
+        "data": str(prepared.root),
+    }
+    vectors = prepared.embeddings[split] if prepared.embeddings is not None else None
+    folder = run.path / "eval" / split
+    folder.parent.mkdir(exist_ok=True)
+    return evaluate(WindowSampler(run.config), params, prepared.datasets, split, vectors, folder, about)

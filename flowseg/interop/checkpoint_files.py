@@ -1,0 +1,75 @@
+"""`flowseg import-torch`: an original .ckpt file as a run that can be evaluated."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from flowseg.config import Config, FilmPoint
+from flowseg.errors import UserError
+from flowseg.interop.torch_weights import import_torch
+from flowseg.models.network import params_of
+from flowseg.runs import Run, create_run, write_text
+from flowseg.training.checkpoints import Checkpoints
+from flowseg.training.step import init_state
+
+
+def read_ckpt(path: Path) -> Mapping[str, Any]:
+    """The content of a Lightning checkpoint; nothing in it is executed (`weights_only`)."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; give an original checkpoint (.ckpt)")
+    try:
+        import torch
+    except ImportError:
+        raise UserError("reading .ckpt files needs PyTorch: install it with: pip install 'flowseg[vlm]'") from None
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many kinds; each means that the file is no plain checkpoint.
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{path}: cannot be read as a checkpoint of plain tensors ({reason})") from None
+    if not isinstance(content, Mapping) or not isinstance(content.get("state_dict"), Mapping):
+        raise UserError(f"{path}: holds no state_dict; give a checkpoint saved by the original's trainer")
+    return content
+
+
+def import_run(
+    path: Path,
+    out: Path,
+    *,
+    image_size: int | None = None,
+    full_attention_at: tuple[int, ...] | None = None,
+    film_point: FilmPoint = "after_block1",
+) -> Run:
+    """Makes a run of an original checkpoint; its sizes are read from the checkpoint unless given.
+
+    Raises:
+        UserError: a file that cannot be read, sizes that are neither given nor in it, or weights that do not fit.
+    """
+    content = read_ckpt(path)
+    hyper = content.get("hyper_parameters") or {}
+    size = image_size or hyper.get("image_size")
+    attention = full_attention_at or hyper.get("attn_resolutions")
+    if size is None:
+        raise UserError(f"{path}: does not say its image size; give it with --image-size, for example 320")
+    if attention is None:
+        raise UserError(
+            f"{path}: does not say where it has full attention; give --full-attention-at, for example 80 40"
+        )
+    trained = content.get("vlm_film_trained_stages")
+    model = import_torch(
+        content["state_dict"], image_size=int(size), full_attention_at=tuple(attention), film_point=film_point
+    )
+    if trained is not None and tuple(trained) != model.config.film.stages:
+        raise UserError(
+            f"{path}: says FiLM stages {list(trained)}, but its weights have {list(model.config.film.stages)}"
+        )
+    base = Config(name="imported", model=model.config)
+    config = replace(base, data=replace(base.data, crop=int(size)))
+    run = create_run(out, config, None)
+    params = params_of(model)
+    checkpoints = Checkpoints(run.path)
+    record = {"best_dice": None, "imported_from": path.name, "epoch": content.get("epoch")}
+    checkpoints.save("best", init_state(config, params, 1), config, record)
+    checkpoints.close()
+    write_text(run.path / "done.json", "{}\n")
+    return run

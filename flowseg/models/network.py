@@ -1,0 +1,96 @@
+"""Making networks: parameters as a plain tree, and the pure function that applies them."""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array, Float
+
+from flowseg.config import Config
+from flowseg.models.unet import GammaBeta, VelocityUNet
+
+Params = dict[str, Any]
+# Stream of the seed tree (see training.step).
+INIT_STREAM = 0
+DTYPES = {"float32": jnp.float32, "bf16": jnp.bfloat16}
+
+
+def params_of(model: VelocityUNet) -> Params:
+    """The parameters of a model as nested dicts of float32 arrays."""
+    return nnx.to_pure_dict(nnx.state(model, nnx.Param))
+
+
+def init_params(config: Config) -> Params:
+    """Fresh parameters, a function of the config's model, crop and seed.
+
+    The distribution is that of the modules' own initialisers, drawn on the host: compiling a program that draws
+    some 500 small arrays takes a minute.
+    """
+    rng = np.random.default_rng([config.seed, INIT_STREAM])
+
+    def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+        keys = [str(getattr(part, "key", part)) for part in path]
+        if keys[-1] == "kernel" and not (keys[:2] == ["film", "heads"] and keys[-2] == "dense2"):
+            bound = math.prod(leaf.shape[:-1]) ** -0.5
+            return rng.uniform(-bound, bound, leaf.shape).astype(np.float32)
+        return np.full(leaf.shape, keys[-1] in ("gain", "scale", "spectrum"), np.float32)
+
+    return jax.device_put(jax.tree_util.tree_map_with_path(draw, abstract_params(config)))
+
+
+def abstract_params(config: Config) -> Params:
+    """Shapes and dtypes of the parameters, without making them."""
+    model = nnx.eval_shape(lambda: VelocityUNet(config.model, config.data.crop, rngs=nnx.Rngs(0)))
+    return params_of(model)
+
+
+class Network:
+    """The network of a config as pure functions of its parameters."""
+
+    def __init__(self, config: Config):
+        dtype = DTYPES[config.precision]
+        abstract = nnx.eval_shape(lambda: VelocityUNet(config.model, config.data.crop, rngs=nnx.Rngs(0), dtype=dtype))
+        self._graph, self._state = nnx.split(abstract, nnx.Param)
+        self.has_film = bool(config.model.film.stages)
+
+    def _model(self, params: Params) -> VelocityUNet:
+        state = jax.tree.map(lambda leaf: leaf, self._state)
+        nnx.replace_by_pure_dict(state, params)
+        return nnx.merge(self._graph, state)
+
+    def velocity(
+        self,
+        params: Params,
+        x: Float[Array, "b h w 1"],
+        t: Float[Array, " b"],
+        image: Float[Array, "b h w 1"],
+        embedding: Float[Array, "b e"] | None,
+    ) -> Float[Array, "b h w 1"]:
+        """v(x_t, t | image, embedding), float32."""
+        return self._model(params)(x, t, image, embedding)
+
+    def film(self, params: Params, embedding: Float[Array, "b e"]) -> list[GammaBeta]:
+        """(gamma, beta), each (B, C), of every FiLM stage."""
+        model = self._model(params)
+        return model.film(embedding) if model.film is not None else []
+
+
+def count(params: Params) -> int:
+    """Number of scalars in a tree of parameters."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def parameter_counts(params: Params) -> dict[str, int]:
+    """Numbers of parameters: total, base network, FiLM conditioner, FiLM heads."""
+    film = params.get("film") or {}
+    conditioner, heads = count(film.get("conditioner", {})), count(film.get("heads", {}))
+    total = count(params)
+    return {
+        "total": total,
+        "base": total - conditioner - heads,
+        "conditioner": conditioner,
+        "film_heads": heads,
+    }

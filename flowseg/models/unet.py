@@ -1,0 +1,204 @@
+"""The velocity network: MedSegDiffFlow, and its VLM-FiLM variant.
+
+Two encoders (mask path and image path) of equal shape, mixed level by level by Fourier conditioners, a
+transformer in the middle, a decoder with skips; FiLM from an image embedding in chosen decoder stages.
+"""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
+
+from flowseg.config import ModelConfig
+from flowseg.models.attention import CrossAttention, FullAttention, LinearAttention
+from flowseg.models.film import Conditioner, FilmHead, modulate
+from flowseg.models.fourier import FourierConditioner
+from flowseg.models.layers import ChannelNorm, Downsample, ResnetBlock, TimeEmbedding, Upsample, conv, dense
+
+Map = Float[Array, "b h w c"]
+GammaBeta = tuple[Float[Array, "b c"], Float[Array, "b c"]]
+
+
+def _attention(config: ModelConfig, level: int, width: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.Module:
+    kind = FullAttention if level in config.full_attention_levels else LinearAttention
+    return kind(width, config.heads, config.head_dim, dtype=dtype, rngs=rngs)
+
+
+class EncoderPath(nnx.Module):
+    """One path of one encoder level: two blocks, attention, and the way down."""
+
+    def __init__(self, config: ModelConfig, level: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        d_in, d_out = config.widths[level], config.widths[level + 1]
+        last = level == len(config.multipliers) - 1
+        self.block1 = ResnetBlock(d_in, d_in, 4 * config.dim, dtype=dtype, rngs=rngs)
+        self.block2 = ResnetBlock(d_in, d_in, 4 * config.dim, dtype=dtype, rngs=rngs)
+        self.attention = _attention(config, level, d_in, dtype=dtype, rngs=rngs)
+        self.down = (
+            conv(d_in, d_out, 3, dtype=dtype, rngs=rngs) if last else Downsample(d_in, d_out, dtype=dtype, rngs=rngs)
+        )
+
+
+class EncoderLevel(nnx.Module):
+    """Both paths of one level and the conditioner between them."""
+
+    def __init__(self, config: ModelConfig, image_size: int, level: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        self.mask = EncoderPath(config, level, dtype=dtype, rngs=rngs)
+        self.image = EncoderPath(config, level, dtype=dtype, rngs=rngs)
+        self.conditioner = FourierConditioner(config.widths[level], image_size // 2**level, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Map, c: Map, time: Float[Array, "b e"]) -> tuple[Map, Map, tuple[Map, Map]]:
+        x, c = self.mask.block1(x, time), self.image.block1(c, time)
+        first = x
+        x, c = self.mask.block2(x, time), self.image.block2(c, time)
+        x, c = x + self.mask.attention(x), c + self.image.attention(c)
+        x = self.conditioner(x, c)
+        return self.mask.down(x), self.image.down(c), (first, x)
+
+
+class FeedForward(nnx.Module):
+    """Channel norm, Dense(4 d), exact GELU, Dense(d)."""
+
+    def __init__(self, width: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        self.norm = ChannelNorm(width)
+        self.dense1 = dense(width, 4 * width, dtype=dtype, rngs=rngs)
+        self.dense2 = dense(4 * width, width, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Map) -> Map:
+        return self.dense2(jax.nn.gelu(self.dense1(self.norm(x)), approximate=False))
+
+
+class Middle(nnx.Module):
+    """A block on each path, one transformer layer across them, a last block."""
+
+    def __init__(self, config: ModelConfig, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        width = config.widths[-1]
+        self.mask_block = ResnetBlock(width, width, 4 * config.dim, dtype=dtype, rngs=rngs)
+        self.image_block = ResnetBlock(width, width, 4 * config.dim, dtype=dtype, rngs=rngs)
+        self.cross1 = CrossAttention(width, config.heads, config.head_dim, dtype=dtype, rngs=rngs)
+        self.feed1 = FeedForward(width, dtype=dtype, rngs=rngs)
+        self.feed2 = FeedForward(width, dtype=dtype, rngs=rngs)
+        self.cross2 = CrossAttention(width, config.heads, config.head_dim, dtype=dtype, rngs=rngs)
+        self.last_block = ResnetBlock(width, width, 4 * config.dim, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: Map, c: Map, time: Float[Array, "b e"]) -> Map:
+        x, c = self.mask_block(x, time), self.image_block(c, time)
+        x = x + c
+        a = x + self.cross1(x, c)
+        f1 = a + self.feed1(a)
+        f2 = a + self.feed2(a)
+        return self.last_block(f1 + self.cross2(f1, f2), time)
+
+
+class DecoderStage(nnx.Module):
+    """Two blocks, each after a skip, with FiLM after one of them; attention; the way up."""
+
+    def __init__(self, config: ModelConfig, stage: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        level = len(config.multipliers) - 1 - stage
+        d_skip, width = config.widths[level], config.widths[level + 1]
+        self.film_point = config.film.point
+        self.block1 = ResnetBlock(width + d_skip, width, 4 * config.dim, dtype=dtype, rngs=rngs)
+        self.block2 = ResnetBlock(width + d_skip, width, 4 * config.dim, dtype=dtype, rngs=rngs)
+        self.attention = _attention(config, level, width, dtype=dtype, rngs=rngs)
+        self.up = (
+            conv(width, d_skip, 3, dtype=dtype, rngs=rngs)
+            if level == 0
+            else Upsample(width, d_skip, dtype=dtype, rngs=rngs)
+        )
+
+    def __call__(self, x: Map, skips: tuple[Map, Map], time: Float[Array, "b e"], film: GammaBeta | None) -> Map:
+        first, second = skips
+        x = self.block1(jnp.concatenate([x, second], axis=-1), time)
+        if self.film_point == "after_block1":
+            x = modulate(x, film)
+        x = self.block2(jnp.concatenate([x, first], axis=-1), time)
+        if self.film_point == "after_block2":
+            x = modulate(x, film)
+        return self.up(x + self.attention(x))
+
+
+class Film(nnx.Module):
+    """The conditioner and one head per chosen decoder stage."""
+
+    def __init__(self, config: ModelConfig, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        film = config.film
+        self.conditioner = Conditioner(film.embedding_width, film.condition_width, dtype=dtype, rngs=rngs)
+        self.heads = nnx.List(
+            FilmHead(film.condition_width, film.hidden_width, config.stage_width(stage), dtype=dtype, rngs=rngs)
+            for stage in film.stages
+        )
+
+    def __call__(self, embedding: Float[Array, "b e"]) -> list[GammaBeta]:
+        """(gamma, beta) of every chosen stage, in the order of the config's stages."""
+        condition = self.conditioner(embedding)
+        return [head(condition) for head in self.heads]
+
+
+class VelocityUNet(nnx.Module):
+    """v(x_t, t | image, embedding): the velocity that carries noise to the mask.
+
+    `image_size` is the side, in pixels, of the maps that it is trained on: the learned spectra have its size.
+    Maps of other sizes are taken too (the spectra are resized).
+
+    Args of a call:
+        x: (B, H, W, 1) the map at time t; H and W divisible by 8.
+        t: (B,) times in [0, 1].
+        image: (B, H, W, 1) in [-1, 1].
+        embedding: (B, E) one vector per image. None leaves FiLM out (gamma 1, beta 0), which is what a network
+            without FiLM does; a network without FiLM takes no embedding.
+
+    Returns the velocity, (B, H, W, 1) float32. Raises ValueError where the arguments do not fit.
+    """
+
+    def __init__(self, config: ModelConfig, image_size: int, *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32):
+        self.config = config
+        self.image_size = image_size
+        levels = range(len(config.multipliers))
+        self.time = TimeEmbedding(config.dim, dtype=dtype, rngs=rngs)
+        self.stem_mask = conv(1, config.dim, 7, dtype=dtype, rngs=rngs)
+        self.stem_image = conv(1, config.dim, 7, dtype=dtype, rngs=rngs)
+        self.encoder = nnx.List(EncoderLevel(config, image_size, level, dtype=dtype, rngs=rngs) for level in levels)
+        self.middle = Middle(config, dtype=dtype, rngs=rngs)
+        self.decoder = nnx.List(DecoderStage(config, stage, dtype=dtype, rngs=rngs) for stage in levels)
+        self.head_block = ResnetBlock(2 * config.dim, config.dim, 4 * config.dim, dtype=dtype, rngs=rngs)
+        self.head = dense(config.dim, 1, dtype=dtype, rngs=rngs)
+        self.film = Film(config, dtype=dtype, rngs=rngs) if config.film.stages else None
+
+    def __call__(
+        self,
+        x: Float[Array, "b h w 1"],
+        t: Float[Array, " b"],
+        image: Float[Array, "b h w 1"],
+        embedding: Float[Array, "b e"] | None = None,
+    ) -> Float[Array, "b h w 1"]:
+        self._check(x, t, image, embedding)
+        films: dict[int, GammaBeta] = {}
+        if self.film is not None and embedding is not None:
+            films = dict(zip(self.config.film.stages, self.film(embedding), strict=True))
+        time = self.time(t)
+        stem = x = self.stem_mask(x)
+        c = self.stem_image(image)
+        skips = []
+        for level in self.encoder:
+            x, c, skip = level(x, c, time)
+            skips.append(skip)
+        x = self.middle(x, c, time)
+        for stage, (block, skip) in enumerate(zip(self.decoder, reversed(skips), strict=True)):
+            x = block(x, skip, time, films.get(stage))
+        x = self.head_block(jnp.concatenate([x, stem], axis=-1), time)
+        return self.head(x).astype(jnp.float32)
+
+    def _check(self, x: Array, t: Array, image: Array, embedding: Array | None) -> None:
+        if x.ndim != 4 or x.shape[-1] != 1 or image.shape != x.shape or t.shape != x.shape[:1]:
+            raise ValueError(
+                f"x and image are (B, H, W, 1) and t is (B,): got x {x.shape}, image {image.shape}, t {t.shape}"
+            )
+        halvings = 2 ** (len(self.config.multipliers) - 1)
+        if x.shape[1] % halvings or x.shape[2] % halvings:
+            raise ValueError(f"height and width must be divisible by {halvings}: got {x.shape[1]} x {x.shape[2]}")
+        if embedding is not None:
+            if self.film is None:
+                raise ValueError("this network has no FiLM stages and takes no embedding")
+            expected = (x.shape[0], self.config.film.embedding_width)
+            if embedding.shape != expected:
+                raise ValueError(f"embedding is (B, E) = {expected}: got {embedding.shape}")

@@ -1,0 +1,67 @@
+"""Reduced recipes for machines without an accelerator."""
+
+import time
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+
+from flowseg.config import Config
+from flowseg.progress import duration
+
+# Of one image of 320x320 forward, dim 32; a training step is about three times that. Counted, not measured.
+_GFLOP_FORWARD = 178.0
+
+
+def cpu_preset(config: Config) -> Config:
+    """The same experiment within about twenty minutes on two cores: smaller crops, width and length."""
+    return replace(
+        config,
+        model=replace(config.model, dim=16, heads=2, head_dim=16),
+        data=replace(config.data, crop=64, max_side=256, vessel_crops=0.7),
+        optim=replace(config.optim, lr=5e-4, schedule="cosine", warmup_steps=50, accumulate=1, ema_decay=0.99),
+        train=replace(config.train, batch=8, epochs=40, epoch_steps=20, validate_every=10, checkpoint_every=50),
+        eval=replace(config.eval, steps=4, window_batch=8),
+    )
+
+
+def has_accelerator() -> bool:
+    """Whether JAX computes on something other than the CPU."""
+    return jax.default_backend() != "cpu"
+
+
+def _gflops() -> float:
+    """What this machine reaches on the network's own kind of convolution, GFLOP/s."""
+    size, channels, batch = 64, 32, 4
+    x, kernel = jnp.ones((batch, size, size, channels)), jnp.ones((3, 3, channels, channels))
+    convolve = jax.jit(
+        lambda x: jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    )
+    convolve(x).block_until_ready()
+    best = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        convolve(x).block_until_ready()
+        best = min(best, time.perf_counter() - start)
+    return 2e-9 * 9 * channels**2 * size**2 * batch / best
+
+
+def full_cost(config: Config, steps: int) -> str:
+    """About how long the published recipe would take here, in words."""
+    scale = (config.model.dim / 32 * config.data.crop / 320) ** 2
+    return duration(steps * 3 * config.train.batch * scale * _GFLOP_FORWARD / _gflops())
+
+
+def banner(full: Config, reduced: Config, preset: str) -> str:
+    """What was reduced, how to get the full recipe, and what that would cost here."""
+    # The published experiment's epochs have 26 steps.
+    steps = full.train.epochs * (full.train.epoch_steps or 26)
+    why = "no accelerator was found" if preset == "auto" else f"--preset {preset}"
+    size = f"images of at most {reduced.data.max_side} pixels, " if reduced.data.max_side else ""
+    return (
+        f"Because {why}: {reduced.data.crop}x{reduced.data.crop} crops, {size}width {reduced.model.dim}, "
+        f"{reduced.train.epochs * (reduced.train.epoch_steps or 26)} steps of {reduced.train.batch} crops.\n"
+        f"The full recipe is {full.data.crop}x{full.data.crop} crops, width {full.model.dim}, "
+        f"{full.train.epochs} epochs: make train ... PRESET=full (or --preset full).\n"
+        f"Here that would take about {full_cost(full, steps)} (estimated from this machine's convolution speed)."
+    )

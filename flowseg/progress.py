@@ -1,0 +1,73 @@
+"""What a user sees of long work: a bar on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+console = Console(highlight=False, soft_wrap=True)
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+def duration(seconds: float) -> str:
+    """Seconds as 45 s, 3 min 20 s, 2 h 05 min or 3.5 days."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if seconds < 3600:
+        return f"{int(seconds // 60)} min {int(seconds % 60):02d} s"
+    if seconds < 48 * 3600:
+        return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d} min"
+    return f"{seconds / 86400:.1f} days"
+
+
+class Task:
+    """Progress of one piece of work of known length."""
+
+    def __init__(self, name: str, total: int, done: int = 0):
+        self.name = name
+        self.total = total
+        self.done = self._start_done = done
+        self._start = self._said = time.monotonic()
+        self._bar: Progress | None = None
+        if console.is_terminal:
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[note]}"),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=console,
+                transient=True,
+            )
+            self._id = self._bar.add_task(name, total=total, completed=done, note="")
+            self._bar.start()
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """`count` more are done; `note` says how it goes."""
+        self.done += count
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.update(self._id, advance=count, note=note)
+        elif now - self._said >= _SECONDS_BETWEEN_LINES:
+            self._said = now
+            per_item = (now - self._start) / max(self.done - self._start_done, 1)
+            left = duration(per_item * (self.total - self.done))
+            console.print(f"{self.name} {self.done}/{self.total}{'  ' + note if note else ''}  {left} left")
+
+    def close(self) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+@contextmanager
+def task(name: str, total: int, done: int = 0) -> Iterator[Callable[..., None]]:
+    """Shows progress while the block runs; yields what to call after each item."""
+    shown = Task(name, total, done)
+    try:
+        yield shown.advance
+    finally:
+        shown.close()

@@ -1,0 +1,117 @@
+"""Run folders: where they are, what identifies them, which one to continue."""
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from flowseg import __version__
+from flowseg.config import Config, differences, from_dict, to_json
+from flowseg.embeddings.store import Encoder
+from flowseg.errors import UserError
+
+CONFIG_FILE = "config.json"
+DONE_FILE = "done.json"
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder and what was written into it when it was made."""
+
+    path: Path
+    config: Config
+    encoder: Encoder | None
+    """What made the embeddings that it was trained on; None without FiLM, or where it is not known."""
+
+    @property
+    def finished(self) -> bool:
+        return (self.path / DONE_FILE).exists()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file beside and renames it: whole or not at all."""
+    part = path.with_name(f"{path.name}.part-{os.getpid()}")
+    part.write_text(text)
+    part.replace(path)
+
+
+def create_run(path: Path, config: Config, encoder: Encoder | None) -> Run:
+    """A new run's folder with its config in it."""
+    if path.exists() and any(path.iterdir()):
+        raise UserError(f"{path}: is not empty; choose another --out, or continue it with --resume {path}")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be made ({error.strerror}); choose another --out") from None
+    content: dict[str, Any] = {"flowseg": __version__, "config": json.loads(to_json(config))}
+    if encoder is not None:
+        content["encoder"] = {"name": encoder.name, "settings": encoder.settings, "width": encoder.width}
+    write_text(path / CONFIG_FILE, json.dumps(content, indent=2) + "\n")
+    return Run(path, config, encoder)
+
+
+def open_run(path: Path) -> Run:
+    """A run by its folder."""
+    file = path / CONFIG_FILE
+    if not file.is_file():
+        raise UserError(f"{path}: no run there (no {CONFIG_FILE}); give a folder that `flowseg train` made")
+    try:
+        content = json.loads(file.read_text())
+        values, encoder = content["config"], content.get("encoder")
+        made = Encoder(encoder["name"], encoder["settings"], encoder["width"]) if encoder else None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{file}: is not a run's config ({type(error).__name__}: {error}); restore or remove it"
+        ) from None
+    return Run(path, from_dict(Config, values), made)
+
+
+def new_path(config: Config) -> Path:
+    """A fresh folder name: runs/NAME-DATE-TIME."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    path = RUNS / f"{config.name}-{stamp}"
+    count = 2
+    while path.exists():
+        path = RUNS / f"{config.name}-{stamp}-{count}"
+        count += 1
+    return path
+
+
+def find_interrupted(config: Config) -> Run | None:
+    """The newest unfinished run of this very config, if there is one."""
+    candidates = []
+    for file in RUNS.glob(f"{config.name}-*/{CONFIG_FILE}"):
+        try:
+            run = open_run(file.parent)
+        except UserError:
+            continue  # of an older version, or broken: not a run of this config
+        if not run.finished and run.config == config:
+            candidates.append((file.stat().st_mtime, run))
+    return max(candidates, key=lambda c: c[0])[1] if candidates else None
+
+
+def open_to_resume(path: Path, config: Config) -> Run:
+    """A run to continue with the given config, which must be its own."""
+    run = open_run(path)
+    differing = differences(run.config, config)
+    if differing:
+        more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
+        raise UserError(
+            f"{path}: was started with another config: {differing[0]}{more}; resume it with its own, or start anew"
+        )
+    return run
+
+
+def lock(run: Run) -> IO[str]:
+    """Keeps other processes from writing into a run while the returned file is open."""
+    handle = (run.path / ".lock").open("w")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.close()
+        raise UserError(f"{run.path}: another process is writing this run; wait for it or stop it") from None
+    return handle

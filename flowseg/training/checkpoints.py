@@ -1,0 +1,184 @@
+"""Orbax checkpoints: the latest state, and the best by validation Dice.
+
+A checkpoint holds the whole train state, its config, the loop's record and a digest of every part: a byte that
+changed on disk, or a config that differs, is an error and never a silently wrong network.
+"""
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from flowseg.config import Config, differences, from_dict
+from flowseg.errors import UserError
+from flowseg.training.step import TrainState
+
+Flat = dict[str, np.ndarray]
+FORMAT = 1
+_PARTS = ("params", "ema", "rest")
+_KEEP = 2
+
+
+def _flatten(tree: Any) -> Flat:
+    # np.array copies: the step donates these buffers while Orbax still writes.
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.array(leaf) for path, leaf in leaves}
+
+
+def _unflatten(flat: Flat, like: Any, where: str) -> Any:
+    """The tree `like` with the arrays of `flat`; both must have the same names, shapes and dtypes."""
+    paths, structure = jax.tree_util.tree_flatten_with_path(like)
+    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in paths]
+    for name, (_, leaf) in zip(names, paths, strict=True):
+        if name not in flat or flat[name].shape != leaf.shape or flat[name].dtype != leaf.dtype:
+            found = f"{flat[name].dtype}{list(flat[name].shape)}" if name in flat else "nothing"
+            raise UserError(
+                f"{where}: holds {found} for {name}, expected {leaf.dtype}{list(leaf.shape)}: "
+                "it belongs to another network; use the config it was saved with"
+            )
+    surplus = sorted(set(flat) - set(names))
+    if surplus:
+        raise UserError(f"{where}: holds {surplus[0]}, which this network does not have; use its own config")
+    return jax.tree_util.tree_unflatten(structure, [flat[name] for name in names])
+
+
+def _digest(flat: Flat) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for name in sorted(flat):
+        digest.update(f"{name}{flat[name].dtype}{flat[name].shape}".encode())
+        digest.update(np.ascontiguousarray(flat[name]).tobytes())
+    return digest.hexdigest()
+
+
+def _rest(state: TrainState) -> dict[str, Any]:
+    return {
+        "opt": state.opt,
+        "plateau": state.plateau,
+        "step": state.step,
+        "updates": state.updates,
+        "skipped": state.skipped,
+        "bad_run": state.bad_run,
+    }
+
+
+class Checkpoints:
+    """The checkpoints of one run, under RUN/checkpoints/{latest,best}/STEP."""
+
+    def __init__(self, run: Path):
+        # Orbax tells the root logger about every save; users read the progress bar instead.
+        logging.getLogger("absl").setLevel(logging.ERROR)
+        self.folder = (run / "checkpoints").absolute()
+        self._managers: dict[str, ocp.CheckpointManager] = {}
+
+    def _manager(self, kind: str) -> ocp.CheckpointManager:
+        if kind not in self._managers:
+            options = ocp.CheckpointManagerOptions(max_to_keep=_KEEP, create=True)
+            self._managers[kind] = ocp.CheckpointManager(self.folder / kind, options=options)
+        return self._managers[kind]
+
+    def steps(self, kind: str) -> list[int]:
+        """Steps that have a whole checkpoint of this kind, ascending."""
+        if not (self.folder / kind).is_dir():
+            return []
+        return sorted(self._manager(kind).all_steps(read=True))
+
+    def save(self, kind: str, state: TrainState, config: Config, record: dict[str, Any]) -> None:
+        """Saves in the background; `record` is what the loop keeps besides the state (JSON values)."""
+        parts = {"params": _flatten(state.params), "ema": _flatten(state.ema), "rest": _flatten(_rest(state))}
+        step = int(parts["rest"]["step"])
+        if step in self._manager(kind).all_steps():
+            return
+        meta = {
+            "format": FORMAT,
+            "step": step,
+            "config": json.loads(json.dumps(asdict(config))),
+            "record": record,
+            "digests": {name: _digest(part) for name, part in parts.items()},
+        }
+        items: dict[str, Any] = {name: ocp.args.StandardSave(part) for name, part in parts.items()}
+        self._manager(kind).save(step, args=ocp.args.Composite(**items, meta=ocp.args.JsonSave(meta)))
+
+    def forget_after(self, kind: str, step: int) -> None:
+        """Removes checkpoints of later steps: an interrupted run goes on from `step` and makes them again."""
+        for later in self.steps(kind):
+            if later > step:
+                self._manager(kind).delete(later)
+
+    def meta(self, kind: str, step: int) -> dict[str, Any]:
+        """What a checkpoint says of itself: step, config, record."""
+        where = self.folder / kind / str(step)
+        try:
+            restored = self._manager(kind).restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
+            meta = restored["meta"]
+            if meta["format"] != FORMAT:
+                raise UserError(f"{where}: has format {meta['format']}, this version reads {FORMAT}; use its flowseg")
+            return meta
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise UserError(f"{where}: is damaged ({_one_line(error)}); remove this folder") from None
+
+    def _parts(self, kind: str, step: int, names: tuple[str, ...]) -> dict[str, Flat]:
+        where = self.folder / kind / str(step)
+        meta = self.meta(kind, step)
+        wanted: dict[str, Any] = {name: ocp.args.StandardRestore() for name in names}
+        try:
+            restored = self._manager(kind).restore(step, args=ocp.args.Composite(**wanted))
+        except Exception as error:  # Orbax and TensorStore raise many kinds; each means an unreadable file.
+            raise UserError(f"{where}: is damaged ({_one_line(error)}); remove this folder") from None
+        parts = {name: {k: np.asarray(v) for k, v in restored[name].items()} for name in names}
+        for name, part in parts.items():
+            if _digest(part) != meta["digests"][name]:
+                raise UserError(f"{where}: is damaged (its {name} do not match their digest); remove this folder")
+        return parts
+
+    def check_config(self, kind: str, step: int, config: Config) -> None:
+        """Raises a UserError that names the first field in which the checkpoint's config differs."""
+        differing = differences(from_dict(Config, self.meta(kind, step)["config"]), config)
+        if differing:
+            more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
+            raise UserError(
+                f"{self.folder / kind / str(step)}: was saved with another config: {differing[0]}{more}; "
+                "use its own config or another run"
+            )
+
+    def restore_state(self, step: int, config: Config, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
+        """The whole latest state of a step, and the loop's record; `like` gives the expected shapes."""
+        self.check_config("latest", step, config)
+        parts = self._parts("latest", step, _PARTS)
+        where = str(self.folder / "latest" / str(step))
+        rest = _unflatten(parts["rest"], _rest(like), where)
+        state = TrainState(
+            params=_unflatten(parts["params"], like.params, where),
+            ema=_unflatten(parts["ema"], like.ema, where),
+            **rest,
+        )
+        return state, self.meta("latest", step)["record"]
+
+    def restore_best(self, config: Config, like: Any) -> tuple[Any, dict[str, Any]]:
+        """The averaged parameters of the best checkpoint, and its meta; `like` gives the expected shapes."""
+        steps = self.steps("best")
+        if not steps:
+            raise UserError(
+                f"{self.folder.parent}: has no best checkpoint yet; it comes with the first validation: "
+                "let the training go on with --resume"
+            )
+        self.check_config("best", steps[-1], config)
+        flat = self._parts("best", steps[-1], ("ema",))["ema"]
+        where = str(self.folder / "best" / str(steps[-1]))
+        return _unflatten(flat, like, where), self.meta("best", steps[-1])
+
+    def close(self) -> None:
+        """Waits for saves under way."""
+        for manager in self._managers.values():
+            manager.wait_until_finished()
+            manager.close()
+        self._managers = {}
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,217 @@
+"""One training step: a pure function per device, and the two ways to spread it over devices.
+
+Every example draws its noise from its own key (seed, step, place in the whole batch), so the numbers do not
+depend on how many devices share the batch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
+from jaxtyping import Array, Float, Int
+
+from flowseg.config import Config, check_batch
+from flowseg.errors import UserError
+from flowseg.flow.losses import velocity_loss
+from flowseg.flow.paths import gaussian_path
+from flowseg.models.network import Network, Params
+from flowseg.training.optim import learning_rate, optimizer, plateau
+
+AXIS = "devices"
+# Streams of the seed tree; folded in before the step.
+NOISE_STREAM = 1
+
+Batch = dict[str, Any]
+Metrics = dict[str, Float[Array, ""]]
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class TrainState:
+    """All that a step changes. A checkpoint holds it whole."""
+
+    step: Int[Array, ""]
+    """Steps taken, which is also the position in the data."""
+    params: Params
+    ema: Params
+    opt: optax.OptState
+    plateau: optax.OptState
+    updates: Int[Array, ""]
+    """Updates of the parameters (one every `accumulate` steps)."""
+    skipped: Int[Array, ""]
+    """Steps whose loss or gradient was not finite."""
+    bad_run: Int[Array, ""]
+    """How many of those came last in a row."""
+
+
+def init_state(config: Config, params: Params, total_steps: int) -> TrainState:
+    """The state before the first step."""
+
+    def zero() -> Array:
+        return jnp.zeros((), jnp.int32)
+
+    return TrainState(
+        step=zero(),
+        params=params,
+        # A copy: the step donates its argument, and one buffer cannot be donated twice.
+        ema=jax.tree.map(jnp.copy, params),
+        opt=optimizer(config.optim, total_steps).init(params),
+        plateau=plateau(config.optim).init(params),
+        updates=zero(),
+        skipped=zero(),
+        bad_run=zero(),
+    )
+
+
+def make_step(config: Config, total_steps: int) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+    """The per-device step; it runs inside a mapped axis called `devices`.
+
+    A batch holds this device's share: image and target (b, H, W, 1), with FiLM also embedding (b, E); float32.
+    The metrics are means over the whole batch. A step whose loss or gradient is not finite changes nothing but
+    the counters.
+    """
+    network = Network(config)
+    transformation = optimizer(config.optim, total_steps)
+    rate = learning_rate(config.optim, max(total_steps // config.optim.accumulate, 1))
+
+    def loss_fn(params: Params, batch: Batch, keys: Array) -> Float[Array, ""]:
+        x_t, t, u = jax.vmap(gaussian_path, (0, 0, None))(keys, batch["target"], config.flow.sigma)
+        return velocity_loss(network.velocity(params, x_t, t, batch["image"], batch.get("embedding")), u)
+
+    def apply(state: TrainState, grads: Params) -> TrainState:
+        updates, opt = transformation.update(grads, state.opt, state.params)
+        # AdamW's update is proportional to its rate, decay included: scaling it is scaling the rate.
+        updates = jax.tree.map(lambda u: u * state.plateau.scale, updates)
+        params = optax.apply_updates(state.params, updates)
+        applied = (state.step + 1 - state.skipped) % config.optim.accumulate == 0
+        count = state.updates + applied
+        decay = jnp.minimum(config.optim.ema_decay, (1.0 + count) / (10.0 + count))
+        decay = jnp.where(applied, decay, 1.0)
+        ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, state.ema, params)
+        return TrainState(
+            step=state.step + 1,
+            params=params,
+            ema=ema,
+            opt=opt,
+            plateau=state.plateau,
+            updates=count,
+            skipped=state.skipped,
+            bad_run=jnp.zeros_like(state.bad_run),
+        )
+
+    def skip(state: TrainState, grads: Params) -> TrainState:
+        return TrainState(
+            step=state.step + 1,
+            params=state.params,
+            ema=state.ema,
+            opt=state.opt,
+            plateau=state.plateau,
+            updates=state.updates,
+            skipped=state.skipped + 1,
+            bad_run=state.bad_run + 1,
+        )
+
+    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        local = batch["image"].shape[0]
+        places = jax.lax.axis_index(AXIS) * local + jnp.arange(local)
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), NOISE_STREAM), state.step)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, places)
+        loss, grads = jax.value_and_grad(loss_fn)(state.params, batch, keys)
+        loss, grads = jax.lax.pmean((loss, grads), AXIS)
+        norm = optax.global_norm(grads)
+        finite = jnp.isfinite(loss) & jnp.isfinite(norm)
+        lr = rate(state.updates) * state.plateau.scale
+        state = jax.lax.cond(finite, apply, skip, state, grads)
+        metrics = {"loss": loss, "grad_norm": norm, "lr": lr, "skipped": state.skipped, "bad_run": state.bad_run}
+        return state, metrics
+
+    return step
+
+
+class Driver(Protocol):
+    """Spreads the step over devices. The state it is given is donated."""
+
+    devices: int
+
+    @property
+    def traces(self) -> int:
+        """How often the step was traced: once, or something recompiles."""
+
+    def place_state(self, state: TrainState) -> TrainState:
+        """The state on every device."""
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        """One step on a whole batch of numpy arrays."""
+
+
+class _Traced:
+    """Counts how often a function is traced: once, or something recompiles."""
+
+    def __init__(self, step: Callable):
+        self.step = step
+        self.traces = 0
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        self.traces += 1
+        return self.step(state, batch)
+
+
+class _Base:
+    def __init__(self, config: Config, total_steps: int, devices: list[jax.Device]):
+        check_batch(config.train.batch, len(devices))
+        self.devices = len(devices)
+        self.mesh = jax.sharding.Mesh(np.asarray(devices), (AXIS,))
+        self._traced = _Traced(make_step(config, total_steps))
+
+    @property
+    def traces(self) -> int:
+        return self._traced.traces
+
+    def place_state(self, state: TrainState) -> TrainState:
+        # The sharding that the step's output has: with any other, the first donation is silently ignored.
+        return jax.device_put(state, NamedSharding(self.mesh, P()))
+
+
+class PmapDriver(_Base):
+    """`jax.pmap` with an unstacked state: replicated in, replicated out."""
+
+    def __init__(self, config: Config, total_steps: int, devices: list[jax.Device]):
+        super().__init__(config, total_steps, devices)
+        self._step = jax.pmap(
+            self._traced, AXIS, in_axes=(None, 0), out_axes=None, devices=devices, donate_argnums=(0,)
+        )
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        split = {k: v.reshape(self.devices, -1, *v.shape[1:]) for k, v in batch.items()}
+        return self._step(state, split)
+
+
+class JitDriver(_Base):
+    """`jax.jit` of the same function, mapped over a mesh by `shard_map`."""
+
+    def __init__(self, config: Config, total_steps: int, devices: list[jax.Device]):
+        super().__init__(config, total_steps, devices)
+        # check_vma off: with it on, differentiating by the replicated parameters already sums over devices, and
+        # the pmean in the step would come on top.
+        mapped = jax.shard_map(self._traced, mesh=self.mesh, in_specs=(P(), P(AXIS)), out_specs=P(), check_vma=False)
+        self._step = jax.jit(mapped, donate_argnums=(0,))
+        self._batch_sharding = NamedSharding(self.mesh, P(AXIS))
+
+    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        return self._step(state, jax.device_put(batch, self._batch_sharding))
+
+
+def make_driver(config: Config, total_steps: int) -> Driver:
+    """The driver that the config asks for, on its devices."""
+    devices = jax.devices()
+    wanted = config.devices or len(devices)
+    if wanted > len(devices):
+        raise UserError(f"devices = {wanted}: this machine has {len(devices)}; choose at most that many")
+    kind: type[PmapDriver] | type[JitDriver] = PmapDriver if config.parallel == "pmap" else JitDriver
+    return kind(config, total_steps, devices[:wanted])
