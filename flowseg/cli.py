@@ -174,7 +174,12 @@ def train(args: list[str]) -> None:
 
     wanted = _value_of(args, "--preset", "full")
     reduce = wanted in ("cpu", "auto") and (wanted == "cpu" or not presets.has_accelerator())
-    parsed = _with_config(Train, args, "train", presets.cpu_preset if reduce else lambda config: config)
+
+    def adapt(config: Config) -> Config:
+        root = _value_of(args, "--data.root", config.data.root or "")
+        return presets.cpu_preset(config, demonstration=not root) if reduce else config
+
+    parsed = _with_config(Train, args, "train", adapt)
     if reduce:
         console.rule("REDUCED RECIPE")
         console.print(presets.banner(load_config(parsed.config_file), parsed.config, wanted))

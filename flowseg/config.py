@@ -119,10 +119,14 @@ class FlowConfig:
 
     sigma: float = 0.25
     """Width of the path, in units of the target's [-1, 1]; 0 is the straight path."""
+    time_power: float = 1.0
+    """Training times are r^time_power, r uniform on [0, 1]. 1 (published) is uniform; above 1 more of the training is
+    spent near the noise, where the mask has to be found, and less where x_t already shows it."""
 
     def __post_init__(self) -> None:
         _check_types(self, "flow")
         _require(self.sigma >= 0, "flow.sigma", self.sigma, "must not be negative")
+        _require(self.time_power > 0, "flow.time_power", self.time_power, "must be positive")
 
 
 @dataclass(frozen=True)

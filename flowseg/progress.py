@@ -47,13 +47,16 @@ class Task:
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """`count` more are done; `note` says how it goes."""
-        self.done += count
         now = time.monotonic()
+        if self.done == self._start_done:
+            # The first item pays for compilation: the time left is judged by the others.
+            self._start, self._start_done = now, self.done + count
+        self.done += count
         if self._bar is not None:
             self._bar.update(self._id, advance=count, note=note)
-        elif now - self._said >= _SECONDS_BETWEEN_LINES:
+        elif now - self._said >= _SECONDS_BETWEEN_LINES and self.done > self._start_done:
             self._said = now
-            per_item = (now - self._start) / max(self.done - self._start_done, 1)
+            per_item = (now - self._start) / (self.done - self._start_done)
             left = duration(per_item * (self.total - self.done))
             console.print(f"{self.name} {self.done}/{self.total}{'  ' + note if note else ''}  {left} left")
 

@@ -47,12 +47,13 @@ def frangi_reference(val: Dataset, split: Dataset) -> tuple[Rows, frangi.FrangiS
 
 def table(name: str, rows: dict[str, dict[str, Interval]], images: int) -> Table:
     """Means over images with 95 % intervals, a row per method."""
-    shown = Table(title=f"{name}: mean over {images} images [bootstrap 95 % interval]", title_justify="left")
+    title = f"{name}: mean over {images} images, below it the bootstrap 95 % interval"
+    shown = Table(title=title, title_justify="left", show_lines=True)
     shown.add_column("")
     for metric in METRICS:
         shown.add_column(metric, justify="right")
     for label, scores in rows.items():
-        cells = [f"{scores[m].mean:.4f} [{scores[m].low:.3f}, {scores[m].high:.3f}]" for m in METRICS]
+        cells = [f"{scores[m].mean:.4f}\n{scores[m].low:.3f}-{scores[m].high:.3f}" for m in METRICS]
         shown.add_row(label, *cells)
     return shown
 
@@ -131,7 +132,7 @@ def evaluate(
         part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    rows = {sampler.config.name: ours, "Frangi (tuned on val)": classical}
+    rows = {sampler.config.name: ours, "Frangi\n(tuned on val)": classical}
     console.print(table(split, rows, len(scored)))
     console.print(f"{len(scored)} images in {duration(seconds)}; scores and overlays: {folder}")
     return result

@@ -86,13 +86,14 @@ class WindowSampler:
         smaller than a window are mirrored at their border up to its size, and cut back.
         """
         crop, settings = self.config.data.crop, self.config.eval
+        params = jax.device_put(params)
         sums: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         left: dict[int, int] = {}
         queue: list[tuple[int, int, int, np.ndarray, np.ndarray]] = []
         finished = 0
 
         def flush() -> None:
-            places, batch = queue[: settings.window_batch], None
+            places = queue[: settings.window_batch]
             del queue[: settings.window_batch]
             # A short last batch is filled with its first window, so that nothing is compiled twice.
             filled = places + [places[0]] * (settings.window_batch - len(places))

@@ -6,18 +6,18 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 
 def gaussian_path(
-    key: PRNGKeyArray, x1: Float[Array, "h w 1"], sigma: float
+    key: PRNGKeyArray, x1: Float[Array, "h w 1"], sigma: float, time_power: float = 1.0
 ) -> tuple[Float[Array, "h w 1"], Float[Array, ""], Float[Array, "h w 1"]]:
     """One draw of the conditional path of one example (Tong et al. 2023, with a Brownian-bridge width).
 
-    x_t = (1 - t) x0 + t x1 + sigma sqrt(t (1 - t) + 1e-8) e, with x0 and e standard normal and t uniform on
-    [0, 1]; sigma = 0 is the straight path of rectified flow (Lipman et al. 2023).
+    x_t = (1 - t) x0 + t x1 + sigma sqrt(t (1 - t) + 1e-8) e, with x0 and e standard normal and t = r^time_power for
+    r uniform on [0, 1]; sigma = 0 is the straight path of rectified flow (Lipman et al. 2023).
 
     Returns:
         x_t, t, and the velocity u = x1 - x0 that the network is to predict there.
     """
     key_t, key_x0, key_e = jax.random.split(key, 3)
-    t = jax.random.uniform(key_t)
+    t = jax.random.uniform(key_t) ** time_power
     x0 = jax.random.normal(key_x0, x1.shape)
     x_t = (1 - t) * x0 + t * x1
     if sigma > 0:

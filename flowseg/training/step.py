@@ -81,7 +81,9 @@ def make_step(config: Config, total_steps: int) -> Callable[[TrainState, Batch],
     rate = learning_rate(config.optim, max(total_steps // config.optim.accumulate, 1))
 
     def loss_fn(params: Params, batch: Batch, keys: Array) -> Float[Array, ""]:
-        x_t, t, u = jax.vmap(gaussian_path, (0, 0, None))(keys, batch["target"], config.flow.sigma)
+        x_t, t, u = jax.vmap(gaussian_path, (0, 0, None, None))(
+            keys, batch["target"], config.flow.sigma, config.flow.time_power
+        )
         return velocity_loss(network.velocity(params, x_t, t, batch["image"], batch.get("embedding")), u)
 
     def apply(state: TrainState, grads: Params) -> TrainState:

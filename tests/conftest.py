@@ -1,0 +1,42 @@
+"""What every test shares: four CPU devices, a compile cache, a small data set, the shared folder."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPO = Path(__file__).resolve().parents[1]
+
+# Before anything imports JAX.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4".strip()
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPO / ".cache" / "xla"))
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """With pytest-xdist, a file's tests run in one process: its compiled programs are made once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    return LoadFileScheduling(config, log)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with the original's numbers and the real images; tests that need it skip without it."""
+    given = os.environ.get("FLOWSEG_SHARED")
+    folder = Path(given) if given else REPO.parent / "shared"
+    if not (folder / "parity").is_dir():
+        pytest.skip(f"no folder {folder}/parity: set FLOWSEG_SHARED to the folder that holds it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of eleven phantoms of 64x64; tests copy it before they change it."""
+    from flowseg.data.phantom import write_phantoms
+
+    root = tmp_path_factory.mktemp("tiny") / "data"
+    write_phantoms(root, size=64, counts={"train": 6, "val": 2, "test": 3})
+    return root

@@ -1,0 +1,262 @@
+"""The config tree: what it accepts, how it refuses, and that the shipped configs hold what they promise."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flowseg.cli import load_config
+from flowseg.config import (
+    Config,
+    DataConfig,
+    EmbeddingConfig,
+    FilmConfig,
+    FlowConfig,
+    ModelConfig,
+    OptimConfig,
+    TrainConfig,
+    check_batch,
+    differences,
+    from_dict,
+    to_json,
+)
+from flowseg.errors import UserError
+from flowseg.models.network import abstract_params, parameter_counts
+from flowseg.presets import cpu_preset
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
+PUBLISHED = {
+    "baseline": {"total": 10_694_977, "base": 10_694_977, "conditioner": 0, "film_heads": 0},
+    "vlm_film": {"total": 11_649_729, "base": 10_694_977, "conditioner": 525_056, "film_heads": 429_696},
+}
+
+
+def nested(path: str, value: object) -> dict[str, Any]:
+    """{'a': {'b': value}} for the path a.b."""
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def refusal(values: object) -> str:
+    """The one line with which a config is refused."""
+    with pytest.raises(UserError) as caught:
+        from_dict(Config, values)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_defaults_are_the_published_recipe() -> None:
+    config = Config()
+    assert config == from_dict(Config, {})
+    assert (config.data.crop, config.data.target, config.train.batch, config.train.epochs) == (320, "sauna", 6, 500)
+    assert (config.flow.sigma, config.flow.time_power) == (0.25, 1)
+    optim = config.optim
+    assert (optim.lr, optim.weight_decay, optim.clip_norm, optim.accumulate) == (2e-4, 1e-5, 1.0, 8)
+    assert (optim.ema_decay, optim.schedule, config.precision) == (0.9999, "plateau", "float32")
+    assert config.model.widths == (32, 32, 64, 96, 128)
+    assert [config.model.stage_width(stage) for stage in range(4)] == [128, 96, 64, 32]
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        # Wrong types; a bool is no number, though Python says that it is an int.
+        ("seed", "0"),
+        ("seed", 0.5),
+        ("seed", True),
+        ("name", 3),
+        ("precision", "float16"),
+        ("parallel", "vmap"),
+        ("devices", "all"),
+        ("devices", True),
+        ("model.dim", 32.0),
+        ("model.heads", True),
+        ("model.multipliers", (1, 2, 3)),
+        ("model.film.stages", 3),
+        ("model.film.point", "before_block1"),
+        ("flow.sigma", "0.25"),
+        ("flow.sigma", True),
+        ("flow.sigma", None),
+        ("data.root", 7),
+        ("data.target", "distance"),
+        ("data.flip", True),
+        ("data.crop", 64.0),
+        ("data.max_side", "256"),
+        ("data.max_side", True),
+        ("embeddings.store", 1),
+        ("optim.schedule", "linear"),
+        ("train.epochs", False),
+        ("train.epoch_steps", True),
+        ("eval.sampler", "rk45"),
+        # Values out of range.
+        ("name", ""),
+        ("name", "runs/one"),
+        ("seed", -1),
+        ("seed", 2**31),
+        ("devices", 0),
+        ("model.dim", 12),
+        ("model.dim", 0),
+        ("model.multipliers", (1, 2, 0, 4)),
+        ("model.heads", 0),
+        ("model.head_dim", -1),
+        ("model.full_attention_levels", (2, 4)),
+        ("model.film.stages", (0, 4)),
+        ("model.film.stages", (-1,)),
+        ("model.film.stages", (1, 1)),
+        ("model.film.stages", (2, 1)),
+        ("model.film.embedding_width", 0),
+        ("model.film.condition_width", 0),
+        ("model.film.hidden_width", 0),
+        ("flow.sigma", -0.1),
+        ("flow.sigma", float("nan")),
+        ("flow.time_power", 0.0),
+        ("flow.time_power", float("nan")),
+        ("data.crop", 100),
+        ("data.crop", 8),
+        ("data.crop", -64),
+        ("data.vessel_crops", 1.1),
+        ("data.flip", -0.1),
+        ("data.quarter_turn", 2),
+        ("data.rotate", 1.5),
+        ("data.gamma", -1),
+        ("data.rotate_degrees", -7.5),
+        ("data.gamma_range", (1.1, 0.9)),
+        ("data.gamma_range", (0.0, 1.0)),
+        ("data.max_side", 256),  # below the crop of 320
+        ("data.cache_gib", -1.0),
+        ("data.threads", 0),
+        ("optim.lr", 0.0),
+        ("optim.lr", float("nan")),
+        ("optim.weight_decay", -1e-5),
+        ("optim.clip_norm", 0.0),
+        ("optim.warmup_steps", -1),
+        ("optim.plateau_patience", 0),
+        ("optim.plateau_factor", 1.0),
+        ("optim.accumulate", 0),
+        ("optim.ema_decay", 1.0),
+        ("train.batch", 0),
+        ("train.epochs", 0),
+        ("train.epoch_steps", 0),
+        ("train.validate_every", 0),
+        ("train.checkpoint_every", 0),
+        ("train.log_every", 0),
+        ("train.max_bad_steps", 0),
+        ("eval.steps", 0),
+        ("eval.tolerance", 0.0),
+        ("eval.tolerance", 1.0),
+        ("eval.overlap", 0.8),
+        ("eval.overlap", -0.1),
+        ("eval.window_batch", 0),
+        ("embeddings.store", "store.safetensors"),  # without FiLM stages
+    ],
+)
+def test_a_mistake_is_one_line_that_names_field_and_value(path: str, value: object) -> None:
+    message = refusal(nested(path, value))
+    assert message.startswith(f"{path} = {value!r}: ")
+    assert len(message.split(": ", 1)[1]) > 5  # and says what would do
+
+
+@pytest.mark.parametrize(
+    "path", ["nme", "optimizer", "model.width", "model.film.layers", "data.crops", "train.steps", "eval.seed"]
+)
+def test_an_unknown_field_is_named_beside_the_known_ones(path: str) -> None:
+    message = refusal(nested(path, 1))
+    assert f"{path} = 1" in message
+    assert re.search(r"one of (\w+, )+\w+$", message)
+
+
+@pytest.mark.parametrize("values", [None, [], "baseline", {"model": 3}, {"model": {"film": None}}, {"eval": [1]}])
+def test_a_section_is_an_object(values: object) -> None:
+    assert "expected an object" in refusal(values)
+
+
+def test_every_section_checks_itself() -> None:
+    for make, field in (
+        (lambda: DataConfig(crop=20), "data.crop"),
+        (lambda: FilmConfig(stages=(3, 2)), "model.film.stages"),
+        (lambda: replace(Config().eval, steps=0), "eval.steps"),
+    ):
+        with pytest.raises(UserError, match=re.escape(field)):
+            make()
+
+
+@pytest.mark.parametrize(("batch", "devices"), [(6, 4), (1, 2), (8, 3)])
+def test_a_batch_is_shared_out_evenly(batch: int, devices: int) -> None:
+    for make in (
+        lambda: check_batch(batch, devices),
+        lambda: Config(train=TrainConfig(batch=batch), devices=devices),
+    ):
+        with pytest.raises(UserError) as caught:
+            make()
+        message = str(caught.value)
+        assert message.startswith(f"train.batch = {batch}: ") and f"{devices} devices" in message
+    check_batch(devices * 3, devices)
+
+
+def test_numbers_may_be_written_as_integers() -> None:
+    config = from_dict(Config, {"optim": {"lr": 1}, "flow": {"sigma": 0}, "data": {"flip": 1}})
+    assert (config.optim.lr, config.flow.sigma, config.data.flip) == (1, 0, 1)
+
+
+CHANGED = Config(
+    name="other",
+    seed=5,
+    devices=2,
+    model=ModelConfig(dim=16, full_attention_levels=(), film=FilmConfig(stages=(1, 3), point="after_block2")),
+    flow=FlowConfig(sigma=0),
+    data=DataConfig(root="somewhere", crop=64, max_side=128, gamma_range=(0.5, 2)),
+    embeddings=EmbeddingConfig(store="store.safetensors"),
+    optim=OptimConfig(lr=1e-3, schedule="cosine"),
+    train=TrainConfig(batch=8, epoch_steps=3),
+)
+
+
+@pytest.mark.parametrize("config", [Config(), CHANGED])
+def test_json_round_trip(config: Config) -> None:
+    assert from_dict(Config, json.loads(to_json(config))) == config
+
+
+def test_differences_name_the_fields() -> None:
+    assert differences(CHANGED, CHANGED) == []
+    other = replace(
+        CHANGED,
+        seed=6,
+        model=replace(CHANGED.model, film=replace(CHANGED.model.film, stages=(3,))),
+        data=replace(CHANGED.data, max_side=None),
+    )
+    assert differences(CHANGED, other) == [
+        "seed: 5 != 6",
+        "model.film.stages: (1, 3) != (3,)",
+        "data.max_side: 128 != None",
+    ]
+
+
+def test_the_published_configs_are_there() -> None:
+    assert {path.stem for path in CONFIGS} >= set(PUBLISHED)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_each_config_makes_a_network_of_the_promised_size(path: Path) -> None:
+    config = load_config(path)
+    assert config.name == path.stem
+    counts = parameter_counts(abstract_params(config))
+    assert counts["total"] == counts["base"] + counts["conditioner"] + counts["film_heads"]
+    if path.stem in PUBLISHED:
+        assert counts == PUBLISHED[path.stem]
+    # The file's own docstring says the number.
+    assert f"{counts['total']:,} parameters" in path.read_text()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_each_config_has_a_reduced_recipe(path: Path) -> None:
+    full = load_config(path)
+    reduced = cpu_preset(full)
+    assert (reduced.name, reduced.seed, reduced.flow) == (full.name, full.seed, full.flow)
+    assert reduced.model.film == full.model.film
+    assert parameter_counts(abstract_params(reduced))["total"] < parameter_counts(abstract_params(full))["total"] / 2

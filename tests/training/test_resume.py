@@ -1,0 +1,169 @@
+"""Interrupted runs: what continues is what would have been, to the bit."""
+
+import json
+import os
+import shutil
+import signal
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from flowseg.config import Config
+from flowseg.errors import UserError
+from flowseg.experiment import Prepared, prepare
+from flowseg.models.network import abstract_params, init_params
+from flowseg.runs import Run, create_run
+from flowseg.training import loop
+from flowseg.training.checkpoints import Checkpoints
+from flowseg.training.interrupt import Interrupted
+from flowseg.training.step import TrainState, init_state
+from flowseg.training.telemetry import read_metrics
+
+
+@dataclass(frozen=True)
+class World:
+    config: Config
+    prepared: Prepared
+    whole: Run
+    """A run that was never interrupted."""
+
+
+def go(run: Run, prepared: Prepared) -> loop.Record:
+    return loop.train(run, prepared.datasets, prepared.embeddings, "data")
+
+
+def final_state(run: Run) -> TrainState:
+    config = run.config
+    checkpoints = Checkpoints(run.path)
+    step = checkpoints.steps("latest")[-1]
+    like = init_state(config, init_params(config), 12)
+    state, _ = checkpoints.restore_state(step, config, like)
+    checkpoints.close()
+    return state
+
+
+def measurements(run: Run) -> list[dict[str, Any]]:
+    return [{k: v for k, v in m.items() if k != "images_per_s"} for m in read_metrics(run.path)]
+
+
+def assert_as_uninterrupted(run: Run, world: World) -> None:
+    a, b = final_state(run), final_state(world.whole)
+    assert int(a.step) == 12
+    for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True):
+        assert np.asarray(x).tobytes() == np.asarray(y).tobytes(), path
+    assert measurements(run) == measurements(world.whole)
+
+
+@pytest.fixture(scope="module")
+def world(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> World:
+    prepared = prepare(tiny_config)
+    whole = create_run(tmp_path_factory.mktemp("runs") / "whole", tiny_config, prepared.encoder)
+    go(whole, prepared)
+    return World(tiny_config, prepared, whole)
+
+
+def at_step(monkeypatch: pytest.MonkeyPatch, step: int, action: Any) -> None:
+    """Calls `action` once, before the given step is taken."""
+    made = loop.make_driver
+
+    def wrapped(config: Config, total: int) -> Any:
+        driver = made(config, total)
+        inner, calls = type(driver).__call__, []
+
+        class Watched(type(driver)):  # type: ignore[misc]
+            def __call__(self, state: TrainState, batch: Any) -> Any:
+                calls.append(int(state.step))
+                if int(state.step) == step:
+                    action()
+                return inner(self, state, batch)
+
+        driver.__class__ = Watched
+        return driver
+
+    monkeypatch.setattr(loop, "make_driver", wrapped)
+
+
+def test_every_measurement_is_logged_once(world: World) -> None:
+    lines = measurements(world.whole)
+    assert [m["step"] for m in lines if m["kind"] == "train"] == [2, 4, 6, 8, 10, 12]
+    assert [m["step"] for m in lines if m["kind"] == "val"] == [4, 8, 12]
+    assert [(m["step"], m["stage"]) for m in lines if m["kind"] == "film"] == [
+        (s, stage) for s in (4, 8, 12) for stage in (1, 3)
+    ]
+    assert len({json.dumps(m) for m in lines}) == len(lines)
+
+
+def test_a_sigterm_saves_and_the_rest_is_bit_equal(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = create_run(tmp_path / "run", world.config, world.prepared.encoder)
+    with monkeypatch.context() as patch:
+        at_step(patch, 6, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Interrupted) as stopped:
+            go(run, world.prepared)
+    assert stopped.value.status == 128 + signal.SIGTERM
+    assert Checkpoints(run.path).steps("latest")[-1] == 7
+    go(run, world.prepared)
+    assert_as_uninterrupted(run, world)
+
+
+@pytest.mark.parametrize("step", [2, 7, 8])
+def test_a_kill_loses_only_what_came_after_the_last_save(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    run = create_run(tmp_path / "run", world.config, world.prepared.encoder)
+    killed = replace(run, path=tmp_path / "killed")
+    with monkeypatch.context() as patch:
+        # What is on disk at that moment is what a killed process leaves behind.
+        at_step(patch, step, lambda: shutil.copytree(run.path, killed.path))
+        go(run, world.prepared)
+    go(killed, world.prepared)
+    assert_as_uninterrupted(killed, world)
+
+
+def test_other_data_is_not_resumed(world: World, tmp_path: Path) -> None:
+    copy = replace(world.whole, path=tmp_path / "copy")
+    shutil.copytree(world.whole.path, copy.path)
+    with pytest.raises(UserError, match="have changed since it began"):
+        loop.train(copy, world.prepared.datasets, world.prepared.embeddings, "other data")
+
+
+def test_the_best_checkpoint_survives_reopening_and_is_the_best(world: World) -> None:
+    dices = {m["step"]: m["dice"] for m in measurements(world.whole) if m["kind"] == "val"}
+    for _ in range(2):
+        checkpoints = Checkpoints(world.whole.path)
+        _, meta = checkpoints.restore_best(world.config, abstract_params(world.config))
+        checkpoints.close()
+        assert dices[meta["step"]] == max(dices.values())
+
+
+def test_a_flipped_byte_is_an_error(world: World, tmp_path: Path) -> None:
+    copy = replace(world.whole, path=tmp_path / "copy")
+    shutil.copytree(world.whole.path, copy.path)
+    files = [p for p in (copy.path / "checkpoints" / "best").rglob("*") if p.is_file() and "ema" in p.parts]
+    largest = max(files, key=lambda p: p.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    with pytest.raises(UserError, match="is damaged"):
+        Checkpoints(copy.path).restore_best(world.config, abstract_params(world.config))
+
+
+def test_a_checkpoint_of_another_config_is_an_error_that_names_the_field(world: World) -> None:
+    fewer = replace(world.config.model.film, stages=(1,))
+    other = replace(world.config, model=replace(world.config.model, film=fewer))
+    with pytest.raises(UserError, match=r"model\.film\.stages: \(1, 3\) != \(1,\)"):
+        Checkpoints(world.whole.path).restore_best(other, abstract_params(other))
+
+
+def test_losses_that_stay_non_finite_stop_the_run(world: World, tmp_path: Path) -> None:
+    config = replace(world.config, train=replace(world.config.train, max_bad_steps=2))
+    run = create_run(tmp_path / "run", config, world.prepared.encoder)
+    assert world.prepared.embeddings is not None
+    broken = {k: np.full_like(v, np.nan) for k, v in world.prepared.embeddings.items()}
+    with pytest.raises(UserError, match=r"not finite for 2 steps in a row.*optim\.lr"):
+        loop.train(run, world.prepared.datasets, broken, "data")

@@ -1,0 +1,116 @@
+"""The training step: the same numbers however it is spread, and nothing but what it should change."""
+
+from dataclasses import replace
+from functools import cache
+
+import jax
+import numpy as np
+import pytest
+
+from flowseg.config import Config
+from flowseg.models.network import init_params
+from flowseg.training.step import Batch, Driver, TrainState, init_state, make_driver
+
+STEPS = 10
+
+
+def make_batch(seed: int) -> Batch:
+    rng = np.random.default_rng(seed)
+    return {
+        "image": rng.standard_normal((4, 16, 16, 1), np.float32),
+        "target": np.sign(rng.standard_normal((4, 16, 16, 1), np.float32)),
+        "embedding": rng.standard_normal((4, 2048), np.float32),
+    }
+
+
+def start(config: Config) -> tuple[Driver, TrainState]:
+    driver = make_driver(config, STEPS)
+    return driver, driver.place_state(init_state(config, init_params(config), STEPS))
+
+
+@cache
+def three_steps(config: Config) -> tuple[Driver, TrainState, list[dict[str, float]]]:
+    driver, state = start(config)
+    history = []
+    for i in range(3):
+        state, metrics = driver(state, make_batch(i))
+        history.append({name: float(value) for name, value in metrics.items()})
+    return driver, state, history
+
+
+def assert_same(a: TrainState, b: TrainState, rtol: float) -> None:
+    for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True):
+        x, y = np.asarray(x), np.asarray(y)
+        np.testing.assert_allclose(x, y, rtol=rtol, atol=rtol * max(np.abs(y).max(), 1e-3), err_msg=str(path))
+
+
+@pytest.mark.parametrize("parallel", ["pmap", "jit"])
+def test_four_devices_compute_what_one_does(tiny_config: Config, parallel: str) -> None:
+    _, _, one = three_steps(tiny_config)
+    _, _, four = three_steps(replace(tiny_config, devices=4, parallel=parallel))
+    for a, b in zip(one, four, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
+        # Adam hides a wrong scale of the gradients; their norm shows it.
+        assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-3)
+
+
+def test_pmap_and_jit_end_in_the_same_state(tiny_config: Config) -> None:
+    _, by_pmap, _ = three_steps(replace(tiny_config, devices=4, parallel="pmap"))
+    _, by_jit, _ = three_steps(replace(tiny_config, devices=4, parallel="jit"))
+    assert_same(by_pmap, by_jit, rtol=1e-5)
+
+
+@pytest.mark.parametrize("parallel", ["pmap", "jit"])
+def test_the_state_is_donated_and_the_step_traced_once(tiny_config: Config, parallel: str) -> None:
+    driver, state, _ = three_steps(replace(tiny_config, devices=4, parallel=parallel))
+    state = jax.tree.map(lambda leaf: leaf.copy(), state)
+    state = driver.place_state(state)
+    leaves = jax.tree.leaves((state.params, state.ema, state.opt))
+    driver(state, make_batch(3))
+    assert all(leaf.is_deleted() for leaf in leaves)
+    assert driver.traces == 1
+
+
+def test_noise_depends_on_the_step(tiny_config: Config) -> None:
+    driver, state = start(tiny_config)
+    _, first = driver(driver.place_state(jax.tree.map(lambda a: a.copy(), state)), make_batch(0))
+    moved = replace(jax.tree.map(lambda a: a.copy(), state), step=state.step + 1)
+    _, second = driver(driver.place_state(moved), make_batch(0))
+    assert float(first["loss"]) != float(second["loss"])
+
+
+def test_a_non_finite_loss_changes_nothing_but_the_counters(tiny_config: Config) -> None:
+    driver, state = start(tiny_config)
+    before = jax.tree.map(np.array, state)
+    bad = make_batch(0)
+    bad["image"][0, 3, 3, 0] = np.nan
+    state, metrics = driver(state, bad)
+    for a, b in zip(
+        jax.tree.leaves((before.params, before.ema, before.opt)),
+        jax.tree.leaves((state.params, state.ema, state.opt)),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a, np.asarray(b))
+    assert (int(state.step), int(state.skipped), int(state.bad_run), int(state.updates)) == (1, 1, 1, 0)
+    state, metrics = driver(state, make_batch(1))
+    assert np.isfinite(float(metrics["loss"]))
+    assert (int(state.step), int(state.skipped), int(state.bad_run), int(state.updates)) == (2, 1, 0, 1)
+
+
+def test_accumulation_updates_every_second_step(tiny_config: Config) -> None:
+    driver, state = start(replace(tiny_config, optim=replace(tiny_config.optim, accumulate=2)))
+    before = np.array(state.params["head"]["kernel"])
+    state, _ = driver(state, make_batch(0))
+    np.testing.assert_array_equal(before, np.asarray(state.params["head"]["kernel"]))
+    assert int(state.updates) == 0
+    state, _ = driver(state, make_batch(1))
+    assert np.abs(before - np.asarray(state.params["head"]["kernel"])).max() > 0
+    assert int(state.updates) == 1
+
+
+def test_bf16_keeps_float32_parameters_and_about_the_same_loss(tiny_config: Config) -> None:
+    _, state, half = three_steps(replace(tiny_config, precision="bf16"))
+    _, _, single = three_steps(tiny_config)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves((state.params, state.ema))} == {"float32"}
+    assert half[0]["loss"] == pytest.approx(single[0]["loss"], rel=0.02)
+    assert half[0]["loss"] != single[0]["loss"]
