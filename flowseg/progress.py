@@ -30,6 +30,7 @@ class Task:
         self.total = total
         self.done = self._start_done = done
         self._start = self._said = time.monotonic()
+        self._begun = False
         self._bar: Progress | None = None
         if console.is_terminal:
             self._bar = Progress(
@@ -48,10 +49,10 @@ class Task:
     def advance(self, count: int = 1, note: str = "") -> None:
         """`count` more are done; `note` says how it goes."""
         now = time.monotonic()
-        if self.done == self._start_done:
-            # The first item pays for compilation: the time left is judged by the others.
-            self._start, self._start_done = now, self.done + count
         self.done += count
+        if not self._begun:
+            # The first item pays for compilation: the time left is judged by the others.
+            self._start, self._start_done, self._begun = now, self.done, True
         if self._bar is not None:
             self._bar.update(self._id, advance=count, note=note)
         elif now - self._said >= _SECONDS_BETWEEN_LINES and self.done > self._start_done:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
-from scipy import ndimage
 from skimage.filters import frangi
 
 BASE_SIGMAS = (1.0, 2.0**0.5, 2.0)
@@ -23,8 +22,6 @@ THRESHOLDS: Float32[np.ndarray, "99"] = (np.arange(1, 100) / 100).astype(np.floa
 
 _TOP_PERCENTILE = 97.0  # a few bright specks do not set the range; vessels cover at least about 3 percent
 _POLARITY_SIGMA = 2.0**1.5
-_COLLIMATOR_LEVEL = 25  # grey values below are shadow; contrast-filled vessels stay brighter
-_COLLIMATOR_MARGIN = 4  # pixels beside the shadow that its blurred edge still reaches
 
 
 @dataclass(frozen=True)
@@ -47,34 +44,9 @@ def _ridge(image: UInt8[np.ndarray, "H W"], sigma: float, dark_vessels: bool) ->
     return np.asarray(frangi(grey, [sigma], black_ridges=dark_vessels), dtype=np.float32)
 
 
-def _collimator(image: UInt8[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
-    """The black surround of an X-ray field of view, and a margin.
-
-    It is every dark region that touches the border and is thicker than a vessel could be.
-    """
-    dark = image < _COLLIMATOR_LEVEL
-    labels, count = ndimage.label(dark)
-    if count == 0:
-        return dark
-    depth = max(6, round(0.02 * min(image.shape)))
-    # Padding lets a corner or a band at the border be as thick as it is outside the picture.
-    padded = ndimage.distance_transform_edt(np.pad(dark, depth + 1, mode="edge"))
-    inner = slice(depth + 1, -(depth + 1))
-    thickness = ndimage.maximum(padded[inner, inner], labels, np.arange(count + 1))
-    border = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
-    shadow = np.isin(labels, [label for label in border if label > 0 and thickness[label] >= depth])
-    if not shadow.any():
-        return shadow
-    return np.asarray(ndimage.distance_transform_edt(~shadow) <= _COLLIMATOR_MARGIN)
-
-
-def _combine(
-    ridges: Sequence[Float32[np.ndarray, "H W"]], hidden: Bool[np.ndarray, "H W"] | None
-) -> Float32[np.ndarray, "H W"]:
+def _combine(ridges: Sequence[Float32[np.ndarray, "H W"]]) -> Float32[np.ndarray, "H W"]:
     """The largest response over the sigmas, scaled per image by a high percentile and cut at 1."""
     top = np.max(np.stack(ridges), axis=0)
-    if hidden is not None:
-        top[hidden] = 0.0
     # The floor is for images of which less than the percentile's share answers; without any answer all is 0.
     reach = max(float(np.percentile(top, _TOP_PERCENTILE)), 1e-3 * float(top.max()), 1e-30)
     return np.minimum(top / np.float32(reach), np.float32(1.0))
@@ -84,8 +56,8 @@ def vesselness(image: UInt8[np.ndarray, "H W"], scale: float, dark_vessels: bool
     """Frangi's vesselness over `scale * BASE_SIGMAS`, comparable between images.
 
     The response is divided by its 97th percentile over the image and cut at 1, so that one threshold serves
-    images of different contrast. For dark vessels the black collimator surround of an X-ray image is set
-    to 0: its edge otherwise answers more strongly than the vessels.
+    images of different contrast. Nothing else is done to the image: the edge of an X-ray's black surround answers
+    too, and costs the filter Dice.
 
     Args:
         image: grey image, uint8.
@@ -101,8 +73,7 @@ def vesselness(image: UInt8[np.ndarray, "H W"], scale: float, dark_vessels: bool
     _check_image(image)
     if not scale > 0.0:
         raise ValueError(f"scale must be above 0, got {scale}")
-    hidden = _collimator(image) if dark_vessels else None
-    return _combine([_ridge(image, scale * base, dark_vessels) for base in BASE_SIGMAS], hidden)
+    return _combine([_ridge(image, scale * base, dark_vessels) for base in BASE_SIGMAS])
 
 
 def _dice_curve(response: Float32[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -> Float64[np.ndarray, "99"]:
@@ -140,21 +111,17 @@ def tune(images: Sequence[UInt8[np.ndarray, "H W"]], masks: Sequence[Bool[np.nda
         _check_image(image)
         if mask.shape != image.shape or mask.dtype != np.bool_:
             raise ValueError(f"mask must be bool {image.shape}, got {mask.dtype} {mask.shape}")
-    shadows = [_collimator(image) for image in images]
 
     middle: dict[bool, list[Float32[np.ndarray, "H W"]]] = {}
     best: dict[bool, float] = {}
     for dark in (True, False):
         middle[dark] = [_ridge(image, _POLARITY_SIGMA, dark) for image in images]
-        curves = [
-            _dice_curve(_combine([ridge], shadow if dark else None), mask)
-            for ridge, mask, shadow in zip(middle[dark], masks, shadows, strict=True)
-        ]
+        curves = [_dice_curve(_combine([ridge]), mask) for ridge, mask in zip(middle[dark], masks, strict=True)]
         best[dark] = float(np.mean(curves, axis=0).max())
     dark_vessels = best[True] >= best[False]
 
     dice = np.zeros((len(SCALES), len(THRESHOLDS)))
-    for image, mask, shadow, ridge in zip(images, masks, shadows, middle[dark_vessels], strict=True):
+    for image, mask, ridge in zip(images, masks, middle[dark_vessels], strict=True):
         ridges = {round(_POLARITY_SIGMA, 6): ridge}
         for row, scale in enumerate(SCALES):
             # Rounded, so that products meant to be equal are one key.
@@ -162,7 +129,7 @@ def tune(images: Sequence[UInt8[np.ndarray, "H W"]], masks: Sequence[Bool[np.nda
             for sigma in sigmas:
                 if sigma not in ridges:
                     ridges[sigma] = _ridge(image, sigma, dark_vessels)
-            response = _combine([ridges[sigma] for sigma in sigmas], shadow if dark_vessels else None)
+            response = _combine([ridges[sigma] for sigma in sigmas])
             dice[row] += _dice_curve(response, mask)
     best_scale, best_threshold = divmod(int(dice.argmax()), len(THRESHOLDS))
     return FrangiSettings(

@@ -117,6 +117,8 @@ class _Training:
         validate_steps = config.train.validate_every * self.epoch_steps
         vectors = self.embeddings["train"] if self.embeddings is not None else None
         batches = training_batches(config, self.datasets["train"], vectors)
+        if self.step < self.total:
+            console.print("compiling the training step: a minute or so the first time, then it is kept")
         upcoming = iterate(batches, self.step, self.total, config.data.threads)
         started = time.monotonic()
         pending: dict[str, Any] | None = None

@@ -1,0 +1,5 @@
+"""`python -m flowseg`."""
+
+from flowseg.cli import main
+
+main()

@@ -1,0 +1,29 @@
+"""What is printed where there is no terminal."""
+
+import re
+
+import pytest
+
+from flowseg import progress
+
+
+def test_plain_lines_say_how_far_and_how_long(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress, "console", progress.Console(highlight=False, soft_wrap=True))
+    with progress.task("work", 10) as advance:
+        for _ in range(10):
+            now[0] += 100 if now[0] == 0 else 6
+            advance(1, "loss 0.5")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "work 2/10  loss 0.5  48 s left"
+    assert all(re.fullmatch(r"work \d+/10  loss 0\.5  \d+ s left", line) for line in lines) and len(lines) == 5
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(45, "45 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (302400, "3.5 days")]
+)
+def test_durations_read_well(seconds: float, text: str) -> None:
+    assert progress.duration(seconds) == text
