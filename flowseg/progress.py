@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 console = Console(highlight=False, soft_wrap=True)
+if not console.is_terminal:
+    console.width = 110  # in a file or a pipe there is no width to keep to: tables need not wrap
 _SECONDS_BETWEEN_LINES = 10.0
 
 

@@ -49,7 +49,7 @@ def table(name: str, rows: dict[str, dict[str, Interval]], images: int) -> Table
     """Means over images with 95 % intervals, a row per method."""
     title = f"{name}: mean over {images} images, below it the bootstrap 95 % interval"
     shown = Table(title=title, title_justify="left", show_lines=True)
-    shown.add_column("")
+    shown.add_column("", no_wrap=True)
     for metric in METRICS:
         shown.add_column(metric, justify="right")
     for label, scores in rows.items():
