@@ -6,6 +6,7 @@ hold what differs from it. A tree is checked when it is built: each mistake is a
 
 import dataclasses
 import json
+import math
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,10 +32,12 @@ def _check_types(section: Any, name: str) -> None:
         value = getattr(section, f.name)
         try:
             typeguard.check_type(value, hint)
-            wrong_bool = isinstance(value, bool) and hint is not bool
+            wrong = isinstance(value, bool) and hint is not bool
         except typeguard.TypeCheckError:
-            wrong_bool = True
-        if wrong_bool:
+            wrong = True
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{prefix}{f.name} = {value!r}: must be a finite number")
+        if wrong:
             expected = getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint).replace("typing.", "")
             raise UserError(f"{prefix}{f.name} = {value!r}: expected {expected}")
 

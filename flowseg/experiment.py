@@ -23,6 +23,7 @@ from flowseg.progress import console, task
 from flowseg.runs import DONE_FILE, Run, create_run, find_interrupted, lock, new_path, open_to_resume, write_text
 from flowseg.training.checkpoints import Checkpoints
 from flowseg.training.loop import train
+from flowseg.training.step import chosen_devices
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def choose_run(config: Config, encoder: Encoder | None, resume: str | None, out:
 
 def run_experiment(config: Config, *, resume: str | None = None, out: Path | None = None) -> Run:
     """Trains, then scores the best checkpoint on the test split. The whole of `make train`."""
+    chosen_devices(config)  # a batch that does not fit them shows before anything is written
     prepared = prepare(config)
     run = choose_run(config, prepared.encoder, resume, out)
     with lock(run):

@@ -63,11 +63,14 @@ def open_run(path: Path) -> Run:
         content = json.loads(file.read_text())
         values, encoder = content["config"], content.get("encoder")
         made = Encoder(encoder["name"], encoder["settings"], encoder["width"]) if encoder else None
+        config = from_dict(Config, values)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{file}: is not a run's config ({type(error).__name__}: {error}); restore or remove it"
         ) from None
-    return Run(path, from_dict(Config, values), made)
+    return Run(path, config, made)
 
 
 def new_path(config: Config) -> Path:

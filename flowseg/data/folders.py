@@ -87,7 +87,10 @@ def _decode(path: Path) -> Num[np.ndarray, "h w"]:
                 array = np.asarray(file)
                 if array.dtype.kind == "f" and not np.isfinite(array).all():
                     raise UserError(f"{path}: has pixels that are not finite numbers; replace them")
-                return array.astype(np.float32) if array.dtype.itemsize > 2 else array.astype(np.uint16)
+                # Pillow widens 16-bit PGM to 32: the same pixels have the same type whatever their file.
+                if array.dtype.kind in "iu" and array.min() >= 0 and array.max() < 2**16:
+                    return array.astype(np.uint16)
+                return array.astype(np.float32)
             if file.has_transparency_data and np.asarray(file.convert("RGBA"))[..., 3].min() < 255:
                 raise UserError(f"{path}: has transparent pixels; save it without transparency")
             return np.asarray(file.convert("RGB").convert("L") if file.mode != "L" else file)

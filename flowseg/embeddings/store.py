@@ -8,6 +8,7 @@ and the metadata `format`, `encoder` (its name) and `settings` (JSON: whatever c
 Images are found by content: a store fits a data set however its files are called.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Sequence
@@ -64,7 +65,8 @@ def write_store(
         save_file(tensors, part, metadata)
         part.replace(path)
     except (OSError, SafetensorError) as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
         raise UserError(f"{path}: cannot be written ({error}); choose another --out or free some space") from None
 
 

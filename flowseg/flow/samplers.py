@@ -57,8 +57,8 @@ def integrate(
             stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
             max_steps=_MAX_ADAPTIVE_STEPS,
         )
-        # Six new slopes a step (the last is the next step's first), and two to choose the first step.
-        return solution.ys[-1], 6.0 * solution.stats["num_steps"] + 2.0
+        # Six new slopes a step, the last of them the next step's first.
+        return solution.ys[-1], 6.0 * solution.stats["num_steps"] + 1.0
     nodes, rows, weights = _TABLEAUX[sampler]
     h = 1.0 / steps
 

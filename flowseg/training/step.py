@@ -166,7 +166,6 @@ class _Traced:
 
 class _Base:
     def __init__(self, config: Config, total_steps: int, devices: list[jax.Device]):
-        check_batch(config.train.batch, len(devices))
         self.devices = len(devices)
         self.mesh = jax.sharding.Mesh(np.asarray(devices), (AXIS,))
         self._traced = _Traced(make_step(config, total_steps))
@@ -209,11 +208,17 @@ class JitDriver(_Base):
         return self._step(state, jax.device_put(batch, self._batch_sharding))
 
 
-def make_driver(config: Config, total_steps: int) -> Driver:
-    """The driver that the config asks for, on its devices."""
+def chosen_devices(config: Config) -> list[jax.Device]:
+    """The devices of a config; a UserError where there are too few, or the batch cannot be shared out evenly."""
     devices = jax.devices()
     wanted = config.devices or len(devices)
     if wanted > len(devices):
         raise UserError(f"devices = {wanted}: this machine has {len(devices)}; choose at most that many")
+    check_batch(config.train.batch, wanted)
+    return devices[:wanted]
+
+
+def make_driver(config: Config, total_steps: int) -> Driver:
+    """The driver that the config asks for, on its devices."""
     kind: type[PmapDriver] | type[JitDriver] = PmapDriver if config.parallel == "pmap" else JitDriver
-    return kind(config, total_steps, devices[:wanted])
+    return kind(config, total_steps, chosen_devices(config))
