@@ -11,7 +11,7 @@ from flowseg.progress import duration
 
 # Of one image of 320x320 forward, dim 32; a training step is about three times that. Counted, not measured.
 _GFLOP_FORWARD = 178.0
-# What a whole step reaches of one convolution's speed (measured on 2 cores at 128x128: 40 of 134 GFLOP/s).
+# Rough: a profiled step at 64x64 reached 40 GFLOP/s, while this convolution alone was near 134 on a busy machine.
 _SHARE = 0.3
 
 
