@@ -132,7 +132,7 @@ def check_encoder(run: Run, encoder: Encoder | None) -> None:
 def _evaluate(run: Run, prepared: Prepared, split: str) -> dict[str, Any]:
     check_encoder(run, prepared.encoder)
     checkpoints = Checkpoints(run.path)
-    params, meta = checkpoints.restore_best(run.config, abstract_params(run.config))
+    params, meta = checkpoints.restore_best(run.config)
     checkpoints.close()
     about = {
         "run": str(run.path),

@@ -13,7 +13,6 @@ from flowseg.evaluation.overlays import overlay, save_png
 from flowseg.evaluation.predict import segment
 from flowseg.evaluation.windows import Query, WindowSampler
 from flowseg.experiment import check_encoder, embedding_source
-from flowseg.models.network import abstract_params
 from flowseg.progress import console, task
 from flowseg.runs import Run
 from flowseg.training.checkpoints import Checkpoints
@@ -47,7 +46,7 @@ def predict_images(run: Run, paths: Sequence[Path], out: Path, *, embeddings: st
         for i, (image, content) in enumerate(read)
     ]
     checkpoints = Checkpoints(run.path)
-    params, _ = checkpoints.restore_best(run.config, abstract_params(run.config))
+    params, _ = checkpoints.restore_best(run.config)
     checkpoints.close()
     try:
         out.mkdir(parents=True, exist_ok=True)

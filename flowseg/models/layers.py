@@ -10,6 +10,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from flowseg.models import blockwise
+
 # PyTorch's default for convolutions and dense layers, so that training starts from the original's distribution.
 uniform_fan_in = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
@@ -17,17 +19,25 @@ NORM_EPSILON = 1e-5
 GROUPS = 8
 
 
-def conv(d_in: int, d_out: int, size: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.Conv:
+def convolve(x: Float[Array, "b h w i"], kernel: Float[Array, "kh kw i o"], edge: int) -> Float[Array, "b p q o"]:
+    """A convolution of stride 1 with `edge` zeros around."""
+    if blockwise.on_cpu():
+        return blockwise.convolve(x, kernel, edge)
+    padding = ((edge, edge), (edge, edge))
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+class Conv(nnx.Module):
     """A stride-1 convolution of odd size that keeps the map's height and width."""
-    return nnx.Conv(
-        d_in,
-        d_out,
-        (size, size),
-        padding=size // 2,
-        kernel_init=uniform_fan_in,
-        dtype=dtype,
-        rngs=rngs,
-    )
+
+    def __init__(self, d_in: int, d_out: int, size: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+        self.kernel = nnx.Param(uniform_fan_in(rngs.params(), (size, size, d_in, d_out)))
+        self.bias = nnx.Param(jnp.zeros((d_out,)))
+        self.dtype = dtype
+
+    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
+        kernel = self.kernel[...].astype(self.dtype)
+        return convolve(x.astype(self.dtype), kernel, kernel.shape[0] // 2) + self.bias[...].astype(self.dtype)
 
 
 def dense(
@@ -45,12 +55,14 @@ class ChannelNorm(nnx.Module):
         self.gain = nnx.Param(jnp.ones((width,)))
         self.bias = nnx.Param(jnp.zeros((width,))) if bias else None
 
-    def __call__(self, x: Float[Array, "... c"]) -> Float[Array, "... c"]:
+    def __call__(self, x: Float[Array, "... c"], axis: int = -1) -> Float[Array, "... c"]:
+        """`axis` is where the channels are: the last, or the first of (c, n)."""
         h = x.astype(jnp.float32)
-        h = h - jnp.mean(h, axis=-1, keepdims=True)
-        h = h * jax.lax.rsqrt(jnp.mean(h * h, axis=-1, keepdims=True) + NORM_EPSILON) * self.gain[...]
+        h = h - jnp.mean(h, axis=axis, keepdims=True)
+        gain = self.gain[...] if axis == -1 else self.gain[...][:, None]
+        h = h * jax.lax.rsqrt(jnp.mean(h * h, axis=axis, keepdims=True) + NORM_EPSILON) * gain
         if self.bias is not None:
-            h = h + self.bias[...]
+            h = h + (self.bias[...] if axis == -1 else self.bias[...][:, None])
         return h.astype(x.dtype)
 
 
@@ -90,15 +102,14 @@ class Downsample(nnx.Module):
         x = x.reshape(b, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(b, h // 2, w // 2, 4 * c)
         kernel = self.kernel[...].astype(self.dtype)
         kernel = kernel.reshape(2, 2, 2, 2, c, -1).transpose(0, 2, 1, 3, 4, 5).reshape(2, 2, 4 * c, -1)
-        y = jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        return y + self.bias[...].astype(self.dtype)
+        return convolve(x, kernel, 0) + self.bias[...].astype(self.dtype)
 
 
 class Upsample(nnx.Module):
     """Nearest-neighbour doubling, then a 3x3 convolution."""
 
     def __init__(self, d_in: int, d_out: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
-        self.conv = conv(d_in, d_out, 3, dtype=dtype, rngs=rngs)
+        self.conv = Conv(d_in, d_out, 3, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b 2h 2w d"]:
         b, h, w, c = x.shape
@@ -111,9 +122,9 @@ class ResnetBlock(nnx.Module):
 
     def __init__(self, d_in: int, d_out: int, d_time: int | None, *, dtype: DTypeLike, rngs: nnx.Rngs):
         self.time = dense(d_time, 2 * d_out, dtype=dtype, rngs=rngs) if d_time is not None else None
-        self.conv1 = conv(d_in, d_out, 3, dtype=dtype, rngs=rngs)
+        self.conv1 = Conv(d_in, d_out, 3, dtype=dtype, rngs=rngs)
         self.norm1 = GroupNorm(d_out)
-        self.conv2 = conv(d_out, d_out, 3, dtype=dtype, rngs=rngs)
+        self.conv2 = Conv(d_out, d_out, 3, dtype=dtype, rngs=rngs)
         self.norm2 = GroupNorm(d_out)
         self.residual = dense(d_in, d_out, dtype=dtype, rngs=rngs) if d_in != d_out else None
 

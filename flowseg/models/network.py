@@ -38,7 +38,7 @@ def init_params(config: Config) -> Params:
             return rng.uniform(-bound, bound, leaf.shape).astype(np.float32)
         return np.full(leaf.shape, keys[-1] in ("gain", "scale", "spectrum"), np.float32)
 
-    return jax.device_put(jax.tree_util.tree_map_with_path(draw, abstract_params(config)))
+    return jax.tree_util.tree_map_with_path(draw, abstract_params(config))
 
 
 def abstract_params(config: Config) -> Params:

@@ -14,7 +14,7 @@ from flowseg.config import ModelConfig
 from flowseg.models.attention import CrossAttention, FullAttention, LinearAttention
 from flowseg.models.film import Conditioner, FilmHead, modulate
 from flowseg.models.fourier import FourierConditioner
-from flowseg.models.layers import ChannelNorm, Downsample, ResnetBlock, TimeEmbedding, Upsample, conv, dense
+from flowseg.models.layers import ChannelNorm, Conv, Downsample, ResnetBlock, TimeEmbedding, Upsample, dense
 
 Map = Float[Array, "b h w c"]
 GammaBeta = tuple[Float[Array, "b c"], Float[Array, "b c"]]
@@ -35,7 +35,7 @@ class EncoderPath(nnx.Module):
         self.block2 = ResnetBlock(d_in, d_in, 4 * config.dim, dtype=dtype, rngs=rngs)
         self.attention = _attention(config, level, d_in, dtype=dtype, rngs=rngs)
         self.down = (
-            conv(d_in, d_out, 3, dtype=dtype, rngs=rngs) if last else Downsample(d_in, d_out, dtype=dtype, rngs=rngs)
+            Conv(d_in, d_out, 3, dtype=dtype, rngs=rngs) if last else Downsample(d_in, d_out, dtype=dtype, rngs=rngs)
         )
 
 
@@ -101,7 +101,7 @@ class DecoderStage(nnx.Module):
         self.block2 = ResnetBlock(width + d_skip, width, 4 * config.dim, dtype=dtype, rngs=rngs)
         self.attention = _attention(config, level, width, dtype=dtype, rngs=rngs)
         self.up = (
-            conv(width, d_skip, 3, dtype=dtype, rngs=rngs)
+            Conv(width, d_skip, 3, dtype=dtype, rngs=rngs)
             if level == 0
             else Upsample(width, d_skip, dtype=dtype, rngs=rngs)
         )
@@ -155,8 +155,8 @@ class VelocityUNet(nnx.Module):
         self.image_size = image_size
         levels = range(len(config.multipliers))
         self.time = TimeEmbedding(config.dim, dtype=dtype, rngs=rngs)
-        self.stem_mask = conv(1, config.dim, 7, dtype=dtype, rngs=rngs)
-        self.stem_image = conv(1, config.dim, 7, dtype=dtype, rngs=rngs)
+        self.stem_mask = Conv(1, config.dim, 7, dtype=dtype, rngs=rngs)
+        self.stem_image = Conv(1, config.dim, 7, dtype=dtype, rngs=rngs)
         self.encoder = nnx.List(EncoderLevel(config, image_size, level, dtype=dtype, rngs=rngs) for level in levels)
         self.middle = Middle(config, dtype=dtype, rngs=rngs)
         self.decoder = nnx.List(DecoderStage(config, stage, dtype=dtype, rngs=rngs) for stage in levels)

@@ -1,13 +1,15 @@
 """Orbax checkpoints: the latest state, and the best by validation Dice.
 
-A checkpoint holds the whole train state, its config, the loop's record and a digest of every part: a byte that
-changed on disk, or a config that differs, is an error and never a silently wrong network.
+A checkpoint holds the whole train state, its config, the loop's record, the names and shapes of the parameters
+(which are stored as one vector) and a digest of every part: a byte that changed on disk, or a config that differs, is
+an error and never a silently wrong network.
 """
 
 import hashlib
 import json
 import logging
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,13 @@ import orbax.checkpoint as ocp
 
 from flowseg.config import Config, differences, from_dict
 from flowseg.errors import UserError
+from flowseg.models.network import Params, abstract_params
+from flowseg.models.vector import Layout
 from flowseg.training.step import TrainState
 
 Flat = dict[str, np.ndarray]
-FORMAT = 1
-_PARTS = ("params", "ema", "rest")
+FORMAT = 2
+_PARTS = ("ema", "rest")
 _KEEP = 2
 
 
@@ -35,17 +39,22 @@ def _unflatten(flat: Flat, like: Any, where: str) -> Any:
     """The tree `like` with the arrays of `flat`; both must have the same names, shapes and dtypes."""
     paths, structure = jax.tree_util.tree_flatten_with_path(like)
     names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in paths]
-    for name, (_, leaf) in zip(names, paths, strict=True):
-        if name not in flat or flat[name].shape != leaf.shape or flat[name].dtype != leaf.dtype:
-            found = f"{flat[name].dtype}{list(flat[name].shape)}" if name in flat else "nothing"
+    expected = {name: f"{leaf.dtype}{list(leaf.shape)}" for name, (_, leaf) in zip(names, paths, strict=True)}
+    _check_names({name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in flat.items()}, expected, where)
+    return jax.tree_util.tree_unflatten(structure, [flat[name] for name in names])
+
+
+def _check_names(found: dict[str, Any], expected: dict[str, Any], where: str) -> None:
+    """Raises a UserError that names the first entry that is not as expected."""
+    for name, what in expected.items():
+        if found.get(name) != what:
             raise UserError(
-                f"{where}: holds {found} for {name}, expected {leaf.dtype}{list(leaf.shape)}: "
+                f"{where}: holds {found.get(name, 'nothing')} for {name}, expected {what}: "
                 "it belongs to another network; use the config it was saved with"
             )
-    surplus = sorted(set(flat) - set(names))
+    surplus = sorted(set(found) - set(expected))
     if surplus:
         raise UserError(f"{where}: holds {surplus[0]}, which this network does not have; use its own config")
-    return jax.tree_util.tree_unflatten(structure, [flat[name] for name in names])
 
 
 def _digest(flat: Flat) -> str:
@@ -56,9 +65,17 @@ def _digest(flat: Flat) -> str:
     return digest.hexdigest()
 
 
+@cache
+def _layout(config: Config) -> dict[str, list[int]]:
+    """Names and shapes of the parameters, in the order in which they stand in the vectors."""
+    return {name: list(shape) for name, shape in Layout(abstract_params(config)).shapes.items()}
+
+
 def _rest(state: TrainState) -> dict[str, Any]:
     return {
+        "params": state.params,
         "opt": state.opt,
+        "gradient": state.gradient,
         "plateau": state.plateau,
         "step": state.step,
         "updates": state.updates,
@@ -90,7 +107,7 @@ class Checkpoints:
 
     def save(self, kind: str, state: TrainState, config: Config, record: dict[str, Any]) -> None:
         """Saves in the background; `record` is what the loop keeps besides the state (JSON values)."""
-        parts = {"params": _flatten(state.params), "ema": _flatten(state.ema), "rest": _flatten(_rest(state))}
+        parts = {"ema": _flatten({"ema": state.ema}), "rest": _flatten(_rest(state))}
         step = int(parts["rest"]["step"])
         if step in self._manager(kind).all_steps():
             return
@@ -99,6 +116,7 @@ class Checkpoints:
             "step": step,
             "config": json.loads(json.dumps(asdict(config))),
             "record": record,
+            "layout": _layout(config),
             "digests": {name: _digest(part) for name, part in parts.items()},
         }
         items: dict[str, Any] = {name: ocp.args.StandardSave(part) for name, part in parts.items()}
@@ -146,31 +164,35 @@ class Checkpoints:
                 "use its own config or another run"
             )
 
+    def _checked(self, kind: str, step: int, config: Config) -> dict[str, Any]:
+        """The meta of a checkpoint that is of this config and of the network that this code makes of it."""
+        self.check_config(kind, step, config)
+        meta = self.meta(kind, step)
+        _check_names(meta["layout"], _layout(config), str(self.folder / kind / str(step)))
+        return meta
+
     def restore_state(self, step: int, config: Config, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
         """The whole latest state of a step, and the loop's record; `like` gives the expected shapes."""
-        self.check_config("latest", step, config)
+        meta = self._checked("latest", step, config)
         parts = self._parts("latest", step, _PARTS)
         where = str(self.folder / "latest" / str(step))
-        rest = _unflatten(parts["rest"], _rest(like), where)
-        state = TrainState(
-            params=_unflatten(parts["params"], like.params, where),
-            ema=_unflatten(parts["ema"], like.ema, where),
-            **rest,
-        )
-        return state, self.meta("latest", step)["record"]
+        ema = _unflatten(parts["ema"], {"ema": like.ema}, where)
+        return TrainState(**ema, **_unflatten(parts["rest"], _rest(like), where)), meta["record"]
 
-    def restore_best(self, config: Config, like: Any) -> tuple[Any, dict[str, Any]]:
-        """The averaged parameters of the best checkpoint, and its meta; `like` gives the expected shapes."""
+    def restore_best(self, config: Config) -> tuple[Params, dict[str, Any]]:
+        """The averaged parameters of the best checkpoint, as a tree of numpy arrays, and its meta."""
         steps = self.steps("best")
         if not steps:
             raise UserError(
                 f"{self.folder.parent}: has no best checkpoint yet; it comes with the first validation: "
                 "let the training go on with --resume"
             )
-        self.check_config("best", steps[-1], config)
+        meta = self._checked("best", steps[-1], config)
+        layout = Layout(abstract_params(config))
+        expected = {"ema": jax.ShapeDtypeStruct((layout.size,), np.float32)}
         flat = self._parts("best", steps[-1], ("ema",))["ema"]
-        where = str(self.folder / "best" / str(steps[-1]))
-        return _unflatten(flat, like, where), self.meta("best", steps[-1])
+        vector = _unflatten(flat, expected, str(self.folder / "best" / str(steps[-1])))["ema"]
+        return layout.unravel_host(vector), meta
 
     def close(self) -> None:
         """Waits for saves under way."""

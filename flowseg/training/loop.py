@@ -19,7 +19,8 @@ from flowseg.errors import UserError
 from flowseg.evaluation.overlays import overlay, save_png, strip
 from flowseg.evaluation.score import Scored, mean_metrics, score_split
 from flowseg.evaluation.windows import WindowSampler
-from flowseg.models.network import Network, init_params
+from flowseg.models.network import Network, abstract_params, init_params
+from flowseg.models.vector import Layout
 from flowseg.progress import Task, console, duration
 from flowseg.runs import Run
 from flowseg.training.checkpoints import Checkpoints
@@ -73,6 +74,7 @@ class _Training:
         self.driver = make_driver(config, self.total)
         self.sampler = WindowSampler(config, jax.devices()[: self.driver.devices])
         self.network = Network(config)
+        self.layout = Layout(abstract_params(config))
         self.checkpoints = Checkpoints(run.path)
         self.record = Record(data=digest)
         # Counted on the host: asking the device for state.step would wait for it.
@@ -209,14 +211,15 @@ class _Training:
             shown.advance()
             stop.check()
 
+        params = self.layout.unravel_host(np.asarray(state.ema))
         try:
-            scored = score_split(self.sampler, state.ema, dataset, vectors, on_image)
+            scored = score_split(self.sampler, params, dataset, vectors, on_image)
         finally:
             shown.close()
         scores = mean_metrics([s.metrics for s in scored])
         self.telemetry.write("val", self.step, epoch, {**scores, "images": len(scored)})
         if vectors is not None:
-            films = self.network.film(state.ema, jax.numpy.asarray(vectors))
+            films = self.network.film(params, jax.numpy.asarray(vectors))
             for row in film_statistics(films, self.config.model.film.stages):
                 self.telemetry.write("film", self.step, epoch, row)
         self._picture(scored[:_GRID_IMAGES])

@@ -5,7 +5,7 @@ depend on how many devices share the batch.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import jax
@@ -20,7 +20,8 @@ from flowseg.config import Config, check_batch
 from flowseg.errors import UserError
 from flowseg.flow.losses import velocity_loss
 from flowseg.flow.paths import gaussian_path
-from flowseg.models.network import Network, Params
+from flowseg.models.network import Network, Params, abstract_params
+from flowseg.models.vector import Layout
 from flowseg.training.optim import learning_rate, optimizer, plateau
 
 AXIS = "devices"
@@ -38,9 +39,13 @@ class TrainState:
 
     step: Int[Array, ""]
     """Steps taken, which is also the position in the data."""
-    params: Params
-    ema: Params
+    params: Float[Array, " p"]
+    """All parameters in one vector (models.vector)."""
+    ema: Float[Array, " p"]
+    """Their exponential moving average."""
     opt: optax.OptState
+    gradient: Float[Array, " p"] | None
+    """What the steps since the last update add to its gradient; None without accumulation."""
     plateau: optax.OptState
     updates: Int[Array, ""]
     """Updates of the parameters (one every `accumulate` steps)."""
@@ -56,13 +61,15 @@ def init_state(config: Config, params: Params, total_steps: int) -> TrainState:
     def zero() -> Array:
         return jnp.zeros((), jnp.int32)
 
+    vector = jnp.asarray(Layout(params).ravel_host(params))
     return TrainState(
         step=zero(),
-        params=params,
+        params=vector,
         # A copy: the step donates its argument, and one buffer cannot be donated twice.
-        ema=jax.tree.map(jnp.copy, params),
-        opt=optimizer(config.optim, total_steps).init(params),
-        plateau=plateau(config.optim).init(params),
+        ema=jnp.copy(vector),
+        opt=optimizer(config.optim, total_steps).init(vector),
+        gradient=jnp.zeros_like(vector) if config.optim.accumulate > 1 else None,
+        plateau=plateau(config.optim).init(vector),
         updates=zero(),
         skipped=zero(),
         bad_run=zero(),
@@ -77,6 +84,7 @@ def make_step(config: Config, total_steps: int) -> Callable[[TrainState, Batch],
     the counters.
     """
     network = Network(config)
+    layout = Layout(abstract_params(config))
     transformation = optimizer(config.optim, total_steps)
     rate = learning_rate(config.optim, max(total_steps // config.optim.accumulate, 1))
 
@@ -86,37 +94,30 @@ def make_step(config: Config, total_steps: int) -> Callable[[TrainState, Batch],
         )
         return velocity_loss(network.velocity(params, x_t, t, batch["image"], batch.get("embedding")), u)
 
-    def apply(state: TrainState, grads: Params) -> TrainState:
+    def skip(state: TrainState, grads: Float[Array, " p"]) -> TrainState:
+        return replace(state, skipped=state.skipped + 1, bad_run=state.bad_run + 1)
+
+    def collect(state: TrainState, grads: Float[Array, " p"]) -> TrainState:
+        assert state.gradient is not None
+        gradient = state.gradient + grads / config.optim.accumulate
+        return replace(state, gradient=gradient, bad_run=jnp.zeros_like(state.bad_run))
+
+    def apply(state: TrainState, grads: Float[Array, " p"]) -> TrainState:
+        if state.gradient is not None:
+            grads = state.gradient + grads / config.optim.accumulate
+            state = replace(state, gradient=jnp.zeros_like(grads))
         updates, opt = transformation.update(grads, state.opt, state.params)
         # AdamW's update is proportional to its rate, decay included: scaling it is scaling the rate.
-        updates = jax.tree.map(lambda u: u * state.plateau.scale, updates)
-        params = optax.apply_updates(state.params, updates)
-        applied = (state.step + 1 - state.skipped) % config.optim.accumulate == 0
-        count = state.updates + applied
+        params = state.params + updates * state.plateau.scale
+        count = state.updates + 1
         decay = jnp.minimum(config.optim.ema_decay, (1.0 + count) / (10.0 + count))
-        decay = jnp.where(applied, decay, 1.0)
-        ema = jax.tree.map(lambda e, p: decay * e + (1 - decay) * p, state.ema, params)
-        return TrainState(
-            step=state.step + 1,
+        return replace(
+            state,
             params=params,
-            ema=ema,
+            ema=decay * state.ema + (1 - decay) * params,
             opt=opt,
-            plateau=state.plateau,
             updates=count,
-            skipped=state.skipped,
             bad_run=jnp.zeros_like(state.bad_run),
-        )
-
-    def skip(state: TrainState, grads: Params) -> TrainState:
-        return TrainState(
-            step=state.step + 1,
-            params=state.params,
-            ema=state.ema,
-            opt=state.opt,
-            plateau=state.plateau,
-            updates=state.updates,
-            skipped=state.skipped + 1,
-            bad_run=state.bad_run + 1,
         )
 
     def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -124,12 +125,15 @@ def make_step(config: Config, total_steps: int) -> Callable[[TrainState, Batch],
         places = jax.lax.axis_index(AXIS) * local + jnp.arange(local)
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), NOISE_STREAM), state.step)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, places)
-        loss, grads = jax.value_and_grad(loss_fn)(state.params, batch, keys)
-        loss, grads = jax.lax.pmean((loss, grads), AXIS)
+        loss, grads = jax.value_and_grad(loss_fn)(layout.unravel(state.params), batch, keys)
+        loss, grads = jax.lax.pmean((loss, layout.ravel(grads)), AXIS)
         norm = optax.global_norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         lr = rate(state.updates) * state.plateau.scale
-        state = jax.lax.cond(finite, apply, skip, state, grads)
+        complete = (state.step + 1 - state.skipped) % config.optim.accumulate == 0
+        outcome = jnp.where(finite, jnp.where(complete, 2, 1), 0)
+        state = jax.lax.switch(outcome, (skip, collect if config.optim.accumulate > 1 else apply, apply), state, grads)
+        state = replace(state, step=state.step + 1)
         metrics = {"loss": loss, "grad_norm": norm, "lr": lr, "skipped": state.skipped, "bad_run": state.bad_run}
         return state, metrics
 

@@ -12,7 +12,7 @@ import pytest
 from flowseg.errors import UserError
 from flowseg.interop import import_torch
 from flowseg.interop.checkpoint_files import import_run, read_ckpt
-from flowseg.models.network import Params, abstract_params, params_of
+from flowseg.models.network import Params, params_of
 
 STEM = "unet.base_unet.init_conv.weight"
 Arrays = dict[str, np.ndarray]
@@ -192,7 +192,7 @@ def test_an_original_ckpt_becomes_a_run(shared: Path, whole: Params, tmp_path: P
     assert open_run(run.path).config == run.config and run.finished
     assert run.config.data.crop == 32 and run.config.model.film.stages == (0, 1, 2, 3)
     checkpoints = Checkpoints(run.path)
-    params, meta = checkpoints.restore_best(run.config, abstract_params(run.config))
+    params, meta = checkpoints.restore_best(run.config)
     checkpoints.close()
     assert meta["record"]["imported_from"] == "original_checkpoint_dim8.ckpt"
     assert_equal(params, jax.tree.map(np.asarray, whole))

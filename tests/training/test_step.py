@@ -99,13 +99,23 @@ def test_a_non_finite_loss_changes_nothing_but_the_counters(tiny_config: Config)
 
 def test_accumulation_updates_every_second_step(tiny_config: Config) -> None:
     driver, state = start(replace(tiny_config, optim=replace(tiny_config.optim, accumulate=2)))
-    before = np.array(state.params["head"]["kernel"])
+    before = np.array(state.params)
     state, _ = driver(state, make_batch(0))
-    np.testing.assert_array_equal(before, np.asarray(state.params["head"]["kernel"]))
+    np.testing.assert_array_equal(before, np.asarray(state.params))
     assert int(state.updates) == 0
     state, _ = driver(state, make_batch(1))
-    assert np.abs(before - np.asarray(state.params["head"]["kernel"])).max() > 0
+    assert np.abs(before - np.asarray(state.params)).max() > 0
     assert int(state.updates) == 1
+
+
+def test_accumulation_collects_the_mean_gradient_and_starts_again(tiny_config: Config) -> None:
+    twice = replace(tiny_config, optim=replace(tiny_config.optim, accumulate=2))
+    driver, state = start(twice)
+    state, first = driver(state, make_batch(0))
+    collected = 2 * np.asarray(state.gradient)
+    assert float(np.sqrt((collected**2).sum())) == pytest.approx(float(first["grad_norm"]), rel=1e-4)
+    state, _ = driver(state, make_batch(1))
+    np.testing.assert_array_equal(np.asarray(state.gradient), 0)
 
 
 def test_bf16_keeps_float32_parameters_and_about_the_same_loss(tiny_config: Config) -> None:
