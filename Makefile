@@ -20,7 +20,7 @@ comma := ,
 OPTIONS = $(if $(DATA),--data.root "$(DATA)") $(if $(EMBEDDINGS),--embeddings.store "$(EMBEDDINGS)") \
   $(if $(RESUME),--resume "$(RESUME)") $(if $(OUT),--out "$(OUT)") $(ARGS)
 
-.PHONY: help setup train eval test test-vlm lint clean
+.PHONY: help setup train eval test test-vlm bench lint clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -45,9 +45,13 @@ test: $(VENV)/.installed-dev ## run the tests
 test-vlm: $(VENV)/.installed-vlm ## run the tests that need PyTorch (extra vlm)
 	$(BIN)/python -m pytest -n 2 -m torch $(ARGS)
 
+bench: $(VENV)/.installed-dev ## time the step against the PyTorch reference (TORCH_PYTHON=a Python with torch)
+	$(BIN)/python benchmarks/step_throughput.py $(if $(TORCH_PYTHON),--torch-python "$(TORCH_PYTHON)") \
+	  $(if $(EXTRA),--gpu) $(ARGS)
+
 lint: $(VENV)/.installed-dev ## ruff and mypy
-	$(BIN)/ruff check flowseg configs tests
-	$(BIN)/ruff format --check flowseg configs tests
+	$(BIN)/ruff check flowseg configs tests benchmarks
+	$(BIN)/ruff format --check flowseg configs tests benchmarks
 	$(BIN)/mypy
 
 clean: ## remove environments and caches, not runs

@@ -277,7 +277,7 @@ def _usage() -> str:
     return "\n".join(lines + [f"  {name:14}{cls.__doc__}" for name, (_, cls) in COMMANDS.items()])
 
 
-def _set_up_jax() -> None:
+def set_up_jax() -> None:
     """Compiled programs are kept between starts, under the cache folder unless JAX's own variable names one."""
     from flowseg.data.phantom import phantom_root
 
@@ -285,7 +285,7 @@ def _set_up_jax() -> None:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
 
 
-def _use_huge_pages() -> None:
+def use_huge_pages() -> None:
     """Starts this process again with huge pages for glibc's memory, unless GLIBC_TUNABLES says otherwise.
 
     A step takes and frees temporaries of many megabytes; clearing them page by page takes up to a quarter of its time
@@ -305,8 +305,8 @@ def main() -> None:
     if arguments[0] not in COMMANDS:
         print(f"flowseg: unknown command {arguments[0]}; choose one of {', '.join(COMMANDS)}", file=sys.stderr)
         sys.exit(2)
-    _use_huge_pages()
-    _set_up_jax()
+    use_huge_pages()
+    set_up_jax()
     from flowseg.training.interrupt import Interrupted
 
     try:

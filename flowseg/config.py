@@ -232,6 +232,9 @@ class TrainConfig:
 
     batch: int = 6
     """Crops per step, over all devices."""
+    microbatch: int | None = None
+    """Crops that a device takes at a time within a step: fewer need less memory, the step computes the same. None: all
+    on a GPU, one on a CPU."""
     epochs: int = 500
     """Epochs in all."""
     epoch_steps: int | None = None
@@ -250,6 +253,8 @@ class TrainConfig:
         for name in ("batch", "epochs", "validate_every", "checkpoint_every", "log_every", "max_bad_steps"):
             value = getattr(self, name)
             _require(value >= 1, f"train.{name}", value, "must be at least 1")
+        if self.microbatch is not None:
+            _require(self.microbatch >= 1, "train.microbatch", self.microbatch, "must be at least 1")
         if self.epoch_steps is not None:
             _require(self.epoch_steps >= 1, "train.epoch_steps", self.epoch_steps, "must be at least 1")
 

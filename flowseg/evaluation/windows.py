@@ -56,6 +56,8 @@ class WindowSampler:
         self.config = config
         self.has_film = bool(config.model.film.stages)
         self.traces = 0
+        self.evaluations: list[float] = []
+        """Evaluations of the network (NFE) that each batch of windows took."""
         network, settings = Network(config), config.eval
 
         def sample(
@@ -104,7 +106,8 @@ class WindowSampler:
             arrays = (*batch, embedding)
             if self._sharding is not None:
                 arrays = jax.device_put(arrays, self._sharding)
-            samples, _ = self._sample(params, *arrays)
+            samples, nfe = self._sample(params, *arrays)
+            self.evaluations.append(float(nfe))
             for (i, top, side, _, _), sample in zip(places, np.asarray(samples)[..., 0], strict=False):
                 total, weight = sums[i]
                 total[top : top + crop, side : side + crop] += np.clip((sample + 1) / 2, 0, 1)

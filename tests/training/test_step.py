@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from flowseg.config import Config
+from flowseg.errors import UserError
 from flowseg.models.network import init_params
-from flowseg.training.step import Batch, Driver, TrainState, init_state, make_driver
+from flowseg.training.step import Batch, Driver, TrainState, chosen_devices, init_state, make_driver
 
 STEPS = 10
 
@@ -52,6 +53,22 @@ def test_four_devices_compute_what_one_does(tiny_config: Config, parallel: str) 
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
         # Adam hides a wrong scale of the gradients; their norm shows it.
         assert a["grad_norm"] == pytest.approx(b["grad_norm"], rel=1e-3)
+
+
+def test_a_batch_taken_in_parts_is_the_same_step(tiny_config: Config) -> None:
+    found = {}
+    for size in (1, 2, 4):
+        driver, state = start(replace(tiny_config, train=replace(tiny_config.train, microbatch=size)))
+        _, metrics = driver(state, make_batch(0))
+        found[size] = (float(metrics["loss"]), float(metrics["grad_norm"]))
+    assert found[1] == pytest.approx(found[4], rel=1e-4)
+    assert found[2] == pytest.approx(found[4], rel=1e-4)
+
+
+def test_a_microbatch_that_does_not_divide_the_batch_is_refused(tiny_config: Config) -> None:
+    config = replace(tiny_config, train=replace(tiny_config.train, microbatch=3))
+    with pytest.raises(UserError, match=r"train\.microbatch = 3: does not divide the 4 crops"):
+        chosen_devices(config)
 
 
 def test_pmap_and_jit_end_in_the_same_state(tiny_config: Config) -> None:

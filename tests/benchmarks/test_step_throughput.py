@@ -1,0 +1,24 @@
+"""The benchmark of the step, end to end on a tiny network."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "step_throughput.py"
+
+
+def test_a_table_a_json_and_a_plot(tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    command = [sys.executable, str(SCRIPT), "--cases", "forward:16x2", "--groups", "against PyTorch", "--turns", "3"]
+    command += ["--options", "--dim 8 --heads 1 --head-dim 8", "--out", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    content = json.loads(out.read_text())
+    ours, *torch = content["results"][0]["rows"]
+    assert ours["program"] == "flowseg vlm_film" and len(ours["turns"]) == 3
+    assert min(ours["turns"]) <= ours["seconds"] <= max(ours["turns"]) and ours["first_against_it"] == 1
+    assert ours["peak_bytes"] > 1e8 and ours["compile_s"] > 0 and ours["start_s"] > ours["seconds"]
+    assert len(torch) == 2 and all(row["missing"] == "no PyTorch: give --torch-python" for row in torch)
+    assert "no PyTorch" in done.stdout
+    assert content["machine"]["cores"] > 0 and content["machine"]["packages"]["jax"]
+    assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
