@@ -1,14 +1,13 @@
 """Reading a data set: names, formats, depths, and the fingerprint of an image."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from refusals import refusal
 
 from flowseg.data.folders import as_uint8, content_hash, find_pairs, list_images, read_image, read_label
-from flowseg.errors import UserError
 
 GREY = np.random.default_rng(0).integers(3, 250, (20, 28)).astype(np.uint8)
 DEEP = np.random.default_rng(1).integers(1000, 3000, (20, 28)).astype(np.uint16)
@@ -26,13 +25,6 @@ def deep_pgm(path: Path, pixels: np.ndarray) -> Path:
     height, width = pixels.shape
     path.write_bytes(f"P5\n{width} {height}\n65535\n".encode() + pixels.astype(">u2").tobytes())
     return path
-
-
-def refusal(call: Callable[[], object]) -> str:
-    with pytest.raises(UserError) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("image_folder", ["image", "images"])

@@ -1,16 +1,15 @@
 """The embedding store: what goes in comes out, found by content; what does not fit is named."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import refusal
 from safetensors.numpy import load_file, save_file
 
 from flowseg.embeddings import store as store_module
 from flowseg.embeddings.source import EmbeddingSource
 from flowseg.embeddings.store import EmbeddingStore, Encoder, write_store
-from flowseg.errors import UserError
 
 WIDTH = 12
 ENCODER = Encoder("some-encoder", {"version": 3, "size": 448, "name": "ä"}, WIDTH)
@@ -25,13 +24,6 @@ def path(tmp_path: Path) -> Path:
     file = tmp_path / "store.safetensors"
     write_store(file, ENCODER, KEYS, HASHES, VECTORS)
     return file
-
-
-def refusal(call: Callable[[], object]) -> str:
-    with pytest.raises(UserError) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])

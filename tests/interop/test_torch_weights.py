@@ -1,15 +1,14 @@
 """Original checkpoints: every entry finds its place, and what does not fit is an error that names it."""
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 import pytest
+from refusals import refusal
 
-from flowseg.errors import UserError
 from flowseg.interop import import_torch
 from flowseg.interop.checkpoint_files import import_run, read_ckpt
 from flowseg.models.network import Params, params_of
@@ -32,13 +31,6 @@ def whole(weights: Arrays) -> Params:
 
 def imported(state_dict: dict[str, Any], image_size: int = 32, full_attention_at: tuple[int, ...] = (8, 4)) -> Any:
     return import_torch(state_dict, image_size=image_size, full_attention_at=full_attention_at)
-
-
-def refusal(call: Callable[[], object]) -> str:
-    with pytest.raises(UserError) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def assert_equal(a: Params, b: Params) -> None:
