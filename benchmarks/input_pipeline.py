@@ -50,7 +50,7 @@ def main() -> None:
                 for _ in iterate(batches, turn * args.batches, (turn + 1) * args.batches, threads):
                     pass
                 rates.append(args.batches / (time.perf_counter() - start))
-            quartiles = statistics.quantiles(rates, n=4)
+            quartiles = statistics.quantiles(rates, n=4) if len(rates) > 1 else rates * 3
             median = statistics.median(rates)
             share = f"{1 / median / args.step_seconds:.1%}" if args.step_seconds and recipe == "cpu" else ""
             rows.append({"recipe": recipe, "threads": threads, "batches_per_s": median, "turns": rates})

@@ -2,7 +2,8 @@
 
     python benchmarks/sampler_quality.py RUN [--images 10] [--max-nfe 32]
 
-Fixed-step samplers at 1, 2, 4, 8, 16 and 50 steps, and adaptive Dormand-Prince at 1e-4, all from the same noise. The
+Fixed-step samplers at 1, 2, 4, 8, 16 and 50 steps, and adaptive Dormand-Prince at the run's
+`eval.tolerance` (1e-4), all from the same noise. The
 split is `test` unless told otherwise: choose a default on `val`. Writes a JSON and a plot of Dice against time.
 """
 
@@ -15,13 +16,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from flowseg.cli import set_up_jax, use_huge_pages
+
+if __name__ == "__main__":
+    # Before JAX is imported.
+    use_huge_pages()
+    set_up_jax()
+
 import matplotlib
 import numpy as np
 from machine import describe_machine
 from rich.console import Console
 from rich.table import Table
 
-from flowseg.cli import set_up_jax, use_huge_pages
 from flowseg.data.dataset import Dataset
 from flowseg.evaluation.score import mean_metrics, score_split
 from flowseg.evaluation.windows import WindowSampler
@@ -69,8 +76,6 @@ def main() -> None:
     parser.add_argument("--max-nfe", type=int, default=200, help="leave out fixed-step samplers that need more")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "sampler_quality.json")
     args = parser.parse_args()
-    use_huge_pages()
-    set_up_jax()
     run = open_run(args.run)
     prepared = prepare(run.config, [args.split])
     checkpoints = Checkpoints(run.path)

@@ -5,7 +5,8 @@
 Every program is a process of its own that stays alive; the processes take turns (A B C A B C ...), so that a busy
 moment of the machine meets all of them. Per group: medians over the turns, spread (quartiles), and the median over
 turns of the ratio to the group's first program. flowseg is started twice, first with an empty compilation cache
-(compile time), then again with it (start: seconds from the start of the process to the end of its first step).
+(compile time), then again with it (start: seconds from the start of the process to the end of its first step; its peak
+memory is this second start's, without the compiler's). A GPU must hold all programs of a group at once.
 Results go to benchmarks/results/ as JSON with the machine's description, and as a plot.
 """
 
@@ -28,6 +29,7 @@ from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
 OURS, TORCH = "flowseg", "PyTorch"
+HUGE_PAGES = "glibc.malloc.hugetlb=1"
 
 
 @dataclass
@@ -45,6 +47,10 @@ class Program:
     about: dict[str, Any] = field(default_factory=dict)
 
 
+class WorkerEnded(Exception):
+    """A worker that stopped instead of answering."""
+
+
 class Worker:
     """A running worker process."""
 
@@ -57,7 +63,14 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "JAX_COMPILATION_CACHE_DIR": cache},
+            # The same for all: the huge pages that the flowseg command sets, and no more GPU memory than is used.
+            env={
+                "GLIBC_TUNABLES": HUGE_PAGES,
+                "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+                **os.environ,
+                "JAX_COMPILATION_CACHE_DIR": cache,
+                "TORCHINDUCTOR_CACHE_DIR": cache,
+            },
         )
         self.about = self._answer()
         self.start_s = time.perf_counter() - started
@@ -66,7 +79,7 @@ class Worker:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError(f"{' '.join(self.process.args)}: ended with code {self.process.wait()}")  # type: ignore[arg-type]
+            raise WorkerEnded(f"its process ended with code {self.process.wait()}")
         return json.loads(line)
 
     def run(self, runs: int) -> dict[str, Any]:
@@ -85,12 +98,15 @@ class Worker:
 def groups(full: bool, gpu: bool) -> dict[str, list[Program]]:
     """What is compared with what; ratios are to the first of a group."""
     half = ["--precision", "bf16"]
+    compiled = ["--compile", "--channels-last"]
     reference = [
         Program("PyTorch, sdpa", TORCH, ["--attention", "sdpa"]),
         Program("PyTorch, einsum attention", TORCH, ["--attention", "einsum"]),
     ]
     if full:
         reference.append(Program("PyTorch, sdpa, channels last", TORCH, ["--channels-last"]))
+    if gpu:
+        reference.append(Program("PyTorch, compiled, channels last", TORCH, compiled))
     chosen = {
         "against PyTorch": [Program("flowseg vlm_film", OURS, []), *reference],
         "conditioning and drivers": [
@@ -106,7 +122,6 @@ def groups(full: bool, gpu: bool) -> dict[str, list[Program]]:
             Program("flowseg vlm_film, bf16", OURS, half),
         ]
     if gpu:
-        compiled = ["--compile", "--channels-last"]
         chosen["bf16"] = [
             Program("flowseg vlm_film, bf16", OURS, half),
             Program("PyTorch, compiled, channels last, bf16", TORCH, [*half, *compiled]),
@@ -125,11 +140,15 @@ def measure(programs: list[Program], common: list[str], args: argparse.Namespace
                 continue
             console.print(f"  starting {program.name}")
             with tempfile.TemporaryDirectory() as cache:
-                worker = Worker(program, common, args.torch_python, cache)
-                program.compile_s = worker.about["compile_s"]
-                if program.kind == OURS:
-                    worker.close()
+                try:
                     worker = Worker(program, common, args.torch_python, cache)
+                    program.compile_s = worker.about["compile_s"]
+                    if program.kind == OURS or "--compile" in program.options:
+                        worker.close()
+                        worker = Worker(program, common, args.torch_python, cache)
+                except WorkerEnded as ended:
+                    program.missing = str(ended)
+                    continue
                 program.start_s, program.about = worker.start_s, worker.about
             workers.append((program, worker))
         for turn in range(args.turns):
@@ -228,6 +247,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results" / "step_throughput.json")
     args = parser.parse_args()
     console = Console()
+    machine = describe_machine()
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     results = []
     for case in args.cases:
         mode, _, shape = case.partition(":")
@@ -242,12 +263,12 @@ def main() -> None:
             rows = summary(programs, int(batch))
             show(title, rows, console)
             results.append({"title": title, "case": case, "group": name, "rows": rows})
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    content = {"command": " ".join(sys.argv), "machine": describe_machine(), "results": results}
-    beside = args.out.with_suffix(".part")
-    beside.write_text(json.dumps(content, indent=1) + "\n")
-    beside.replace(args.out)
-    plot(results, args.out.with_suffix(".png"))
+            # After every comparison: an interrupted benchmark keeps what it has.
+            content = {"command": " ".join(sys.argv), "machine": machine, "results": results}
+            beside = args.out.with_suffix(".part")
+            beside.write_text(json.dumps(content, indent=1) + "\n")
+            beside.replace(args.out)
+            plot(results, args.out.with_suffix(".png"))
     console.print(f"{args.out} and {args.out.with_suffix('.png').name}")
 
 

@@ -1,5 +1,5 @@
 """`python -m flowseg`."""
 
-from flowseg.cli import main
+from flowseg.cli import command
 
-main()
+command()

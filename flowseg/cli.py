@@ -289,15 +289,22 @@ def use_huge_pages() -> None:
     """Starts this process again with huge pages for glibc's memory, unless GLIBC_TUNABLES says otherwise.
 
     A step takes and frees temporaries of many megabytes; clearing them page by page takes up to a quarter of its time
-    (docs/performance.md). glibc reads the setting only when a process starts.
+    (docs/performance.md). glibc reads the setting only when a process starts. For programs of their own: whatever else
+    lives in the process is lost.
     """
     if sys.platform.startswith("linux") and "GLIBC_TUNABLES" not in os.environ:
         environment = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
+def command() -> None:
+    """The `flowseg` command as a program."""
+    use_huge_pages()
+    main()
+
+
 def main() -> None:
-    """Entry point: a UserError becomes one line and exit status 1; a stop by a signal 128 + its number."""
+    """Runs a command: a UserError becomes one line and exit status 1; a stop by a signal 128 + its number."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
@@ -305,7 +312,6 @@ def main() -> None:
     if arguments[0] not in COMMANDS:
         print(f"flowseg: unknown command {arguments[0]}; choose one of {', '.join(COMMANDS)}", file=sys.stderr)
         sys.exit(2)
-    use_huge_pages()
     set_up_jax()
     from flowseg.training.interrupt import Interrupted
 

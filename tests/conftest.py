@@ -12,7 +12,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 # Most of the suite's time is LLVM's: without its optimisation the same programs compile twice as fast.
 _FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
-# The command would start the process again to set it.
+# Programs that the tests start would start again to set it.
 os.environ.setdefault("GLIBC_TUNABLES", "")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPO / ".cache" / "xla"))
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"

@@ -88,7 +88,8 @@ class WindowSampler:
         smaller than a window are mirrored at their border up to its size, and cut back.
         """
         crop, settings = self.config.data.crop, self.config.eval
-        params = jax.device_put(params)
+        everywhere = NamedSharding(self._sharding.mesh, P()) if self._sharding is not None else None
+        params = jax.device_put(params, everywhere)
         sums: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         left: dict[int, int] = {}
         queue: list[tuple[int, int, int, np.ndarray, np.ndarray]] = []

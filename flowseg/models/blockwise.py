@@ -108,7 +108,8 @@ def linear_attention(
     return jax.lax.map(read, blocks).reshape(n, c)
 
 
-def _convolution(x: Array, kernel: Array, edge: int) -> Array:
+def plain_convolution(x: Array, kernel: Array, edge: int) -> Array:
+    """A convolution of stride 1 with `edge` zeros around, as XLA has it."""
     padding = ((edge, edge), (edge, edge))
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
@@ -116,18 +117,18 @@ def _convolution(x: Array, kernel: Array, edge: int) -> Array:
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(x: Float[Array, "b h w i"], kernel: Float[Array, "kh kw i o"], edge: int) -> Float[Array, "b p q o"]:
     """A convolution of stride 1 with `edge` zeros around; its gradient by the kernel is made in blocks."""
-    return _convolution(x, kernel, edge)
+    return plain_convolution(x, kernel, edge)
 
 
 def _forward(x: Array, kernel: Array, edge: int) -> tuple[Array, tuple[Array, Array]]:
-    return _convolution(x, kernel, edge), (x, kernel)
+    return plain_convolution(x, kernel, edge), (x, kernel)
 
 
 def _backward(edge: int, saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
     x, kernel = saved
     # The transposed convolution, written out: inside a loop XLA's CPU backend runs its own some 40 times slower.
     flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-    by_x = _convolution(g, flipped, kernel.shape[0] - 1 - edge)
+    by_x = plain_convolution(g, flipped, kernel.shape[0] - 1 - edge)
     return by_x, kernel_gradient(x, g, (kernel.shape[0], kernel.shape[1]), edge).astype(kernel.dtype)
 
 

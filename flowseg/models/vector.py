@@ -24,6 +24,7 @@ class Layout:
     def __init__(self, like: Params):
         """`like` gives names and shapes; its leaves may be abstract. All are float32."""
         leaves, self._structure = jax.tree_util.tree_flatten_with_path(like)
+        assert all(leaf.dtype == np.float32 for _, leaf in leaves), "parameters are float32"
         names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
         self.shapes = {name: tuple(leaf.shape) for name, (_, leaf) in zip(names, leaves, strict=True)}
         self._sizes = [math.prod(shape) for shape in self.shapes.values()]

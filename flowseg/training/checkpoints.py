@@ -135,7 +135,10 @@ class Checkpoints:
             restored = self._manager(kind).restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
             meta = restored["meta"]
             if meta["format"] != FORMAT:
-                raise UserError(f"{where}: has format {meta['format']}, this version reads {FORMAT}; use its flowseg")
+                raise UserError(
+                    f"{where}: was saved by another version of flowseg (format {meta['format']}, this one reads "
+                    f"{FORMAT}); use that version, or train again"
+                )
             return meta
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise UserError(f"{where}: is damaged ({_one_line(error)}); remove this folder") from None
@@ -168,7 +171,10 @@ class Checkpoints:
         """The meta of a checkpoint that is of this config and of the network that this code makes of it."""
         self.check_config(kind, step, config)
         meta = self.meta(kind, step)
-        _check_names(meta["layout"], _layout(config), str(self.folder / kind / str(step)))
+        where = str(self.folder / kind / str(step))
+        _check_names(meta["layout"], _layout(config), where)
+        if list(meta["layout"]) != list(_layout(config)):
+            raise UserError(f"{where}: has its parameters in another order; restore it with the flowseg that saved it")
         return meta
 
     def restore_state(self, step: int, config: Config, like: TrainState) -> tuple[TrainState, dict[str, Any]]:

@@ -22,7 +22,7 @@ def learning_rate(config: OptimConfig, updates: int) -> optax.Schedule:
 
 
 def optimizer(config: OptimConfig, total_steps: int) -> optax.GradientTransformation:
-    """Clip by global norm, AdamW (Loshchilov and Hutter 2019); one update every `accumulate` steps."""
+    """Clip by global norm, AdamW (Loshchilov and Hutter 2019); the schedule counts updates."""
     return optax.chain(
         _clip_by_global_norm(config.clip_norm),
         optax.adamw(learning_rate(config, max(total_steps // config.accumulate, 1)), weight_decay=config.weight_decay),

@@ -161,9 +161,12 @@ def make_step(config: Config, total_steps: int) -> Callable[[TrainState, Batch],
         norm = optax.global_norm(grads)
         finite = jnp.isfinite(loss) & jnp.isfinite(norm)
         lr = rate(state.updates) * state.plateau.scale
-        complete = (state.step + 1 - state.skipped) % config.optim.accumulate == 0
-        outcome = jnp.where(finite, jnp.where(complete, 2, 1), 0)
-        state = jax.lax.switch(outcome, (skip, collect if config.optim.accumulate > 1 else apply, apply), state, grads)
+        if config.optim.accumulate == 1:
+            state = jax.lax.cond(finite, apply, skip, state, grads)
+        else:
+            complete = (state.step + 1 - state.skipped) % config.optim.accumulate == 0
+            outcome = jnp.where(finite, jnp.where(complete, 2, 1), 0)
+            state = jax.lax.switch(outcome, (skip, collect, apply), state, grads)
         state = replace(state, step=state.step + 1)
         metrics = {"loss": loss, "grad_norm": norm, "lr": lr, "skipped": state.skipped, "bad_run": state.bad_run}
         return state, metrics

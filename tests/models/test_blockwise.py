@@ -106,3 +106,7 @@ def test_the_whole_network_is_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch
     assert len(plain) == 1 + len(jax.tree.leaves(params_of(model)))
     for a, b in zip(loss_and_gradients(), plain, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4 * max(float(jnp.abs(b).max()), 1e-2))
+    # What other devices than CPUs run.
+    monkeypatch.setattr(blockwise, "on_cpu", lambda: False)
+    for a, b in zip(loss_and_gradients(), plain, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4 * max(float(jnp.abs(b).max()), 1e-2))

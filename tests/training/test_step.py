@@ -5,6 +5,7 @@ from functools import cache
 
 import jax
 import numpy as np
+import optax
 import pytest
 
 from flowseg.config import Config
@@ -133,6 +134,11 @@ def test_accumulation_collects_the_mean_gradient_and_starts_again(tiny_config: C
     assert float(np.sqrt((collected**2).sum())) == pytest.approx(float(first["grad_norm"]), rel=1e-4)
     state, _ = driver(state, make_batch(1))
     np.testing.assert_array_equal(np.asarray(state.gradient), 0)
+    # Adam's first moment after one update is 0.1 times the clipped mean of both gradients.
+    mean = optax.tree_utils.tree_get(state.opt, "mu") / 0.1
+    assert float(np.sqrt((mean**2).sum())) == pytest.approx(twice.optim.clip_norm, rel=1e-3)
+    other = mean / np.abs(mean).max() - collected / np.abs(collected).max()
+    assert np.abs(other).max() > 1e-3, "the update is more than the first gradient"
 
 
 def test_bf16_keeps_float32_parameters_and_about_the_same_loss(tiny_config: Config) -> None:
