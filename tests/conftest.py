@@ -31,7 +31,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
 
 @pytest.fixture(scope="module", autouse=True)
 def _unload_programs() -> Iterator[None]:
-    """Compiled programs leave the process with the file that used them: hundreds of them crash XLA's loader."""
+    """Programs leave the process with the file that used them: each takes thousands of its memory maps."""
     yield
     if "jax" in sys.modules:
         sys.modules["jax"].clear_caches()

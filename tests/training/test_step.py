@@ -25,8 +25,14 @@ def make_batch(seed: int) -> Batch:
     }
 
 
+@cache
+def driver_of(config: Config) -> Driver:
+    """One for each config: a program takes thousands of memory maps, and a process may have 65,530."""
+    return make_driver(config, STEPS)
+
+
 def start(config: Config) -> tuple[Driver, TrainState]:
-    driver = make_driver(config, STEPS)
+    driver = driver_of(config)
     return driver, driver.place_state(init_state(config, init_params(config), STEPS))
 
 
@@ -57,13 +63,13 @@ def test_four_devices_compute_what_one_does(tiny_config: Config, parallel: str) 
 
 
 def test_a_batch_taken_in_parts_is_the_same_step(tiny_config: Config) -> None:
-    found = {}
-    for size in (1, 2, 4):
-        driver, state = start(replace(tiny_config, train=replace(tiny_config.train, microbatch=size)))
+    # One example at a time, as on every CPU, and all four at once.
+    found = []
+    for config in (tiny_config, replace(tiny_config, train=replace(tiny_config.train, microbatch=4))):
+        driver, state = start(config)
         _, metrics = driver(state, make_batch(0))
-        found[size] = (float(metrics["loss"]), float(metrics["grad_norm"]))
-    assert found[1] == pytest.approx(found[4], rel=1e-4)
-    assert found[2] == pytest.approx(found[4], rel=1e-4)
+        found.append((float(metrics["loss"]), float(metrics["grad_norm"])))
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
 def test_a_microbatch_that_does_not_divide_the_batch_is_refused(tiny_config: Config) -> None:
