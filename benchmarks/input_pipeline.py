@@ -7,14 +7,12 @@ augmentations and batching by `data.threads` threads.
 """
 
 import argparse
-import json
 import statistics
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
-from machine import describe_machine
+from machine import describe_machine, write_results
 from rich.console import Console
 from rich.table import Table
 
@@ -36,6 +34,7 @@ def main() -> None:
     parser.add_argument("--step-seconds", type=float, help="time of a step, to compare with")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "input_pipeline.json")
     args = parser.parse_args()
+    machine = describe_machine()
     full = load_config(HERE.parent / "configs" / "baseline.py")
     rows = []
     table = Table("recipe", "crop", "batch", "threads", "batches/s", "quartiles", "share of a step")
@@ -64,11 +63,7 @@ def main() -> None:
                 share,
             )
     Console().print(table)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    content = {"command": " ".join(sys.argv), "machine": describe_machine(), "rows": rows}
-    beside = args.out.with_suffix(".part")
-    beside.write_text(json.dumps(content, indent=1) + "\n")
-    beside.replace(args.out)
+    write_results(args.out, machine, rows=rows)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
-"""What a figure was measured on."""
+"""What a figure was measured on, and writing it down with that."""
 
+import json
 import os
 import platform
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from flowseg.runs import write_text
 
 
 def describe_machine() -> dict[str, Any]:
@@ -33,3 +37,9 @@ def describe_machine() -> dict[str, Any]:
         "commit": commit,
         "load_average": os.getloadavg(),
     }
+
+
+def write_results(out: Path, machine: dict[str, Any], **content: Any) -> None:
+    """Writes a benchmark's JSON: its command, the machine as described when it started, and what was measured."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_text(out, json.dumps({"command": " ".join(sys.argv), "machine": machine, **content}, indent=1) + "\n")

@@ -2,14 +2,12 @@
 
     python benchmarks/sampler_quality.py RUN [--images 10] [--max-nfe 32]
 
-Fixed-step samplers at 1, 2, 4, 8, 16 and 50 steps, and adaptive Dormand-Prince at the run's
-`eval.tolerance` (1e-4), all from the same noise. The
-split is `test` unless told otherwise: choose a default on `val`. Writes a JSON and a plot of Dice against time.
+Fixed-step samplers at 1, 2, 4, 8, 16 and 50 steps, and adaptive Dormand-Prince at the run's `eval.tolerance` (1e-4),
+all from the same noise. The split is `test` unless told otherwise: choose a default on `val`. Writes a JSON and a plot
+of Dice against time.
 """
 
 import argparse
-import json
-import sys
 import time
 from copy import copy
 from dataclasses import replace
@@ -25,7 +23,7 @@ if __name__ == "__main__":
 
 import matplotlib
 import numpy as np
-from machine import describe_machine
+from machine import describe_machine, write_results
 from rich.console import Console
 from rich.table import Table
 
@@ -76,6 +74,7 @@ def main() -> None:
     parser.add_argument("--max-nfe", type=int, default=200, help="leave out fixed-step samplers that need more")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "sampler_quality.json")
     args = parser.parse_args()
+    machine = describe_machine()
     run = open_run(args.run)
     prepared = prepare(run.config, [args.split])
     checkpoints = Checkpoints(run.path)
@@ -120,12 +119,8 @@ def main() -> None:
             f"{row['images_per_s']:.2f}",
         )
     console.print(table)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     about = {"split": args.split, "images": count, "run": run.path.name, "step": meta["step"]}
-    content = {"command": " ".join(sys.argv), "machine": describe_machine(), **about, "rows": rows}
-    beside = args.out.with_suffix(".part")
-    beside.write_text(json.dumps(content, indent=1) + "\n")
-    beside.replace(args.out)
+    write_results(args.out, machine, **about, rows=rows)
     plot(rows, args.out.with_suffix(".png"))
 
 

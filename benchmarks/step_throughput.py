@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-from machine import describe_machine
+from machine import describe_machine, write_results
 from rich.console import Console
 from rich.table import Table
 
@@ -163,7 +163,7 @@ def measure(programs: list[Program], common: list[str], args: argparse.Namespace
 
 
 def summary(programs: list[Program], batch: int) -> list[dict[str, Any]]:
-    """A row per program; ratios are of images/s to the first program, paired by turn."""
+    """A row per program; ratios are of its seconds to the first program's in the same turn."""
     rows = []
     first = programs[0]
     for program in programs:
@@ -171,7 +171,7 @@ def summary(programs: list[Program], batch: int) -> list[dict[str, Any]]:
         if program.missing:
             rows.append({**row, "missing": program.missing})
             continue
-        ratios = [a / b for a, b in zip(first.seconds, program.seconds, strict=True)]
+        ratios = [b / a for a, b in zip(first.seconds, program.seconds, strict=True)]
         quartiles = statistics.quantiles(program.seconds, n=4) if len(program.seconds) > 1 else program.seconds * 3
         rows.append(
             row
@@ -180,8 +180,7 @@ def summary(programs: list[Program], batch: int) -> list[dict[str, Any]]:
                 "quartiles": [quartiles[0], quartiles[2]],
                 "turns": program.seconds,
                 "images_per_s": batch / statistics.median(program.seconds),
-                "speed_against_first": statistics.median(ratios),
-                "first_against_it": statistics.median(1 / r for r in ratios),
+                "first_against_it": statistics.median(ratios),
                 "compile_s": program.compile_s,
                 "start_s": program.start_s,
                 "peak_bytes": program.peak_bytes,
@@ -248,8 +247,7 @@ def main() -> None:
     args = parser.parse_args()
     console = Console()
     machine = describe_machine()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    results = []
+    results: list[dict[str, Any]] = []
     for case in args.cases:
         mode, _, shape = case.partition(":")
         size, _, batch = shape.partition("x")
@@ -264,10 +262,7 @@ def main() -> None:
             show(title, rows, console)
             results.append({"title": title, "case": case, "group": name, "rows": rows})
             # After every comparison: an interrupted benchmark keeps what it has.
-            content = {"command": " ".join(sys.argv), "machine": machine, "results": results}
-            beside = args.out.with_suffix(".part")
-            beside.write_text(json.dumps(content, indent=1) + "\n")
-            beside.replace(args.out)
+            write_results(args.out, machine, results=results)
             plot(results, args.out.with_suffix(".png"))
     console.print(f"{args.out} and {args.out.with_suffix('.png').name}")
 

@@ -92,12 +92,11 @@ def _attend(
     if not blockwise.pays(4 * b * heads * n * keys_of.shape[1]):
         k, v = jnp.split(keys_of @ kv_kernel, 2, axis=-1)
         parts = (_heads(part, heads) for part in (queries_of @ q_kernel, k, v))
-        return softmax_attention(*parts).reshape(*queries_of.shape[:2], -1)
+        return softmax_attention(*parts).reshape(b, n, -1)
 
     def image(queries_of: Float[Array, "n c"], keys_of: Float[Array, "n c"]) -> Float[Array, "n k"]:
-        n = queries_of.shape[0]
         q = blockwise.features_first(q_kernel, queries_of.T).reshape(heads, -1, n)
-        k, v = blockwise.features_first(kv_kernel, keys_of.T).reshape(2, heads, -1, n)
+        k, v = blockwise.features_first(kv_kernel, keys_of.T).reshape(2, heads, -1, keys_of.shape[0])
         return blockwise.softmax_attention(q, k, v).reshape(-1, n).T
 
     return _each_image(image, queries_of, keys_of)

@@ -56,10 +56,11 @@ class ChannelNorm(nnx.Module):
         """`axis` is where the channels are: the last, or the first of (c, n)."""
         h = x.astype(jnp.float32)
         h = h - jnp.mean(h, axis=axis, keepdims=True)
-        gain = self.gain[...] if axis == -1 else self.gain[...][:, None]
-        h = h * jax.lax.rsqrt(jnp.mean(h * h, axis=axis, keepdims=True) + NORM_EPSILON) * gain
+        others = tuple(range(1, x.ndim)) if axis == 0 else ()
+        h = h * jax.lax.rsqrt(jnp.mean(h * h, axis=axis, keepdims=True) + NORM_EPSILON)
+        h = h * jnp.expand_dims(self.gain[...], others)
         if self.bias is not None:
-            h = h + (self.bias[...] if axis == -1 else self.bias[...][:, None])
+            h = h + jnp.expand_dims(self.bias[...], others)
         return h.astype(x.dtype)
 
 

@@ -1,6 +1,7 @@
 """Making networks: parameters as a plain tree, and the pure function that applies them."""
 
 import math
+from functools import cache
 from typing import Any
 
 import jax
@@ -9,13 +10,23 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float
 
-from flowseg.config import Config
+from flowseg.config import Config, ModelConfig
 from flowseg.models.unet import GammaBeta, VelocityUNet
 
 Params = dict[str, Any]
 # Stream of the seed tree (see training.step).
 INIT_STREAM = 0
 DTYPES = {"float32": jnp.float32, "bf16": jnp.bfloat16}
+
+
+@cache
+def abstract_network(model: ModelConfig, size: int, precision: str) -> tuple[nnx.GraphDef[VelocityUNet], nnx.State]:
+    """Structure and parameter shapes of a network for maps of `size` pixels, without making it.
+
+    Kept, since tracing takes a second.
+    """
+    made = nnx.eval_shape(lambda: VelocityUNet(model, size, rngs=nnx.Rngs(0), dtype=DTYPES[precision]))
+    return nnx.split(made, nnx.Param)
 
 
 def params_of(model: VelocityUNet) -> Params:
@@ -43,17 +54,14 @@ def init_params(config: Config) -> Params:
 
 def abstract_params(config: Config) -> Params:
     """Shapes and dtypes of the parameters, without making them."""
-    model = nnx.eval_shape(lambda: VelocityUNet(config.model, config.data.crop, rngs=nnx.Rngs(0)))
-    return params_of(model)
+    return nnx.to_pure_dict(abstract_network(config.model, config.data.crop, config.precision)[1])
 
 
 class Network:
     """The network of a config as pure functions of its parameters."""
 
     def __init__(self, config: Config):
-        dtype = DTYPES[config.precision]
-        abstract = nnx.eval_shape(lambda: VelocityUNet(config.model, config.data.crop, rngs=nnx.Rngs(0), dtype=dtype))
-        self._graph, self._state = nnx.split(abstract, nnx.Param)
+        self._graph, self._state = abstract_network(config.model, config.data.crop, config.precision)
         self.has_film = bool(config.model.film.stages)
 
     def _model(self, params: Params) -> VelocityUNet:

@@ -1,0 +1,77 @@
+"""How the command refuses config files and options."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from commands import BASELINE
+
+
+def test_unknown_field_in_a_config_file(refused: Callable[..., str], tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("from flowseg.config import Config, DataConfig\nconfig = Config(data=DataConfig(cropp=64))\n")
+    message = refused("train", file)
+    assert str(file) in message and "unknown config field cropp: remove it" in message
+
+
+def test_wrong_type_in_a_config_file(refused: Callable[..., str], tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("from flowseg.config import Config\nconfig = Config(seed='1')\n")
+    assert f"{file}: seed = '1': expected int" in refused("params", file)
+
+
+@pytest.mark.parametrize("text", ["", "config = 3\n", "config = (\n", "import nothing_of_this_name\n", "config = x\n"])
+def test_a_file_that_is_no_config(refused: Callable[..., str], tmp_path: Path, text: str) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    assert str(file) in refused("train", file)
+
+
+def test_a_missing_config_file_names_those_there(refused: Callable[..., str]) -> None:
+    missing = BASELINE.with_name("basline.py")
+    message = refused("train", missing)
+    assert f"{missing}: no such config file; there are: " in message and "baseline, vlm_film" in message
+
+
+@pytest.mark.parametrize("command", ["train", "params"])
+def test_no_config_file_at_all(refused: Callable[..., str], command: str) -> None:
+    message = refused(command)
+    assert "config" in message.lower() and f"flowseg {command} --help" in message
+
+
+def test_unknown_option(refused: Callable[..., str], data: Path) -> None:
+    message = refused("train", BASELINE, "--data.root", data, "--data.cropp", "32")
+    assert "--data.cropp" in message and "flowseg train --help" in message
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--seed", "one"), ("--train.epochs", "1.5"), ("--precision", "half"), ("--data.flip", "often")],
+)
+def test_option_of_the_wrong_type(refused: Callable[..., str], option: str, value: str) -> None:
+    message = refused("train", BASELINE, option, value)
+    assert option in message and value in message
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "told"),
+    [
+        ("--data.crop", "60", "data.crop = 60: must be a multiple of 8"),
+        ("--data.flip", "1.5", "data.flip = 1.5: is a probability"),
+        ("--name", "a/b", "name = 'a/b': must be a plain file name"),
+    ],
+)
+def test_option_out_of_range(refused: Callable[..., str], option: str, value: str, told: str) -> None:
+    assert told in refused("train", BASELINE, option, value)
+
+
+def test_batch_that_the_devices_cannot_share(train_on: Callable[..., str]) -> None:
+    assert "train.batch = 6: is not divisible by the 4 devices" in train_on("--train.batch", 6)
+
+
+def test_batch_that_the_given_devices_cannot_share(train_on: Callable[..., str]) -> None:
+    assert "train.batch = 4: is not divisible by the 3 devices" in train_on("--devices", 3)
+
+
+def test_more_devices_than_there_are(train_on: Callable[..., str]) -> None:
+    assert "devices = 8: this machine has 4" in train_on("--devices", 8, "--train.batch", 8)
