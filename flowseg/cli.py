@@ -10,8 +10,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from flowseg.commands.embed import Embed, embed
+from flowseg.commands.analyze import AnalyzeFilm, analyze_film
+from flowseg.commands.embed import Embed, EmbedInfo, EmbedMerge, embed, embed_info, embed_merge
 from flowseg.commands.parsing import load_config, parse, value_of, with_config
+from flowseg.commands.phantoms import Phantoms, phantoms
 from flowseg.config import Config, FilmPoint
 from flowseg.errors import UserError
 
@@ -167,6 +169,10 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], type]] = {
     "predict": (predict, Predict),
     "params": (params, Params),
     "embed": (embed, Embed),
+    "embed merge": (embed_merge, EmbedMerge),
+    "embed info": (embed_info, EmbedInfo),
+    "analyze film": (analyze_film, AnalyzeFilm),
+    "phantoms": (phantoms, Phantoms),
     "import-torch": (import_torch, ImportTorch),
 }
 
