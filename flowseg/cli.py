@@ -1,6 +1,7 @@
 """The `flowseg` command."""
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -280,6 +281,9 @@ def _usage() -> str:
 def set_up_jax() -> None:
     """Compiled programs are kept between starts, under the cache folder unless JAX's own variable names one."""
     from flowseg.data.phantom import phantom_root
+
+    # Tracing the network makes millions of objects that stay: looking through them for garbage takes a tenth of a start.
+    gc.set_threshold(100_000, 50, 1000)
 
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(phantom_root().parent / "xla"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
