@@ -282,7 +282,7 @@ def set_up_jax() -> None:
     """Compiled programs are kept between starts, under the cache folder unless JAX's own variable names one."""
     from flowseg.data.phantom import phantom_root
 
-    # Tracing the network makes millions of objects that stay: looking through them for garbage takes a tenth of a start.
+    # Tracing the network makes millions of objects that stay: searching them for garbage takes a tenth of a start.
     gc.set_threshold(100_000, 50, 1000)
 
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(phantom_root().parent / "xla"))
