@@ -1,5 +1,6 @@
 """The `flowseg` command."""
 
+import gc
 import json
 import os
 import sys
@@ -185,6 +186,9 @@ def _usage() -> str:
 def set_up_jax() -> None:
     """Compiled programs are kept between starts, under the cache folder unless JAX's own variable names one."""
     from flowseg.data.phantom import phantom_root
+
+    # Tracing the network makes millions of objects that stay: searching them for garbage takes a tenth of a start.
+    gc.set_threshold(100_000, 50, 1000)
 
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(phantom_root().parent / "xla"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")

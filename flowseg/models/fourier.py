@@ -6,7 +6,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from flowseg.models.layers import ChannelNorm, ResnetBlock
+from flowseg.models.layers import ChannelNorm, ResnetBlock, frugal
 
 
 def spectral_filter(x: Float[Array, "b h w c"], spectrum: Float[Array, "h w c"]) -> Float[Array, "b h w c"]:
@@ -41,4 +41,5 @@ class FourierConditioner(nnx.Module):
         spectrum = self.spectrum[...]
         if spectrum.shape[:2] != x.shape[1:3]:
             spectrum = jax.image.resize(spectrum, x.shape[1:], "linear", antialias=False)
-        return self.block(self.norm_x(spectral_filter(x, spectrum)) * self.norm_c(c) * c)
+        mix = frugal(lambda x, c: self.block.plain(self.norm_x(x) * self.norm_c(c) * c))
+        return mix(spectral_filter(x, spectrum), c)

@@ -118,10 +118,10 @@ class DecoderStage(nnx.Module):
         first, second = skips
         if gate is not None:
             gate = at_stage(gate, gate.shape[1] // x.shape[1])
-        x = self.block1(jnp.concatenate([x, second], axis=-1), time)
+        x = self.block1(x, time, second)
         if self.film_point == "after_block1":
             x = modulate(x, film, gate)
-        x = self.block2(jnp.concatenate([x, first], axis=-1), time)
+        x = self.block2(x, time, first)
         if self.film_point == "after_block2":
             x = modulate(x, film, gate)
         return self.up(x + self.attention(x))
@@ -197,7 +197,7 @@ class VelocityUNet(nnx.Module):
         x = self.middle(x, c, time)
         for stage, (block, skip) in enumerate(zip(self.decoder, reversed(skips), strict=True)):
             x = block(x, skip, time, films.get(stage), gate)
-        x = self.head_block(jnp.concatenate([x, stem], axis=-1), time)
+        x = self.head_block(x, time, stem)
         return self.head(x).astype(jnp.float32)
 
     def _check(self, x: Array, t: Array, image: Array, embedding: Array | None) -> None:
