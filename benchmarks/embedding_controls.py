@@ -58,8 +58,10 @@ def markdown(rows: list[dict[str, Any]], seeds: list[int]) -> str:
     ]
     for row in rows:
         low, high = row["interval"]
-        difference = "" if row["arm"] == "baseline" else "{:+.4f} [{:+.4f}, {:+.4f}]".format(
-            row["difference"], *row["difference_interval"]
+        difference = (
+            ""
+            if row["arm"] == "baseline"
+            else "{:+.4f} [{:+.4f}, {:+.4f}]".format(row["difference"], *row["difference_interval"])
         )
         per_seed = ", ".join(f"{value:.4f}" for value in row["dice"])
         lines.append(f"| {row['arm']} | {per_seed} | {row['mean']:.4f} [{low:.4f}, {high:.4f}] | {difference} |")

@@ -6,7 +6,7 @@ choice    phantoms of which the embedding alone tells what is asked for: the ana
 random    ordinary phantoms, embeddings without information
 constant  ordinary phantoms, one vector for all images
 
-Under fifteen minutes on two cores. Interrupted, the same command goes on. Writes benchmarks/results/film_instrument.json.
+Under fifteen minutes on two cores. Interrupted, the same command goes on. Writes its JSON to benchmarks/results.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 
@@ -45,17 +45,14 @@ def phantoms(args: list[str]) -> None:
     for name, number in (("size", parsed.size), *counts.items()):
         if number < (32 if name == "size" else 1):
             raise UserError(f"--{name} {number}: is too small; at least {32 if name == 'size' else 1}")
+    common: dict[str, Any] = {"seed": parsed.seed, "size": parsed.size, "counts": counts}
+    store = None
     try:
         with task("phantoms", sum(counts.values())) as advance:
             if parsed.variant == "choice":
-                store = phantom_choice.write_choice_phantoms(
-                    parsed.out, seed=parsed.seed, size=parsed.size, counts=counts, on_image=advance
-                )
+                store = phantom_choice.write_choice_phantoms(parsed.out, **common, on_image=advance)
             else:
-                phantom.write_phantoms(
-                    parsed.out, seed=parsed.seed, size=parsed.size, counts=counts, on_image=lambda done, total: advance()
-                )
-                store = None
+                phantom.write_phantoms(parsed.out, **common, on_image=lambda done, total: advance())
     except OSError as error:
         raise UserError(f"{parsed.out}: cannot be written ({error.strerror}); choose another folder") from None
     console.print(f"{parsed.out}: {', '.join(f'{number} {split}' for split, number in counts.items())} images")

@@ -77,7 +77,7 @@ def analyze_film(
     prepared = prepare(config, (split,))
     check_encoder(run, prepared.encoder)
     whole = prepared.datasets[split]
-    if False:
+    if len(whole) < 2:
         raise UserError(
             f"{prepared.root}/{split}: holds only one image; another image's embedding takes two or more: "
             "choose another --split or --data"

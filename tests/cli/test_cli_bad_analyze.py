@@ -68,11 +68,15 @@ def test_an_impossible_seed(refused: Callable[..., str], film_run: Path) -> None
     assert "--seed -1: must lie between" in refused("analyze", "film", film_run, "--seed", "-1")
 
 
-@pytest.mark.parametrize("name", ["notes.txt", "report.json"])
-def test_out_that_holds_something_else(refused: Callable[..., str], film_run: Path, tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "content"), [("notes.txt", "mine"), ("report.json", ["mine"]), ("report.json", {"format": "mine"})]
+)
+def test_out_that_holds_something_else(
+    refused: Callable[..., str], film_run: Path, tmp_path: Path, name: str, content: object
+) -> None:
     taken = tmp_path / "taken"
     taken.mkdir()
-    (taken / name).write_text(json.dumps(["mine"]))
+    (taken / name).write_text(json.dumps(content))
     message = refused("analyze", "film", film_run, "--out", taken)
     assert f"{taken}: holds something else than a report" in message
 

@@ -101,14 +101,18 @@ def test_embed_with_an_encoder_that_there_is_not(
 
 
 @pytest.mark.parametrize(
-    ("encoder", "option", "value"),
-    [("image-stats", "model", "x"), ("random", "features", "image"), ("image-stats", "seed", "1")],
+    ("encoder", "option", "value", "takers"),
+    [
+        ("image-stats", "model", "x", "qwen2.5-vl"),
+        ("random", "features", "image", "qwen2.5-vl"),
+        ("image-stats", "seed", "1", "random, constant, shuffled:FILE"),
+    ],
 )
 def test_embed_with_an_option_that_the_encoder_ignores(
-    refused: Callable[..., str], data: Path, tmp_path: Path, encoder: str, option: str, value: str
+    refused: Callable[..., str], data: Path, tmp_path: Path, encoder: str, option: str, value: str, takers: str
 ) -> None:
     message = refused("embed", data, "--encoder", encoder, f"--{option}", value, "--out", tmp_path / "store")
-    assert f"--{option}: {encoder} takes no such option" in message
+    assert f"--{option}: {encoder} takes no such option, only {takers}; leave it out" in message
 
 
 @pytest.mark.parametrize(

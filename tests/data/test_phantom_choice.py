@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from refusals import refusal
 
-from flowseg.data.dataset import load_splits
 from flowseg.config import DataConfig
+from flowseg.data.dataset import load_splits
 from flowseg.data.folders import read_image
 from flowseg.data.phantom_choice import draw_choice, write_choice_phantoms
 from flowseg.embeddings.store import EmbeddingStore
