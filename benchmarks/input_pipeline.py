@@ -16,7 +16,7 @@ from machine import describe_machine, write_results
 from rich.console import Console
 from rich.table import Table
 
-from flowseg.cli import load_config
+from flowseg.commands.parsing import load_config
 from flowseg.data.dataset import load_splits
 from flowseg.data.pipeline import iterate, training_batches
 from flowseg.data.root import data_root

@@ -40,7 +40,7 @@ def prepare(args: argparse.Namespace) -> Callable[[], None]:
     import jax
     import numpy as np
 
-    from flowseg.cli import load_config
+    from flowseg.commands.parsing import load_config
     from flowseg.models.network import Network, init_params
     from flowseg.training.step import init_state, make_driver
 

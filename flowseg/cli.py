@@ -1,24 +1,23 @@
 """The `flowseg` command."""
 
-import contextlib
 import gc
-import io
 import json
 import os
-import re
-import runpy
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 import tyro
 
+from flowseg.commands.analyze import AnalyzeFilm, analyze_film
+from flowseg.commands.embed import Embed, EmbedInfo, EmbedMerge, embed, embed_info, embed_merge
+from flowseg.commands.parsing import load_config, parse, value_of, with_config
+from flowseg.commands.phantoms import Phantoms, phantoms
 from flowseg.config import Config, FilmPoint
 from flowseg.errors import UserError
 
-T = TypeVar("T")
 Preset = Literal["full", "cpu", "auto"]
 
 
@@ -77,18 +76,6 @@ class Params:
 
 
 @dataclass(frozen=True)
-class Embed:
-    """Make an embedding store of a data set."""
-
-    data: tyro.conf.Positional[Path]
-    """A data set (train, val, test), or a folder of images."""
-    out: Path
-    """The store's file."""
-    encoder: Literal["image-stats"] = "image-stats"
-    """What makes the vectors."""
-
-
-@dataclass(frozen=True)
 class ImportTorch:
     """Make a run of a checkpoint of the original PyTorch experiment."""
 
@@ -104,83 +91,20 @@ class ImportTorch:
     """Where FiLM acts in it."""
 
 
-def load_config(path: Path) -> Config:
-    """The `config` that a Python file defines."""
-    if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.py"))) if path.parent.is_dir() else ""
-        raise UserError(f"{path}: no such config file" + (f"; there are: {known}" if known else ""))
-    try:
-        config = runpy.run_path(str(path)).get("config")
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    except (TypeError, SyntaxError, NameError, ImportError, AttributeError) as error:
-        field = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        reason = f"unknown config field {field[1]}: remove it or correct its name" if field else str(error)
-        raise UserError(f"{path}: {reason}") from None
-    if not isinstance(config, Config):
-        raise UserError(f"{path}: defines no `config` of type flowseg.config.Config")
-    return config
-
-
-def _one_line(text: str) -> str:
-    """tyro's boxed message as a line."""
-    lines = [re.sub(r"[│╭╮╰╯─]+", " ", line).strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()]
-    kept: list[str] = []
-    for line in lines:
-        if line.startswith(("For full helptext", "Argument helptext")):
-            break
-        if line:
-            kept.append(line)
-    heading = ("Unrecognized options", "Value error", "Invalid choice", "Parsing error", "Missing", "Required options")
-    if len(kept) > 1 and kept[0].startswith(heading):
-        kept = kept[1:]
-    return " ".join(kept)
-
-
-def _parse(cls: type[T], args: list[str], command: str, **kwargs: Any) -> T:
-    """tyro, with its error boxes turned into a UserError of one line."""
-    errors = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(errors):
-            return tyro.cli(cls, args=args, prog=f"flowseg {command}", description=cls.__doc__, **kwargs)
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise
-        reason = _one_line(errors.getvalue()).replace("Unrecognized options:", "unknown config field or option:")
-        raise UserError(f"{reason} (see flowseg {command} --help)") from None
-
-
-def _value_of(args: list[str], flag: str, default: str) -> str:
-    for i, arg in enumerate(args):
-        if arg == flag and i + 1 < len(args):
-            return args[i + 1]
-        if arg.startswith(f"{flag}="):
-            return arg.split("=", 1)[1]
-    return default
-
-
-def _with_config(cls: type[T], args: list[str], command: str, adapt: Callable[[Config], Config]) -> T:
-    """Parses a command whose first argument is a config file, with the config's fields as options."""
-    files = [arg for arg in args if arg.endswith(".py")]
-    base = adapt(load_config(Path(files[0]))) if files else Config()
-    default = cls(config_file=tyro.MISSING, config=base)  # type: ignore[call-arg]
-    return _parse(cls, args, command, default=default)
-
-
 def train(args: list[str]) -> None:
     """flowseg train"""
     from flowseg import presets
     from flowseg.experiment import run_experiment
     from flowseg.progress import console
 
-    wanted = _value_of(args, "--preset", "full")
+    wanted = value_of(args, "--preset", "full")
     reduce = wanted in ("cpu", "auto") and (wanted == "cpu" or not presets.has_accelerator())
 
     def adapt(config: Config) -> Config:
-        root = _value_of(args, "--data.root", config.data.root or "")
+        root = value_of(args, "--data.root", config.data.root or "")
         return presets.cpu_preset(config, demonstration=not root) if reduce else config
 
-    parsed = _with_config(Train, args, "train", adapt)
+    parsed = with_config(Train, args, "train", adapt)
     if reduce:
         console.rule("REDUCED RECIPE")
         console.print(presets.banner(load_config(parsed.config_file), parsed.config, wanted))
@@ -193,7 +117,7 @@ def evaluate(args: list[str]) -> None:
     from flowseg.experiment import evaluate_run
     from flowseg.runs import open_run
 
-    parsed = _parse(Eval, args, "eval")
+    parsed = parse(Eval, args, "eval")
     evaluate_run(open_run(parsed.run), parsed.split, data=parsed.data, embeddings=parsed.embeddings)
 
 
@@ -202,7 +126,7 @@ def predict(args: list[str]) -> None:
     from flowseg.inference import predict_images
     from flowseg.runs import open_run
 
-    parsed = _parse(Predict, args, "predict")
+    parsed = parse(Predict, args, "predict")
     if not parsed.images:
         raise UserError("flowseg predict: no images given; name one or more image files")
     predict_images(open_run(parsed.run), parsed.images, parsed.out, embeddings=parsed.embeddings)
@@ -214,7 +138,7 @@ def params(args: list[str]) -> None:
 
     from flowseg.models.network import abstract_params, parameter_counts
 
-    parsed = _with_config(Params, args, "params", lambda config: config)
+    parsed = with_config(Params, args, "params", lambda config: config)
     tree = abstract_params(parsed.config)
     counts = parameter_counts(tree)
     if parsed.json:
@@ -224,35 +148,12 @@ def params(args: list[str]) -> None:
         print("  ".join(f"{name}: {value:,}" for name, value in counts.items()))
 
 
-def embed(args: list[str]) -> None:
-    """flowseg embed"""
-    from flowseg.data.folders import SPLITS, find_pairs, list_images
-    from flowseg.embeddings.source import IMAGE_STATS, describe_images
-    from flowseg.embeddings.store import write_store
-    from flowseg.progress import console, task
-
-    parsed = _parse(Embed, args, "embed")
-    if not parsed.data.is_dir():
-        raise UserError(f"{parsed.data}: no such folder; give a data set or a folder of images")
-    splits = [split for split in SPLITS if (parsed.data / split).is_dir()]
-    if splits:
-        files = {pair.key: pair.image for split in splits for pair in find_pairs(parsed.data, split)}
-    else:
-        files = list_images(parsed.data)
-    if not files:
-        raise UserError(f"{parsed.data}: holds no images; give a data set or a folder of images")
-    with task(parsed.encoder, len(files)) as advance:
-        hashes, vectors = describe_images(list(files.values()), advance)
-    write_store(parsed.out, IMAGE_STATS, list(files), hashes, vectors)
-    console.print(f"{len(files)} vectors of {IMAGE_STATS}: {parsed.out}")
-
-
 def import_torch(args: list[str]) -> None:
     """flowseg import-torch"""
     from flowseg.interop.checkpoint_files import import_run
     from flowseg.progress import console
 
-    parsed = _parse(ImportTorch, args, "import-torch")
+    parsed = parse(ImportTorch, args, "import-torch")
     run = import_run(
         parsed.checkpoint,
         parsed.out,
@@ -269,6 +170,10 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], type]] = {
     "predict": (predict, Predict),
     "params": (params, Params),
     "embed": (embed, Embed),
+    "embed merge": (embed_merge, EmbedMerge),
+    "embed info": (embed_info, EmbedInfo),
+    "analyze film": (analyze_film, AnalyzeFilm),
+    "phantoms": (phantoms, Phantoms),
     "import-torch": (import_torch, ImportTorch),
 }
 
@@ -313,14 +218,16 @@ def main() -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
         sys.exit(0 if arguments else 2)
-    if arguments[0] not in COMMANDS:
-        print(f"flowseg: unknown command {arguments[0]}; choose one of {', '.join(COMMANDS)}", file=sys.stderr)
+    words = 2 if " ".join(arguments[:2]) in COMMANDS else 1
+    name, rest = " ".join(arguments[:words]), arguments[words:]
+    if name not in COMMANDS:
+        print(f"flowseg: unknown command {name}; choose one of {', '.join(COMMANDS)}", file=sys.stderr)
         sys.exit(2)
     set_up_jax()
     from flowseg.training.interrupt import Interrupted
 
     try:
-        COMMANDS[arguments[0]][0](arguments[1:])
+        COMMANDS[name][0](rest)
     except UserError as error:
         print(f"flowseg: {error}", file=sys.stderr)
         sys.exit(1)

@@ -61,6 +61,9 @@ class FilmConfig:
     """Width of the condition vector (published)."""
     hidden_width: int = 256
     """Hidden width of a head (published)."""
+    junction_radius: int = 0
+    """Pixels around the junctions of the estimated vessel tree where FiLM is left out; 0: nowhere. Costs a second
+    evaluation of the network (flowseg.models.junctions)."""
 
     def __post_init__(self) -> None:
         _check_types(self, "model.film")
@@ -74,6 +77,7 @@ class FilmConfig:
         for name in ("embedding_width", "condition_width", "hidden_width"):
             value = getattr(self, name)
             _require(value > 0, f"model.film.{name}", value, "must be at least 1")
+        _require(self.junction_radius >= 0, "model.film.junction_radius", self.junction_radius, "must not be negative")
 
 
 @dataclass(frozen=True)

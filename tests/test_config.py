@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from flowseg.cli import load_config
+from flowseg.commands.parsing import load_config
 from flowseg.config import (
     Config,
     DataConfig,

@@ -94,7 +94,7 @@ def _strokes(size: int, lines: list[tuple[np.ndarray, int, float]], blur: float)
     return _blur(canvas.astype(np.float32) / 255, blur)
 
 
-def _anatomy(rng: np.random.Generator, size: int) -> Field:
+def anatomy(rng: np.random.Generator, size: int) -> Field:
     """Log-attenuation by heart, lungs, diaphragm, spine and ribs, without vessels."""
     x, y = _grid(size)
     field = 0.08 * _texture(rng, size, 0.55)
@@ -200,7 +200,7 @@ def _collimator(rng: np.random.Generator, size: int) -> Field:
     return _sigmoid(distance.astype(np.float32), 0.0015)
 
 
-def _expose(rng: np.random.Generator, attenuation: Field) -> Field:
+def expose(rng: np.random.Generator, attenuation: Field) -> Field:
     """What the detector makes of the beam: scatter, blur, photon noise and correlated noise."""
     size = attenuation.shape[0]
     pixel = size / REFERENCE_SIZE
@@ -235,14 +235,14 @@ def draw_phantom(
     rng = scene_rng
     subtracted = rng.random() < P_SUBTRACTED
     amount = rng.uniform(0.042, 0.095)  # log-attenuation per reference pixel of full contrast agent
-    behind = _anatomy(rng, size)
+    behind = anatomy(rng, size)
     clutter = _clutter(rng, size)
     instruments = _instruments(rng, size, tree, amount)
     collimator = _collimator(rng, size) if rng.random() < P_COLLIMATOR else None
     if subtracted:
         behind, clutter, instruments = 0.25 * behind, 0.5 * clutter, 0.6 * instruments
     vessels = HARDENING * -np.expm1(-amount / HARDENING * way)
-    beam = _expose(noise_rng, behind + clutter + instruments + vessels - np.float32(np.median(behind)))
+    beam = expose(noise_rng, behind + clutter + instruments + vessels - np.float32(np.median(behind)))
 
     level, gain = rng.uniform(115, 165), rng.uniform(0.85, 1.1)
     shown = level * np.maximum(beam, 1e-3) ** gain

@@ -9,6 +9,7 @@ from jaxtyping import Float32
 
 from flowseg.data.folders import as_uint8, read_image
 from flowseg.embeddings import image_stats
+from flowseg.embeddings.images import LoadedImage
 from flowseg.embeddings.store import EmbeddingStore, Encoder
 from flowseg.errors import UserError
 
@@ -33,6 +34,19 @@ def describe_images(
             if on_image is not None:
                 on_image()
     return hashes, np.stack(vectors)
+
+
+class ImageStats:
+    """The image-stats encoder as `flowseg embed` runs it."""
+
+    encoder = IMAGE_STATS
+    batch = 8
+    keeps_parts = True
+
+    def encode(self, images: Sequence[LoadedImage]) -> Float32[np.ndarray, "n 2048"]:
+        """One descriptor per image."""
+        with ThreadPoolExecutor(_THREADS) as pool:
+            return np.stack(list(pool.map(lambda image: image_stats.describe(image.grey), images)))
 
 
 class EmbeddingSource:

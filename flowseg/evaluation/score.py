@@ -2,18 +2,30 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from flowseg.data.dataset import Dataset
-from flowseg.data.folders import read_label
+from flowseg.data.dataset import Example
+from flowseg.data.folders import Pair, read_label
 from flowseg.evaluation.metrics import METRICS, Interval, bootstrap_mean, overlap_metrics
 from flowseg.evaluation.predict import segment
 from flowseg.evaluation.windows import Query, WindowSampler
 from flowseg.models.network import Params
 
 Embeddings = Float32[np.ndarray, "n e"]
+
+
+class Examples(Protocol):
+    """What can be scored: a split (flowseg.data.dataset.Dataset), or some of its images."""
+
+    @property
+    def pairs(self) -> list[Pair]: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Example: ...
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,7 @@ class Scored:
 def score_split(
     sampler: WindowSampler,
     params: Params,
-    dataset: Dataset,
+    dataset: Examples,
     embeddings: Embeddings | None,
     on_image: Callable[[Scored], None] | None = None,
 ) -> list[Scored]:

@@ -34,10 +34,13 @@ class FilmHead(nnx.Module):
 
 
 def modulate(
-    x: Float[Array, "b h w c"], film: tuple[Float[Array, "b c"], Float[Array, "b c"]] | None
+    x: Float[Array, "b h w c"],
+    film: tuple[Float[Array, "b c"], Float[Array, "b c"]] | None,
+    gate: Float[Array, "b h w 1"] | None = None,
 ) -> Float[Array, "b h w c"]:
-    """gamma x + beta per channel; x itself where the stage has no FiLM."""
+    """gamma x + beta per channel; x itself where the stage has no FiLM, or where the gate is 0."""
     if film is None:
         return x
     gamma, beta = film
-    return gamma[:, None, None].astype(x.dtype) * x + beta[:, None, None].astype(x.dtype)
+    modulated = gamma[:, None, None].astype(x.dtype) * x + beta[:, None, None].astype(x.dtype)
+    return modulated if gate is None else x + gate.astype(x.dtype) * (modulated - x)

@@ -11,6 +11,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flowseg.config import Config, ModelConfig
+from flowseg.models.junctions import junction_gate
 from flowseg.models.unet import GammaBeta, VelocityUNet
 
 Params = dict[str, Any]
@@ -63,6 +64,7 @@ class Network:
     def __init__(self, config: Config):
         self._graph, self._state = abstract_network(config.model, config.data.crop, config.precision)
         self.has_film = bool(config.model.film.stages)
+        self._junction_radius = config.model.film.junction_radius
 
     def _model(self, params: Params) -> VelocityUNet:
         state = jax.tree.map(lambda leaf: leaf, self._state)
@@ -77,8 +79,23 @@ class Network:
         image: Float[Array, "b h w 1"],
         embedding: Float[Array, "b e"] | None,
     ) -> Float[Array, "b h w 1"]:
-        """v(x_t, t | image, embedding), float32."""
-        return self._model(params)(x, t, image, embedding)
+        """v(x_t, t | image, embedding), float32.
+
+        With `model.film.junction_radius` the network runs twice: the first velocity, ungated and without gradient,
+        gives the estimate x + (1 - t) v of the mask, near whose junctions FiLM is left out of the second.
+        """
+        model = self._model(params)
+        if not self._junction_radius or embedding is None:
+            return model(x, t, image, embedding)
+        first = jax.lax.stop_gradient(model(x, t, image, embedding))
+        estimate = x + (1 - t)[:, None, None, None] * first
+        return model(x, t, image, embedding, junction_gate(estimate, self._junction_radius))
+
+    def condition(self, params: Params, embedding: Float[Array, "b e"]) -> Float[Array, "b d"]:
+        """The condition vector that every FiLM stage's head reads."""
+        film = self._model(params).film
+        assert film is not None, "the network has no FiLM stages"
+        return film.conditioner(embedding)
 
     def film(self, params: Params, embedding: Float[Array, "b e"]) -> list[GammaBeta]:
         """(gamma, beta), each (B, C), of every FiLM stage."""

@@ -14,6 +14,7 @@ from flowseg.config import ModelConfig
 from flowseg.models.attention import CrossAttention, FullAttention, LinearAttention
 from flowseg.models.film import Conditioner, FilmHead, modulate
 from flowseg.models.fourier import FourierConditioner
+from flowseg.models.junctions import at_stage
 from flowseg.models.layers import ChannelNorm, Conv, Downsample, ResnetBlock, TimeEmbedding, Upsample, dense
 
 Map = Float[Array, "b h w c"]
@@ -106,14 +107,23 @@ class DecoderStage(nnx.Module):
             else Upsample(width, d_skip, dtype=dtype, rngs=rngs)
         )
 
-    def __call__(self, x: Map, skips: tuple[Map, Map], time: Float[Array, "b e"], film: GammaBeta | None) -> Map:
+    def __call__(
+        self,
+        x: Map,
+        skips: tuple[Map, Map],
+        time: Float[Array, "b e"],
+        film: GammaBeta | None,
+        gate: Float[Array, "b h w 1"] | None,
+    ) -> Map:
         first, second = skips
+        if gate is not None:
+            gate = at_stage(gate, gate.shape[1] // x.shape[1])
         x = self.block1(x, time, second)
         if self.film_point == "after_block1":
-            x = modulate(x, film)
+            x = modulate(x, film, gate)
         x = self.block2(x, time, first)
         if self.film_point == "after_block2":
-            x = modulate(x, film)
+            x = modulate(x, film, gate)
         return self.up(x + self.attention(x))
 
 
@@ -146,6 +156,7 @@ class VelocityUNet(nnx.Module):
         image: (B, H, W, 1) in [-1, 1].
         embedding: (B, E) one vector per image. None leaves FiLM out (gamma 1, beta 0), which is what a network
             without FiLM does; a network without FiLM takes no embedding.
+        gate: (B, H, W, 1) what FiLM does to a pixel is multiplied by it (models.junctions); None: everywhere 1.
 
     Returns the velocity, (B, H, W, 1) float32. Raises ValueError where the arguments do not fit.
     """
@@ -170,6 +181,7 @@ class VelocityUNet(nnx.Module):
         t: Float[Array, " b"],
         image: Float[Array, "b h w 1"],
         embedding: Float[Array, "b e"] | None = None,
+        gate: Float[Array, "b h w 1"] | None = None,
     ) -> Float[Array, "b h w 1"]:
         self._check(x, t, image, embedding)
         films: dict[int, GammaBeta] = {}
@@ -184,7 +196,7 @@ class VelocityUNet(nnx.Module):
             skips.append(skip)
         x = self.middle(x, c, time)
         for stage, (block, skip) in enumerate(zip(self.decoder, reversed(skips), strict=True)):
-            x = block(x, skip, time, films.get(stage))
+            x = block(x, skip, time, films.get(stage), gate)
         x = self.head_block(x, time, stem)
         return self.head(x).astype(jnp.float32)
 

@@ -219,8 +219,9 @@ class _Training:
         scores = mean_metrics([s.metrics for s in scored])
         self.telemetry.write("val", self.step, epoch, {**scores, "images": len(scored)})
         if vectors is not None:
-            films = self.network.film(params, jax.numpy.asarray(vectors))
-            for row in film_statistics(films, self.config.model.film.stages):
+            placed = jax.numpy.asarray(vectors)
+            films, condition = self.network.film(params, placed), self.network.condition(params, placed)
+            for row in film_statistics(films, self.config.model.film.stages, condition):
                 self.telemetry.write("film", self.step, epoch, row)
         self._picture(scored[:_GRID_IMAGES])
         self.record.validated = self.step

@@ -13,13 +13,21 @@ METRICS_FILE = "metrics.jsonl"
 
 
 def film_statistics(
-    films: Sequence[tuple[Float[Array, "n c"], Float[Array, "n c"]]], stages: Sequence[int]
+    films: Sequence[tuple[Float[Array, "n c"], Float[Array, "n c"]]],
+    stages: Sequence[int],
+    condition: Float[Array, "n d"],
 ) -> list[dict[str, float]]:
     """How far each stage's modulation is from none, and how much of it depends on the image.
 
     Means over images and channels of |gamma - 1| and |beta|; `*_between` is the standard deviation over images,
-    averaged over channels: 0 where every image gets the same modulation.
+    averaged over channels: 0 where every image gets the same modulation. `condition_norm` is the mean length of the
+    condition vectors, `condition_between` their standard deviation over images, averaged over entries.
     """
+    vectors = np.asarray(condition, np.float64)
+    about = {
+        "condition_norm": float(np.linalg.norm(vectors, axis=1).mean()),
+        "condition_between": float(vectors.std(0).mean()),
+    }
     rows = []
     for stage, (gamma, beta) in zip(stages, films, strict=True):
         g, b = np.asarray(gamma, np.float64), np.asarray(beta, np.float64)
@@ -32,6 +40,7 @@ def film_statistics(
                 "beta_mean": float(b.mean()),
                 "beta_change": float(np.abs(b).mean()),
                 "beta_between": float(b.std(0).mean()),
+                **about,
             }
         )
     return rows

@@ -1,5 +1,8 @@
 """The embedding store: what goes in comes out, found by content; what does not fit is named."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +11,7 @@ from refusals import refusal
 from safetensors.numpy import load_file, save_file
 
 from flowseg.embeddings import store as store_module
+from flowseg.embeddings.shards import Shard
 from flowseg.embeddings.source import EmbeddingSource
 from flowseg.embeddings.store import EmbeddingStore, Encoder, write_store
 
@@ -158,3 +162,97 @@ def test_a_source_checks_the_width(path: Path) -> None:
     assert "model.film.embedding_width = 2048" in message and str(path) in message and "12" in message
     assert EmbeddingSource(None, 2048).encoder.name == "image-stats"
     refusal(lambda: EmbeddingSource(None, WIDTH))
+
+
+def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
+    for name in "ab":
+        write_store(tmp_path / name, ENCODER, KEYS, HASHES, VECTORS, Shard(1, 1, 4, "d"))
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_stores_that_the_library_wrote_are_read(tmp_path: Path) -> None:
+    """As the first versions of this package made them: in the library's order of tensors, without a shard."""
+    tensors = {
+        "vectors": VECTORS,
+        "hashes": np.frombuffer(bytes.fromhex("".join(HASHES)), np.uint8).reshape(-1, 16),
+        "keys": np.frombuffer("\n".join(KEYS).encode(), np.uint8),
+    }
+    metadata = {"format": store_module.FORMAT, "encoder": ENCODER.name, "settings": json.dumps(ENCODER.settings)}
+    save_file(tensors, tmp_path / "store", metadata)
+    store = EmbeddingStore(tmp_path / "store")
+    assert (store.encoder, store.shard, store.keys, store.hashes) == (ENCODER, None, KEYS, HASHES)
+    np.testing.assert_array_equal(store.vectors(KEYS, HASHES, "data"), VECTORS)
+
+
+def test_what_a_shard_lacks_is_said_to_be_elsewhere(tmp_path: Path) -> None:
+    write_store(tmp_path / "store", ENCODER, KEYS, HASHES, VECTORS, Shard(2, 3, 12, "d"))
+    store = EmbeddingStore(tmp_path / "store")
+    assert store.shard == Shard(2, 3, 12, "d")
+    assert "it is only shard 2/3 of a data set" in refusal(lambda: store.vectors(["x"], [ABSENT], "data"))
+
+
+@pytest.mark.parametrize("text", ["no json", "{}", '{"skipped": 1}', '{"skipped": [], "index": 1}'])
+def test_a_broken_shard_is_refused(tmp_path: Path, text: str) -> None:
+    tensors = {"vectors": VECTORS, "hashes": np.zeros((4, 16), np.uint8), "keys": np.zeros(1, np.uint8)}
+    metadata = {"format": store_module.FORMAT, "encoder": "x", "settings": "{}", "shard": text}
+    save_file(tensors, tmp_path / "store", metadata)
+    assert "cannot be read as an embedding store" in refusal(lambda: EmbeddingStore(tmp_path / "store"))
+
+
+def test_fewer_hashes_than_vectors_are_refused(tmp_path: Path) -> None:
+    tensors = {"vectors": VECTORS, "hashes": np.zeros((3, 16), np.uint8), "keys": np.zeros(1, np.uint8)}
+    save_file(tensors, tmp_path / "store", {"format": store_module.FORMAT, "encoder": "x", "settings": "{}"})
+    assert "cannot be read as an embedding store" in refusal(lambda: EmbeddingStore(tmp_path / "store"))
+
+
+def test_rows_are_found_among_hashes_that_share_a_half(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(0, 256, (500, 16), dtype=np.uint8)
+    hashes[:250, :8] = hashes[0, :8]
+    names = [row.tobytes().hex() for row in hashes]
+    write_store(tmp_path / "store", Encoder("x", {}, 1), names, names, np.arange(500, dtype=np.float32)[:, None])
+    store = EmbeddingStore(tmp_path / "store")
+    order = rng.permutation(500)
+    assert store.rows([names[i] for i in order]) == order.tolist()
+    absent = names[0][:16] + "00" * 8  # half of it is there, 250 times
+    assert store.rows([ABSENT, names[7], absent, names[7]]) == [None, 7, None, 7]
+    assert store.rows([]) == []
+
+
+def test_blocks_are_all_rows_in_order(path: Path) -> None:
+    blocks = list(EmbeddingStore(path).blocks(rows=3))
+    assert [len(block) for block in blocks] == [3, 1]
+    np.testing.assert_array_equal(np.concatenate(blocks), VECTORS)
+
+
+def test_encoders_that_differ_say_in_what() -> None:
+    assert ENCODER.difference(ENCODER) == ""
+    assert ENCODER.difference(Encoder("other", ENCODER.settings, WIDTH)) == "encoder some-encoder here, other there"
+    assert ENCODER.difference(Encoder(ENCODER.name, ENCODER.settings, 3)) == "width 12 here, 3 there"
+    more = Encoder(ENCODER.name, {**ENCODER.settings, "seed": 1}, WIDTH)
+    assert ENCODER.difference(more) == "seed None here, 1 there"
+
+
+@pytest.mark.parametrize(
+    ("encoder", "options"),
+    [
+        (Encoder("shuffled", {"seed": 0}, WIDTH), "--encoder shuffled:FILE --out"),
+        (Encoder("qwen2.5-vl", {"features": "prompt"}, WIDTH), "--encoder qwen2.5-vl --features prompt --out"),
+    ],
+)
+def test_the_command_in_a_message_names_the_encoder_s_options(tmp_path: Path, encoder: Encoder, options: str) -> None:
+    write_store(tmp_path / "store", encoder, KEYS, HASHES, VECTORS)
+    store = EmbeddingStore(tmp_path / "store")
+    assert options in refusal(lambda: store.vectors(["x"], [ABSENT], "data"))
+
+
+def test_a_large_store_is_not_read_to_look_up_a_few(tmp_path: Path) -> None:
+    """benchmarks/store_open.py, end to end: a file of 100 MB, a few megabytes of memory."""
+    script = Path(__file__).parents[2] / "benchmarks" / "store_open.py"
+    out = tmp_path / "out.json"
+    command = [sys.executable, script, "--images", "25000", "--lookups", "20", "--turns", "2", "--out", out]
+    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+    content = json.loads(out.read_text())
+    assert content["file_bytes"] > 1e8 and content["lookups"] == 20
+    assert content["resident_growth_bytes"]["largest"] < 2e7
+    assert content["open_s"]["median"] > 0 and content["lookup_s"]["median"] > 0

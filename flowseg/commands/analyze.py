@@ -1,0 +1,46 @@
+"""`flowseg analyze film`: what the embeddings contribute to a trained run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from flowseg.commands.parsing import parse
+
+
+@dataclass(frozen=True)
+class AnalyzeFilm:
+    """Report what the embeddings contribute to a trained FiLM run."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's folder."""
+    split: Literal["train", "val", "test"] = "test"
+    """Which images."""
+    data: str | None = None
+    """Another data set than the run's own."""
+    embeddings: str | None = None
+    """Another embedding store than the run's own."""
+    images: int | None = None
+    """How many images, drawn by seed; default: all."""
+    out: Path | None = None
+    """Folder of the report; default RUN/analysis/film-SPLIT."""
+    seed: int = 0
+    """Seed of the choice of images, of whose embedding stands in, and of the bootstrap."""
+
+
+def analyze_film(args: list[str]) -> None:
+    """flowseg analyze film"""
+    from flowseg.reports import film
+    from flowseg.runs import open_run
+
+    parsed = parse(AnalyzeFilm, args, "analyze film")
+    film.analyze_film(
+        open_run(parsed.run),
+        parsed.split,
+        data=parsed.data,
+        embeddings=parsed.embeddings,
+        images=parsed.images,
+        out=parsed.out,
+        seed=parsed.seed,
+    )

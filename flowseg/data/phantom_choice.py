@@ -1,0 +1,100 @@
+"""Phantoms whose right mask depends on something that only the embedding knows.
+
+An image shows two vessel trees, equally visible: one darker than its surroundings (contrast agent that absorbs), one
+brighter by as much. One of them, drawn by lot, is to be segmented. Nothing in the image tells which; the image's
+embedding does. A model that reads its embedding can find it; one that does not is right half of the time.
+"""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+from PIL import Image
+
+from flowseg.data.folders import read_image
+from flowseg.data.phantom import REFERENCE_SIZE, anatomy, expose
+from flowseg.data.phantom_tree import add_tube, grow_tree
+from flowseg.embeddings.store import Encoder, write_store
+from flowseg.errors import UserError
+
+COUNTS = {"train": 120, "val": 16, "test": 40}
+STORE_NAME = "choice.safetensors"
+# Stream of the seed tree for the direction that tells the trees apart.
+_DIRECTION = 1
+
+
+def draw_choice(
+    seed: int, index: int, size: int = REFERENCE_SIZE
+) -> tuple[UInt8[np.ndarray, "H W"], UInt8[np.ndarray, "H W"], bool]:
+    """One image, the label in {0, 255} of the tree to be segmented, and whether that is the bright one.
+
+    A pure function of its arguments.
+    """
+    streams = np.random.SeedSequence([seed, index]).spawn(5)
+    dark_rng, bright_rng, scene_rng, noise_rng, lot = (np.random.default_rng(stream) for stream in streams)
+    bright_is_asked = bool(lot.integers(2))
+    ways, labels = [], []
+    for rng in (dark_rng, bright_rng):
+        way, label = np.zeros((size, size), np.float32), np.zeros((size, size), np.uint8)
+        for tube in grow_tree(rng).tubes:
+            add_tube(tube, way, label)
+        ways.append(way)
+        labels.append(label)
+    # Levelled off as in the plain phantoms, alike for both; where they cross, they cancel.
+    amount = scene_rng.uniform(0.06, 0.1)
+    dark, bright = (0.5 * -np.expm1(-2 * np.float32(amount) * way) for way in ways)
+    behind = 0.5 * anatomy(scene_rng, size)
+    beam = expose(noise_rng, behind + dark - bright - np.float32(np.median(behind)))
+    shown = 110 * np.maximum(beam, 1e-3)
+    return np.clip(np.round(shown), 0, 255).astype(np.uint8), labels[int(bright_is_asked)], bright_is_asked
+
+
+def telling_vectors(asked: list[bool], width: int, seed: int) -> Float32[np.ndarray, "n e"]:
+    """Embeddings that tell which tree is asked for: plus or minus one fixed direction, and as much noise per image."""
+    direction = np.random.default_rng([seed, _DIRECTION]).standard_normal(width)
+    noise = np.random.default_rng([seed, _DIRECTION + 1]).standard_normal((len(asked), width))
+    signs = np.where(asked, 1.0, -1.0)[:, None]
+    return (signs * direction + noise).astype(np.float32)
+
+
+def write_choice_phantoms(
+    root: Path,
+    *,
+    seed: int = 0,
+    size: int = REFERENCE_SIZE,
+    counts: Mapping[str, int] = COUNTS,
+    width: int = 2048,
+    on_image: Callable[[], None] | None = None,
+) -> Path:
+    """Writes ROOT/{split}/{image,label}/NNNN.png and the store of their embeddings; returns the store's file.
+
+    Raises:
+        UserError: ROOT exists.
+    """
+    if root.exists():
+        raise UserError(f"{root}: exists already; choose another folder, or remove it")
+    part = root.with_name(f"{root.name}.part")
+    names = [(split, f"{i:04d}") for i, split in enumerate(s for s, n in counts.items() for _ in range(n))]
+    for split in counts:
+        for kind in ("image", "label"):
+            (part / split / kind).mkdir(parents=True, exist_ok=True)
+
+    def one(index: int) -> tuple[str, bool]:
+        split, name = names[index]
+        image, label, asked = draw_choice(seed, index, size)
+        path = part / split / "image" / f"{name}.png"
+        Image.fromarray(image).save(path)
+        Image.fromarray(label).save(part / split / "label" / f"{name}.png")
+        if on_image is not None:
+            on_image()
+        return read_image(path)[1], asked
+
+    with ThreadPoolExecutor(2) as pool:
+        hashes, asked = zip(*pool.map(one, range(len(names))), strict=True)
+    encoder = Encoder("choice", {"seed": seed, "tells": "which of the two trees is to be segmented"}, width)
+    keys = [f"{split}/{name}" for split, name in names]
+    write_store(part / STORE_NAME, encoder, keys, hashes, telling_vectors(list(asked), width, seed))
+    part.rename(root)
+    return root / STORE_NAME

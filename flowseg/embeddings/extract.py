@@ -1,0 +1,201 @@
+"""From images to a store, so that a stop loses little: finished vectors wait in OUT.parts until all are there."""
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float
+
+from flowseg.embeddings.images import LoadedImage, load_images
+from flowseg.embeddings.shards import Shard
+from flowseg.embeddings.store import EmbeddingStore, Encoder, write_store
+from flowseg.errors import UserError
+
+GROUP_IMAGES = 64
+GROUP_SECONDS = 30.0
+"""A group is written when it holds this many images or the last one is this old: what a kill can cost."""
+
+
+class Encoding(Protocol):
+    """An encoder at work."""
+
+    encoder: Encoder
+    batch: int
+    """How many images it takes at once."""
+    keeps_parts: bool
+    """Whether its vectors are worth keeping when it is stopped, and are a function of the image alone."""
+
+    def encode(self, images: Sequence[LoadedImage]) -> Float[np.ndarray, "n e"]:
+        """One vector per image, 1 to `batch` images."""
+        ...
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What an extraction did."""
+
+    images: int
+    """Vectors in the store."""
+    reused: int
+    """How many of them an earlier, stopped run had made."""
+    skipped: list[str]
+    """Why each image that was left out could not be read."""
+
+
+class Parts:
+    """The finished vectors of a run, in small stores beside its file; leaving the block writes what is new."""
+
+    def __init__(self, out: Path, encoding: Encoding):
+        self.folder = out.with_name(f"{out.name}.parts")
+        self.vectors: dict[str, np.ndarray] = {}
+        """One vector per content hash."""
+        self.keys: set[str] = set()
+        """The images' names in an earlier run."""
+        self._encoder, self._writes = encoding.encoder, encoding.keeps_parts
+        self._new: list[tuple[str, str]] = []
+        self._since = time.monotonic()
+        for file in sorted(self.folder.glob("*.safetensors")) if self._writes else []:
+            try:
+                part = EmbeddingStore(file)
+            except UserError:
+                raise UserError(f"{file}: is damaged; delete it, and its images are embedded again") from None
+            if part.encoder != self._encoder:
+                raise UserError(
+                    f"{self.folder}: holds the vectors of another encoder ({part.encoder.difference(self._encoder)}); "
+                    "delete the folder or choose another --out"
+                )
+            self.vectors.update(zip(part.hashes, part.read(range(len(part))), strict=True))
+            self.keys.update(part.keys)
+
+    def add(self, keys: Sequence[str], images: Sequence[LoadedImage], vectors: Float[np.ndarray, "n e"]) -> None:
+        """Takes the vectors of a batch; writes a group when one is full."""
+        for key, image, vector in zip(keys, images, vectors, strict=True):
+            self.vectors[image.content] = vector
+            self._new.append((key, image.content))
+        if len(self._new) >= GROUP_IMAGES or time.monotonic() - self._since >= GROUP_SECONDS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes the vectors that are not on disk yet."""
+        if self._new and self._writes:
+            keys, hashes = zip(*self._new, strict=True)
+            # A name by chance: two runs may write the same store at once, and process ids come back.
+            file = self.folder / f"{secrets.token_hex(8)}.safetensors"
+            write_store(file, self._encoder, keys, hashes, np.stack([self.vectors[h] for h in hashes]))
+        self._new.clear()
+        self._since = time.monotonic()
+
+    def remove(self) -> None:
+        """Deletes them, when the store is written."""
+        if self._writes:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> "Parts":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.flush()
+
+
+def check_writable(out: Path) -> None:
+    """Refuses a file that cannot be written, before hours are spent on it."""
+    if out.is_dir():
+        raise UserError(f"{out}: is a folder; give --out the name of a file")
+    folder = next(parent for parent in out.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        reason = "is not writable" if folder.is_dir() else "is not a folder"
+        raise UserError(f"{out}: cannot be written ({folder} {reason}); choose another --out")
+
+
+def extract(
+    files: Mapping[str, Path],
+    encoding: Encoding,
+    out: Path,
+    shard: Shard,
+    *,
+    skip_bad: bool = False,
+    on_start: Callable[[int, int], Callable[[int], None]] = lambda total, done: lambda count: None,
+    check: Callable[[], None] = lambda: None,
+) -> Extracted:
+    """Embeds a shard's images and writes the store; goes on where an earlier call was stopped.
+
+    Args:
+        files: the whole list of images by name.
+        encoding: what makes the vectors.
+        out: the store's file.
+        shard: which of the images.
+        skip_bad: leave out images that cannot be read, instead of refusing them.
+        on_start: gets the number of images and how many are done; returns what to call with how many more are.
+        check: called after each batch; what it raises stops the work.
+
+    Raises:
+        UserError: an image cannot be read, OUT.parts are another encoder's, or the disk is full; whatever is finished
+            stays in OUT.parts.
+    """
+    check_writable(out)
+    keys = list(files)
+    mine = [(keys[place], files[keys[place]]) for place in shard.places()]
+    place_of = dict(zip((key for key, _ in mine), shard.places(), strict=True))
+    rows: list[tuple[str, str]] = []
+    skipped: list[tuple[int, str]] = []
+    reasons: list[str] = []
+    batch: list[tuple[str, LoadedImage]] = []
+
+    with Parts(out, encoding) as parts:
+        earlier = set(parts.vectors)
+        advance = on_start(len(mine), sum(key in parts.keys for key, _ in mine))
+
+        def encode() -> None:
+            if batch:
+                names, images = zip(*batch, strict=True)
+                parts.add(names, images, encoding.encode(images))
+                advance(len(batch))
+                batch.clear()
+                check()
+
+        for key, loaded in load_images(mine):
+            if isinstance(loaded, UserError):
+                if not skip_bad:
+                    encode()
+                    raise UserError(f"{loaded} (or go on without it: --skip-bad)")
+                skipped.append((place_of[key], key))
+                reasons.append(str(loaded))
+                advance(1)
+                continue
+            rows.append((key, loaded.content))
+            if loaded.content in earlier:
+                continue
+            if loaded.content in parts.vectors or any(loaded.content == image.content for _, image in batch):
+                advance(1)  # the same picture under another name
+                continue
+            batch.append((key, loaded))
+            if len(batch) == encoding.batch:
+                encode()
+        encode()
+
+    if not rows:
+        raise UserError(f"none of the {len(mine)} images can be read; the first: {reasons[0]}")
+    vectors = np.stack([parts.vectors[content] for _, content in rows])
+    try:
+        write_store(
+            out,
+            encoding.encoder,
+            [key for key, _ in rows],
+            [content for _, content in rows],
+            vectors,
+            replace(shard, skipped=tuple(skipped)),
+        )
+    except UserError as error:
+        kept = f"; finished vectors stay in {parts.folder}" if encoding.keeps_parts else ""
+        raise UserError(f"{error}{kept}") from None
+    parts.remove()
+    return Extracted(len(rows), sum(content in earlier for _, content in rows), reasons)

@@ -1,0 +1,143 @@
+"""What a store holds, and whether its vectors can tell images apart.
+
+A condition that is nearly the same for every image cannot help a network. The measure here is the spread
+
+    mean over images of |v - m|^2 / |m|^2,    m the mean vector:
+
+the variance between images relative to what they share. Below 1e-3 (vectors differ from their mean by less than
+about 3 %), or with all vectors identical, a store is called useless.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int64
+
+from flowseg.embeddings.images import load_images, split_of
+from flowseg.embeddings.store import EmbeddingStore
+
+LEAST_SPREAD = 1e-3
+DUPLICATE_COSINE = 0.9999
+MOST_COMPARED = 4000
+"""Up to this many images all pairs are compared; of more, those of a sample of this many."""
+COSINE_EDGES = (-1.0, -0.5, 0.0, 0.5, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
+"""Limits of the histogram's bins; embeddings crowd near 1, and the bins with them."""
+_NAMED = 10
+_ROWS = 512
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Lengths of the vectors and how far they lie from their mean."""
+
+    norms: tuple[float, float, float]
+    """Smallest, median and largest Euclidean norm."""
+    spread: float
+    """As the module's docstring says; infinite where the mean vector is zero and the vectors are not."""
+    identical: bool
+    """Whether all vectors are the same (and there are at least two)."""
+
+    @property
+    def useless(self) -> bool:
+        return self.spread < LEAST_SPREAD
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """How alike the vectors of different images are."""
+
+    compared: int
+    """Of how many images all pairs were compared."""
+    of: int
+    """How many images the store holds."""
+    histogram: Int64[np.ndarray, "bins"]
+    """Pairs per bin of COSINE_EDGES."""
+    duplicates: int
+    """Pairs of different pictures with a cosine above DUPLICATE_COSINE."""
+    named: list[tuple[str, str, float]]
+    """The first of them, with their cosine."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many of a data set's images a store holds."""
+
+    split: str
+    held: int
+    total: int
+    missing: list[str]
+
+
+def measure_spread(store: EmbeddingStore) -> Spread:
+    """Norms and spread of all vectors of a store that is not empty, read once."""
+    norms = []
+    total = np.zeros(store.encoder.width)
+    squares = 0.0
+    first: np.ndarray | None = None
+    identical = len(store) > 1
+    for block in store.blocks():
+        first = block[0] if first is None else first
+        identical = identical and bool((block == first).all())
+        # Distances are taken to one of the vectors: where all are nearly the same, no digits are lost.
+        shifted = block.astype(np.float64) - first.astype(np.float64)
+        total += shifted.sum(axis=0)
+        squares += float(np.square(shifted).sum())
+        norms.append(np.linalg.norm(block.astype(np.float32), axis=1))
+    assert first is not None
+    shift = total / len(store)
+    mean_square = float(np.square(first.astype(np.float64) + shift).sum())
+    variance = max(squares / len(store) - float(np.square(shift).sum()), 0.0)
+    spread = variance / mean_square if mean_square else (np.inf if variance else 0.0)
+    every = np.concatenate(norms)
+    return Spread((float(every.min()), float(np.median(every)), float(every.max())), spread, identical)
+
+
+def compare_pairs(store: EmbeddingStore, seed: int = 0) -> Pairs:
+    """Cosines between different images; of a large store, between those of a sample fixed by the seed."""
+    count = len(store)
+    rows = np.arange(count)
+    if count > MOST_COMPARED:
+        rows = np.sort(np.random.default_rng(seed).choice(count, MOST_COMPARED, replace=False))
+    vectors: Float32[np.ndarray, "n e"] = store.read(rows.tolist())
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors /= np.where(norms > 0, norms, 1)  # a vector of zeros has the cosine 0 with everything
+    hashes = np.array([store.hashes[row] for row in rows])
+
+    histogram = np.zeros(len(COSINE_EDGES) - 1, np.int64)
+    duplicates = 0
+    named: list[tuple[str, str, float]] = []
+    for start in range(0, len(rows), _ROWS):
+        cosines = np.clip(vectors[start : start + _ROWS] @ vectors.T, -1, 1)
+        here = np.arange(start, start + len(cosines))
+        later = (np.arange(len(rows)) > here[:, None]) & (hashes[here][:, None] != hashes)
+        histogram += np.histogram(cosines[later], COSINE_EDGES)[0]
+        close = np.argwhere(later & (cosines > DUPLICATE_COSINE))
+        duplicates += len(close)
+        for i, j in close[: _NAMED - len(named)]:
+            named.append((store.keys[rows[start + i]], store.keys[rows[j]], float(cosines[i, j])))
+    return Pairs(len(rows), count, histogram, duplicates, named)
+
+
+def measure_coverage(store: EmbeddingStore, files: Mapping[str, Path]) -> list[Coverage]:
+    """Per split (or for the folder, named by an empty string) which images a store holds, found by content.
+
+    Raises:
+        UserError: an image cannot be read.
+    """
+    hashes: dict[str, str] = {}
+    for key, loaded in load_images(files.items()):
+        if isinstance(loaded, Exception):
+            raise loaded
+        hashes[key] = loaded.content
+    found = dict(zip(hashes, store.rows(list(hashes.values())), strict=True))
+    splits: dict[str, list[str]] = defaultdict(list)
+    for key in hashes:
+        splits[split_of(key)].append(key)
+    result = []
+    for split, keys in splits.items():
+        missing = [key for key in keys if found[key] is None]
+        result.append(Coverage(split, len(keys) - len(missing), len(keys), missing))
+    return result

@@ -1,0 +1,251 @@
+"""What the embeddings contribute to a trained FiLM network: the same images and noise under other embeddings.
+
+Conditions differ in the embeddings or in the parameters' values, never in shapes: one compiled program serves all.
+FiLM is switched off by zeroing a head's last layer, which makes gamma 1 and beta 0 exactly.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int
+
+from flowseg.data.dataset import Example
+from flowseg.data.folders import Pair
+from flowseg.evaluation.mask_difference import MaskDifference, mask_difference
+from flowseg.evaluation.modulation import StageModulation, modulation
+from flowseg.evaluation.score import Embeddings, Examples, Scored, score_split
+from flowseg.evaluation.topology import TOPOLOGY, Shape, topology_metrics
+from flowseg.evaluation.windows import WindowSampler
+from flowseg.models.network import Network, Params
+
+MEASURES = ("dice", *TOPOLOGY)
+"""What is measured of each image under each condition."""
+
+OWN, OTHER, MEAN, NONE = "own", "other", "mean", "none"
+MAPPED = (OTHER, NONE)
+"""The conditions whose masks are compared with those of `own` pixel by pixel."""
+
+GALLERY = 4
+"""Images shown: those whose probabilities differ most between own and other."""
+
+DERANGEMENT_STREAM, CHOICE_STREAM = 0, 1  # of this analysis' own seed
+
+Map = Float32[np.ndarray, "h w"]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way to run the network."""
+
+    name: str
+    about: str
+    off: tuple[int, ...]
+    """Decoder stages whose FiLM is switched off."""
+    embeddings: Embeddings
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some images of a split, in its order."""
+
+    whole: Examples
+    indices: Sequence[int]
+
+    @property
+    def pairs(self) -> list[Pair]:
+        return [self.whole.pairs[i] for i in self.indices]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Example:
+        return self.whole[self.indices[index]]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An image of the gallery."""
+
+    index: int
+    own: Map
+    """Probabilities under the image's own embedding."""
+    other: Map
+    truth: Bool[np.ndarray, "h w"]
+
+
+@dataclass(frozen=True)
+class FilmEffect:
+    """All that was measured; lists over images are in the order of `keys`."""
+
+    keys: list[str]
+    conditions: list[Condition]
+    partners: Int[np.ndarray, " n"]
+    """For each image the one whose embedding `other` uses."""
+    measures: dict[str, list[dict[str, float]]]
+    """For each condition, for each image, `MEASURES`."""
+    where: dict[str, list[MaskDifference]]
+    """For each of `MAPPED`, for each image, where its mask differs from that of `own`."""
+    maps: dict[str, Float64[np.ndarray, "h w"]]
+    """For each of `MAPPED`, the mean over images of |p(own) - p(condition)|; empty where images differ in size."""
+    gallery: list[Shown]
+    modulation: list[StageModulation]
+    programs: int
+    """Programs compiled: 1."""
+
+    def values(self, condition: str, measure: str) -> list[float]:
+        """One measure of every image under a condition."""
+        return [row[measure] for row in self.measures[condition]]
+
+
+def choose(count: int, wanted: int | None, seed: int) -> list[int]:
+    """Indices of `wanted` of `count` images drawn by seed, ascending; all of them where not fewer are wanted."""
+    if wanted is None or wanted >= count:
+        return list(range(count))
+    rng = np.random.default_rng([seed, CHOICE_STREAM])
+    return sorted(int(i) for i in rng.choice(count, wanted, replace=False))
+
+
+def derangement(count: int, seed: int) -> Int[np.ndarray, " n"]:
+    """A permutation by seed that leaves nothing in its place: images stand on a random circle, each gets the next.
+
+    Raises:
+        ValueError: fewer than two.
+    """
+    if count < 2:
+        raise ValueError(f"need two or more images, got {count}")
+    circle = np.random.default_rng([seed, DERANGEMENT_STREAM]).permutation(count)
+    partners = np.empty(count, np.int64)
+    partners[circle] = np.roll(circle, -1)
+    return partners
+
+
+def conditions(
+    stages: Sequence[int], embeddings: Embeddings, mean: Float32[np.ndarray, " e"], partners: Int[np.ndarray, " n"]
+) -> list[Condition]:
+    """The conditions to compare, `own` first.
+
+    Args:
+        stages: decoder stages that have FiLM. With only one, leaving it out is `none` and is not repeated.
+        embeddings: each image's own.
+        mean: the mean embedding.
+        partners: for each image the one whose embedding it gets in `other`.
+    """
+    means = np.broadcast_to(np.asarray(mean, np.float32), embeddings.shape)
+    made = [
+        Condition(OWN, "the image's own embedding", (), embeddings),
+        Condition(OTHER, "the embedding of another image", (), embeddings[partners]),
+        Condition(MEAN, "one mean embedding for all images", (), means),
+        Condition(NONE, "FiLM switched off in every stage", tuple(stages), embeddings),
+    ]
+    if len(stages) > 1:
+        made += [Condition(f"no stage {s}", f"FiLM switched off in stage {s}", (s,), embeddings) for s in stages]
+    return made
+
+
+def condition_count(stages: Sequence[int]) -> int:
+    """How many conditions there are for a network with FiLM in these stages."""
+    return 4 + (len(stages) if len(stages) > 1 else 0)
+
+
+def without_film(params: Params, stages: Sequence[int], off: Sequence[int]) -> Params:
+    """Parameters with which the given stages get gamma 1 and beta 0; the others are the same arrays.
+
+    Args:
+        stages: decoder stages that have FiLM, in the order of the heads.
+        off: which of them to switch off.
+    """
+    heads: dict[Any, Any] = dict(params["film"]["heads"])
+    for stage, key in zip(stages, sorted(heads, key=int), strict=True):
+        if stage in off:
+            heads[key] = {**heads[key], "dense2": jax.tree.map(np.zeros_like, heads[key]["dense2"])}
+    return {**params, "film": {**params["film"], "heads": heads}}
+
+
+def measure_effect(
+    sampler: WindowSampler,
+    params: Params,
+    images: Examples,
+    embeddings: Embeddings,
+    mean: Float32[np.ndarray, " e"],
+    *,
+    seed: int = 0,
+    on_image: Callable[[str], None] | None = None,
+) -> FilmEffect:
+    """Runs every condition on every image.
+
+    The noise of an image is a function of its content and the config's seed (flowseg.evaluation.windows), hence the
+    same under all conditions.
+
+    Args:
+        sampler: of a config with FiLM.
+        images: two or more.
+        embeddings: (n, e), one per image.
+        mean: (e,) the mean embedding.
+        seed: seeds the derangement of `other`.
+        on_image: called after each image with the condition's name.
+
+    Raises:
+        ValueError: fewer than two images, or a number of embeddings that is not theirs.
+    """
+    stages = sampler.config.model.film.stages
+    if len(embeddings) != len(images):
+        raise ValueError(f"{len(images)} images but {len(embeddings)} embeddings")
+    partners = derangement(len(images), seed)
+    chosen = conditions(stages, embeddings, mean, partners)
+    traced = sampler.traces
+    measures: dict[str, list[dict[str, float]]] = {}
+    where: dict[str, list[MaskDifference]] = {}
+    maps: dict[str, Float64[np.ndarray, "h w"]] = {}
+    gallery: list[Shown] = []
+    truths: list[Shape] = []
+    own: list[Scored] = []
+    for condition in chosen:
+        rows = measures[condition.name] = []
+
+        def measure(item: Scored, rows: list[dict[str, float]] = rows, name: str = condition.name) -> None:
+            if len(truths) == item.index:  # the first condition brings the true masks
+                truths.append(Shape(item.truth))
+            topology = topology_metrics(Shape(item.prediction), truths[item.index])
+            rows.append({"dice": item.metrics["dice"], **topology})
+            if on_image is not None:
+                on_image(name)
+
+        changed = without_film(params, stages, condition.off)
+        scored = score_split(sampler, changed, images, condition.embeddings, measure)
+        if condition.name == OWN:
+            own = scored
+        if condition.name in MAPPED:
+            pairs = list(zip(own, scored, truths, strict=True))
+            where[condition.name] = [mask_difference(a.prediction, b.prediction, t) for a, b, t in pairs]
+            if len({item.probability.shape for item in own}) == 1:
+                total = np.zeros(own[0].probability.shape, np.float64)
+                for a, b, _ in pairs:
+                    total += np.abs(a.probability - b.probability)
+                maps[condition.name] = total / len(pairs)
+        if condition.name == OTHER:
+            gallery = _most_different(own, scored)
+    programs = sampler.traces - traced
+    if programs > 1:
+        raise RuntimeError(f"{programs} programs were compiled for {len(chosen)} conditions: they differ in shapes")
+    films = jax.jit(Network(sampler.config).film)(params, embeddings)
+    return FilmEffect(
+        keys=[item.key for item in own],
+        conditions=chosen,
+        partners=partners,
+        measures=measures,
+        where=where,
+        maps=maps,
+        gallery=gallery,
+        modulation=modulation([(np.asarray(g), np.asarray(b)) for g, b in films], stages),
+        programs=programs,
+    )
+
+
+def _most_different(own: Sequence[Scored], other: Sequence[Scored]) -> list[Shown]:
+    """The images whose probabilities differ most in the mean over pixels, most first; none that do not differ."""
+    distances = [float(np.abs(a.probability - b.probability).mean()) for a, b in zip(own, other, strict=True)]
+    order = sorted((i for i, d in enumerate(distances) if d > 0), key=lambda i: -distances[i])
+    return [Shown(i, own[i].probability, other[i].probability, own[i].truth) for i in order[:GALLERY]]

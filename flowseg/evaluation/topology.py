@@ -1,0 +1,134 @@
+"""The shape of masks: skeletons, clDice, Betti numbers, and where vessels branch.
+
+Connectivity is the usual pair of digital topology (Rosenfeld 1970): two foreground pixels that touch at a corner are
+connected (8-connectivity), two background pixels only if they share an edge (4-connectivity). Skeletons are
+scikit-image's, by Zhang and Suen (1984).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool
+from scipy import ndimage
+from skimage.measure import euler_number
+from skimage.morphology import skeletonize
+
+TOPOLOGY = ("cldice", "betti0_error", "betti1_error")
+"""The keys of `topology_metrics`, in the order in which tables show them."""
+
+_EIGHT = np.ones((3, 3), dtype=bool)
+
+Mask = Bool[np.ndarray, "H W"]
+
+
+@dataclass(frozen=True)
+class Betti:
+    """Numbers of connected parts (b0) and of holes (b1) of a mask."""
+
+    b0: int
+    b1: int
+
+
+def betti(mask: Mask) -> Betti:
+    """Exact Betti numbers of a mask's foreground.
+
+    b0 is the number of 8-connected components. b1 is b0 minus the Euler number (of 8-connectivity), which is the
+    number of 4-connected parts of the background that do not reach the image's border. An empty mask has (0, 0).
+
+    Raises:
+        ValueError: the mask is not bool of two dimensions.
+    """
+    _check(mask)
+    b0 = int(ndimage.label(mask, structure=_EIGHT)[1])
+    return Betti(b0, b0 - int(euler_number(mask, connectivity=2)))
+
+
+def skeleton(mask: Mask) -> Mask:
+    """The mask thinned to lines one pixel wide; empty where the mask is, and nowhere else.
+
+    Raises:
+        ValueError: the mask is not bool of two dimensions.
+    """
+    _check(mask)
+    return np.asarray(skeletonize(mask), dtype=bool)
+
+
+class Shape:
+    """A mask with what is derived from it, each computed once: a true mask is compared with many predictions."""
+
+    def __init__(self, mask: Mask):
+        _check(mask)
+        self.mask = mask
+
+    @cached_property
+    def skeleton(self) -> Mask:
+        return skeleton(self.mask)
+
+    @cached_property
+    def betti(self) -> Betti:
+        return betti(self.mask)
+
+
+def cldice(prediction: Shape, truth: Shape) -> float:
+    """Centreline Dice (Shit et al., "clDice", CVPR 2021, arXiv:2003.07311).
+
+    The harmonic mean of topology precision |S(P) and T| / |S(P)| and topology sensitivity |S(T) and P| / |S(T)|,
+    where S is the skeleton, P the predicted and T the true mask. 1 where both masks are empty, 0 where one of them is
+    or where neither skeleton meets the other mask.
+    """
+    of_prediction, of_truth = np.count_nonzero(prediction.skeleton), np.count_nonzero(truth.skeleton)
+    if not of_prediction or not of_truth:
+        return float(of_prediction == of_truth)
+    precision = np.count_nonzero(prediction.skeleton & truth.mask) / of_prediction
+    sensitivity = np.count_nonzero(truth.skeleton & prediction.mask) / of_truth
+    return 2 * precision * sensitivity / (precision + sensitivity) if precision + sensitivity else 0.0
+
+
+def topology_metrics(prediction: Shape, truth: Shape) -> dict[str, float]:
+    """Compare the shape of a predicted mask with that of the true one.
+
+    cldice is in [0, 1], higher is better. betti0_error and betti1_error are the absolute differences of the whole
+    image's Betti numbers (counts; 0 is best); they compare numbers, not places: a part lost here and one made up there
+    cancel. Two empty masks give 1, 0 and 0; with one empty mask clDice is 0 and the errors are the other's numbers.
+
+    Raises:
+        ValueError: the masks differ in shape.
+    """
+    if prediction.mask.shape != truth.mask.shape:
+        raise ValueError(f"prediction has shape {prediction.mask.shape}, truth has shape {truth.mask.shape}")
+    return {
+        "cldice": cldice(prediction, truth),
+        "betti0_error": float(abs(prediction.betti.b0 - truth.betti.b0)),
+        "betti1_error": float(abs(prediction.betti.b1 - truth.betti.b1)),
+    }
+
+
+def junctions(thin: Mask) -> Mask:
+    """Pixels of a skeleton with at least three skeleton pixels among their eight neighbours.
+
+    A branching point is then usually a cluster of two to four pixels: use it for places, not for counts.
+
+    Raises:
+        ValueError: the skeleton is not bool of two dimensions.
+    """
+    _check(thin)
+    neighbours = ndimage.convolve(thin.astype(np.uint8), _EIGHT.astype(np.uint8), mode="constant") - thin
+    return thin & (neighbours >= 3)
+
+
+def within(places: Mask, radius: float) -> Mask:
+    """Pixels at most `radius` (pixels, Euclidean, between centres) from one of the places; none where there is none.
+
+    Raises:
+        ValueError: the places are not bool of two dimensions.
+    """
+    _check(places)
+    if not places.any():
+        return np.zeros_like(places)
+    return np.asarray(ndimage.distance_transform_edt(~places) <= radius)
+
+
+def _check(mask: np.ndarray) -> None:
+    if mask.ndim != 2 or mask.dtype != np.bool_:
+        raise ValueError(f"need a bool mask of two dimensions, got {mask.dtype} {mask.shape}")

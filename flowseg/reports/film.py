@@ -1,0 +1,211 @@
+"""`flowseg analyze film`: a report on what the embeddings contribute to a trained run."""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from flowseg.config import Config
+from flowseg.data.folders import as_uint8, find_pairs, read_image
+from flowseg.errors import UserError
+from flowseg.evaluation.film_effect import Chosen, FilmEffect, choose, condition_count, measure_effect
+from flowseg.evaluation.windows import WindowSampler
+from flowseg.experiment import Prepared, check_encoder, embedding_source, prepare
+from flowseg.progress import console, task
+from flowseg.reports import film_plots
+from flowseg.reports.film_summary import FORMAT, summarize
+from flowseg.reports.pages import render
+from flowseg.runs import Run
+from flowseg.training.checkpoints import Checkpoints
+from flowseg.training.telemetry import read_metrics
+
+JSON_FILE = "report.json"
+_TEMPLATES = {"report.html": "film.html.j2", "report.md": "film.md.j2"}
+
+
+def analyze_film(
+    run: Run,
+    split: str,
+    *,
+    data: str | None = None,
+    embeddings: str | None = None,
+    images: int | None = None,
+    out: Path | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Analyses a run's best checkpoint on a split and writes report.html, report.md, report.json and plots/.
+
+    Args:
+        data, embeddings: another data set or embedding store than the run's own.
+        images: how many images, drawn by seed; None: all.
+        out: the report's folder; None: RUN/analysis/film-SPLIT. An earlier report there is replaced; either the whole
+            folder is written or nothing.
+        seed: seeds the choice of images, whose embedding `other` is, and the bootstrap. The noise keeps the run's
+            seed, so that `own` gives what `flowseg eval` gives.
+
+    Returns:
+        What report.json holds (flowseg.reports.film_summary.KEYS).
+
+    Raises:
+        UserError: a run without FiLM or without a best checkpoint, fewer than two images, a folder that holds
+            something else, or whatever is wrong with the data or the embeddings.
+    """
+    config = run.config
+    if not config.model.film.stages:
+        raise UserError(
+            f"{run.path}: has no FiLM stages (model.film.stages is empty), so there is no embedding to analyse; "
+            "give a run of configs/vlm_film.py"
+        )
+    if images is not None and images < 2:
+        raise UserError(f"--images {images}: another image's embedding takes two or more images; give at least 2")
+    if not 0 <= seed < 2**31:
+        raise UserError(f"--seed {seed}: must lie between 0 and 2147483647")
+    folder = _free(out or run.path / "analysis" / f"film-{split}")
+    checkpoints = Checkpoints(run.path)
+    params, meta = checkpoints.restore_best(config)
+    checkpoints.close()
+    if data is not None:
+        config = replace(config, data=replace(config.data, root=data))
+    if embeddings is not None:
+        config = replace(config, embeddings=replace(config.embeddings, store=embeddings))
+    prepared = prepare(config, (split,))
+    check_encoder(run, prepared.encoder)
+    whole = prepared.datasets[split]
+    if len(whole) < 2:
+        raise UserError(
+            f"{prepared.root}/{split}: holds only one image; another image's embedding takes two or more: "
+            "choose another --split or --data"
+        )
+    _make_parent(folder)
+    chosen = Chosen(whole, choose(len(whole), images, seed))
+    assert prepared.embeddings is not None
+    vectors = prepared.embeddings[split][list(chosen.indices)]
+    mean, mean_from = mean_embedding(config, prepared, split)
+    work = len(chosen) * condition_count(config.model.film.stages)
+    with task(f"FiLM analysis on {split}", work) as advance:
+        effect = measure_effect(
+            WindowSampler(config), params, chosen, vectors, mean, seed=seed, on_image=lambda name: advance(note=name)
+        )
+    about = {
+        "run": str(run.path),
+        "name": config.name,
+        "finished": run.finished,
+        "step": meta["step"],
+        "val_dice": meta["record"]["best_dice"],
+        "data": str(prepared.root),
+        "split": split,
+        "split_images": len(whole),
+        "encoder": asdict(prepared.encoder) if prepared.encoder is not None else None,
+        "mean_from": mean_from,
+        "sampler": asdict(config.eval),
+        "noise_seed": config.seed,
+        "seed": seed,
+    }
+    summary = summarize(effect, about, seed=seed)
+    curves = [line for line in read_metrics(run.path) if line["kind"] == "film"]
+    pictures = film_plots.draw(effect, summary, curves, _greys(chosen, [shown.index for shown in effect.gallery]))
+    _write(folder, summary, pictures)
+    _tell(summary, effect, folder)
+    return summary
+
+
+def mean_embedding(config: Config, prepared: Prepared, split: str) -> tuple[Float32[np.ndarray, " e"], str]:
+    """The mean embedding of the training split, or of the analysed one where there is none; and which it is, in words.
+
+    It belongs to no image: neither training nor the analysed images are told apart by it.
+    """
+    assert prepared.embeddings is not None
+    if split == "train":
+        vectors = prepared.embeddings[split]
+        return vectors.mean(axis=0), f"the training split ({len(vectors)} images)"
+    try:
+        vectors = _training_embeddings(config, prepared.root)
+    except UserError as error:
+        vectors = prepared.embeddings[split]
+        reason = f"the analysed split ({len(vectors)} images), since the training split cannot be used: {error}"
+        return vectors.mean(axis=0), reason
+    return vectors.mean(axis=0), f"the training split ({len(vectors)} images)"
+
+
+def _training_embeddings(config: Config, root: Path) -> Float32[np.ndarray, "n e"]:
+    source = embedding_source(config)
+    assert source is not None
+    pairs = find_pairs(root, "train")
+    paths = [pair.image for pair in pairs]
+    with task("mean embedding of the training split", len(pairs)) as advance:
+        hashes = [read_image(path)[1] for path in paths]
+        return source.vectors([pair.key for pair in pairs], paths, hashes, str(root), advance)
+
+
+def _greys(chosen: Chosen, indices: Sequence[int]) -> list[np.ndarray]:
+    """Images of the gallery, uint8, at their stored size."""
+    pairs = chosen.pairs
+    return [as_uint8(read_image(pairs[i].image)[0]) for i in indices]
+
+
+def _free(folder: Path) -> Path:
+    """The folder, if a report may be written there: it is absent, empty, or holds an earlier report."""
+    if not folder.exists():
+        return folder
+    if folder.is_dir() and (not any(folder.iterdir()) or _is_report(folder)):
+        return folder
+    raise UserError(f"{folder}: holds something else than a report of `flowseg analyze film`; choose another --out")
+
+
+def _is_report(folder: Path) -> bool:
+    try:
+        content = json.loads((folder / JSON_FILE).read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
+def _make_parent(folder: Path) -> None:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder.parent}: cannot be made ({error.strerror}); choose another --out") from None
+
+
+def _write(folder: Path, summary: dict[str, Any], pictures: film_plots.Pictures) -> None:
+    """The whole folder or nothing: it is written beside, then renamed."""
+    part = folder.with_name(f"{folder.name}.part-{os.getpid()}")
+    old = folder.with_name(f"{folder.name}.old-{os.getpid()}")
+    try:
+        (part / "plots").mkdir(parents=True)
+        for name, picture in pictures.items():
+            (part / "plots" / f"{name}.png").write_bytes(picture)
+        (part / JSON_FILE).write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
+        for file, template in _TEMPLATES.items():
+            (part / file).write_text(render(template, report=summary, pictures=pictures), encoding="utf-8")
+        if folder.exists():
+            folder.rename(old)
+        part.rename(folder)
+    except OSError as error:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        raise UserError(
+            f"{folder}: cannot be written ({error.strerror}); free some space or choose another --out"
+        ) from None
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _tell(summary: dict[str, Any], effect: FilmEffect, folder: Path) -> None:
+    for name, difference in summary["differences"].items():
+        dice = difference["dice"]
+        console.print(
+            f"Dice, own - {name:10} {dice['mean']:+.4f}  [{dice['low']:+.4f}, {dice['high']:+.4f}]  "
+            f"p = {dice['p_holm']:.2g}",
+            markup=False,
+        )
+    verdict = summary["verdict"]
+    console.print(f"verdict on {len(effect.keys)} images: {verdict['sentence']}", markup=False)
+    console.print(f"report: {folder}/report.html", markup=False)

@@ -1,0 +1,76 @@
+"""Paired comparisons against enumeration, textbook values and simulation."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+from scipy.stats import rankdata
+
+from flowseg.evaluation.paired import compare, detectable, holm, smallest_p, wilcoxon_p
+
+
+def enumerated_p(differences: np.ndarray) -> float:
+    """Wilcoxon's p by giving the ranks every pattern of signs."""
+    ranks = rankdata(np.abs(differences))
+    centre = ranks.sum() / 2
+    seen = abs(ranks[differences > 0].sum() - centre)
+    sums = [np.dot(ranks, signs) for signs in product((0, 1), repeat=len(ranks))]
+    return float(np.mean([abs(s - centre) >= seen - 1e-9 for s in sums]))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_wilcoxon_is_the_enumeration_of_signs(seed: int) -> None:
+    differences = np.random.default_rng(seed).normal(0.4, 1, 9)
+    assert wilcoxon_p(differences) == pytest.approx(enumerated_p(differences))
+    # Zeros say nothing of the sign.
+    assert wilcoxon_p(np.append(differences, [0.0, 0.0])) == wilcoxon_p(differences)
+
+
+def test_equal_values_differ_by_exactly_nothing() -> None:
+    values = [0.1, 0.7, 0.3]
+    found = compare(values, values)
+    assert (found.mean, found.low, found.high, found.p, found.changed, found.detectable) == (0, 0, 0, 1, 0, 0)
+    # Rounding noise is no difference.
+    assert compare([0.1 + 0.2] * 6, [0.3] * 6) == compare([0.3] * 6, [0.3] * 6)
+
+
+def test_the_difference_is_first_minus_second_image_by_image() -> None:
+    rng = np.random.default_rng(1)
+    second = rng.random(30)
+    found = compare(list(second + rng.normal(0.1, 0.02, 30)), list(second), seed=4)
+    assert found.low < found.mean < found.high
+    assert found.mean == pytest.approx(0.1, abs=0.015) and found.p < 1e-6
+    assert found.high - found.low < 0.03 < second.std()  # the spread between images is gone
+    assert (found.n, found.changed) == (30, 30)
+
+
+def test_holm_s_textbook_example() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.9]) == [1.0, 1.0]
+    assert holm([0.2]) == [0.2] and holm([]) == []
+
+
+def test_the_detectable_difference_is_detected_in_eighty_percent() -> None:
+    rng = np.random.default_rng(2)
+    n = 60
+    smallest = (1.96 + 0.84) / np.sqrt(n)  # of unit spread
+    drawn = rng.normal(smallest, 1, (4000, n))
+    found = np.abs(drawn.mean(1)) / (drawn.std(1, ddof=1) / np.sqrt(n)) > 1.96
+    assert found.mean() == pytest.approx(0.8, abs=0.03)
+    assert np.mean([detectable(row) for row in drawn[:200]]) == pytest.approx(smallest, rel=0.02)
+
+
+def test_the_smallest_p_is_that_of_one_sign() -> None:
+    for n in (4, 6, 9):
+        p = wilcoxon_p(np.arange(1.0, n + 1))
+        assert smallest_p(n, 1) == pytest.approx(p)
+        assert smallest_p(n, 7) == pytest.approx(holm([p, *[1.0] * 6])[0])
+
+
+def test_what_cannot_be_compared_is_refused() -> None:
+    with pytest.raises(ValueError, match="two or more"):
+        compare([0.5], [0.5])
+    with pytest.raises(ValueError, match="both values"):
+        compare([0.5, 0.6], [0.5])
+    with pytest.raises(ValueError, match="finite"):
+        compare([0.5, float("nan")], [0.5, 0.5])

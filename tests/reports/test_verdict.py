@@ -1,0 +1,96 @@
+"""The verdict follows its rule: each condition of it decides, alone."""
+
+from dataclasses import replace
+
+import pytest
+
+from flowseg.evaluation.paired import Paired
+from flowseg.reports import verdict
+from flowseg.reports.verdict import BIAS, NONE, TOO_FEW, USED, established, images_needed, judge
+
+CLEAR = Paired(mean=0.02, low=0.01, high=0.03, p=0.001, n=40, changed=40, detectable=0.008)
+NOTHING = Paired(mean=0.0, low=0.0, high=0.0, p=1.0, n=40, changed=0, detectable=0.0)
+FURTHER = {f"no stage {s}": (NOTHING, 1.0) for s in range(4)} | {"mean": (NOTHING, 1.0)}
+
+
+def outcome(other: Paired, none: Paired, other_p: float = 0.01, none_p: float = 0.01) -> str:
+    return judge(other, other_p, none, none_p, FURTHER).outcome
+
+
+def test_each_outcome_has_its_rule() -> None:
+    assert outcome(CLEAR, CLEAR) == outcome(CLEAR, NOTHING) == USED
+    assert outcome(NOTHING, CLEAR) == BIAS
+    assert outcome(NOTHING, NOTHING) == NONE
+    few = replace(CLEAR, n=5)
+    assert outcome(few, few) == TOO_FEW
+
+
+UNSURE = {
+    "interval": replace(CLEAR, low=-0.001),
+    "small": replace(CLEAR, mean=verdict.MIN_DIFFERENCE - 1e-6, low=0.001, high=0.009),
+}
+
+
+@pytest.mark.parametrize("name", UNSURE)
+def test_an_unsure_difference_counts_for_nothing(name: str) -> None:
+    assert outcome(UNSURE[name], CLEAR) == BIAS
+    assert outcome(NOTHING, UNSURE[name]) == NONE
+
+
+def test_the_corrected_p_decides_not_the_raw_one() -> None:
+    assert outcome(CLEAR, CLEAR, other_p=0.05) == BIAS
+    assert outcome(CLEAR, CLEAR, other_p=0.05, none_p=0.05) == NONE
+    assert outcome(CLEAR, CLEAR, other_p=0.0499) == USED
+
+
+def test_the_least_difference_counts() -> None:
+    least = replace(CLEAR, mean=verdict.MIN_DIFFERENCE, low=0.001, high=0.009)
+    assert established(least, 0.01) and established(replace(least, mean=-0.005, low=-0.009, high=-0.001), 0.01)
+
+
+def test_harm_is_no_use() -> None:
+    """A wrong embedding that does better is not use of the right one; FiLM that harms is still a bias."""
+    harm = replace(CLEAR, mean=-0.02, low=-0.03, high=-0.01)
+    assert outcome(harm, NOTHING) == NONE
+    found = judge(NOTHING, 1.0, harm, 0.01, FURTHER)
+    assert found.outcome == BIAS and any("Masks are worse with FiLM" in reason for reason in found.reasons)
+    assert any("wrong embedding even gives better" in r for r in judge(harm, 0.01, NOTHING, 1.0, FURTHER).reasons)
+
+
+@pytest.mark.parametrize(("tests", "needed"), [(2, 7), (4, 8), (7, 9)])
+def test_too_few_images_are_those_that_could_show_nothing(tests: int, needed: int) -> None:
+    assert images_needed(tests) == needed
+    for n in range(2, 12):
+        nothing = replace(NOTHING, n=n)
+        further = {f"condition {i}": (nothing, 1.0) for i in range(tests - 2)}
+        found = judge(nothing, 1.0, nothing, 1.0, further)
+        assert (found.outcome == TOO_FEW) == (n < needed)
+        assert any(f"at least {needed} images" in reason for reason in found.reasons) == (n < needed)
+
+
+def test_numbers_and_reservations_are_said() -> None:
+    found = judge(CLEAR, 0.0123, NOTHING, 1.0, FURTHER)
+    assert found.sentence == "The model uses the embedding."
+    said = " ".join(found.reasons)
+    assert "+0.0200" in said and "+0.0100 to +0.0300" in said and "p = 0.012" in said and "40 of 40" in said
+    assert "exactly 0 in all 40 images" in said
+    reserved = " ".join(found.reservations)
+    assert "0.0080" in reserved and "one seed" in reserved and "40 images" in reserved
+    small = judge(UNSURE["small"], 0.01, NOTHING, 1.0, FURTHER)
+    assert any("too small to matter" in reason for reason in small.reasons)
+
+
+def test_what_else_is_established_is_said_without_deciding() -> None:
+    further = {**FURTHER, "no stage 1": (CLEAR, 0.02), "no stage 2": (CLEAR, 0.06)}
+    found = judge(NOTHING, 1.0, NOTHING, 1.0, further)
+    assert found.outcome == NONE
+    assert [r for r in found.reasons if "Established besides" in r and "own - no stage 1" in r]
+    assert not any("no stage 2" in reason for reason in found.reasons)
+
+
+def test_effects_that_may_have_gone_unseen_are_said() -> None:
+    wide = replace(NOTHING, detectable=0.02, low=-0.01, high=0.01, changed=40)
+    found = judge(wide, 1.0, CLEAR, 0.01, FURTHER)
+    assert any("own - other: effects between 0.005 and 0.0200 may" in r for r in found.reservations)
+    assert not any("own - none: effects" in r for r in found.reservations)
+    assert not any("unseen" in r for r in judge(NOTHING, 1.0, NOTHING, 1.0, FURTHER).reservations)
