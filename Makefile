@@ -3,6 +3,7 @@
 CONFIG ?= vlm_film
 PRESET ?= auto
 SPLIT ?= test
+ENCODER ?= qwen2.5-vl
 
 # The newest working Python of 3.11 or later. A given PYTHON gets an environment of its own.
 ifdef PYTHON
@@ -20,7 +21,7 @@ comma := ,
 OPTIONS = $(if $(DATA),--data.root "$(DATA)") $(if $(EMBEDDINGS),--embeddings.store "$(EMBEDDINGS)") \
   $(if $(RESUME),--resume "$(RESUME)") $(if $(OUT),--out "$(OUT)") $(ARGS)
 
-.PHONY: help setup train eval test test-vlm bench lint clean
+.PHONY: help setup train eval embed analyze test test-vlm bench lint clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -37,6 +38,15 @@ train: $(VENV)/.installed ## train CONFIG, score it on the test split, draw its 
 eval: $(VENV)/.installed ## score the best checkpoint of RUN=runs/... on SPLIT (test)
 	@test -n "$(RUN)" || { echo "give the run's folder: make eval RUN=runs/..."; exit 2; }
 	$(BIN)/flowseg eval "$(RUN)" --split $(SPLIT) $(if $(DATA),--data "$(DATA)") \
+	  $(if $(EMBEDDINGS),--embeddings "$(EMBEDDINGS)") $(ARGS)
+
+embed: $(if $(filter qwen%,$(ENCODER)),$(VENV)/.installed-vlm,$(VENV)/.installed) ## embeddings of DATA by ENCODER (qwen2.5-vl) into the store OUT
+	@test -n "$(DATA)" -a -n "$(OUT)" || { echo "give the images and the store: make embed DATA=folder OUT=file"; exit 2; }
+	$(BIN)/flowseg embed "$(DATA)" --encoder "$(ENCODER)" --out "$(OUT)" $(ARGS)
+
+analyze: $(VENV)/.installed ## what the embeddings contribute to RUN=runs/... on SPLIT (test)
+	@test -n "$(RUN)" || { echo "give the run's folder: make analyze RUN=runs/..."; exit 2; }
+	$(BIN)/flowseg analyze film "$(RUN)" --split $(SPLIT) $(if $(DATA),--data "$(DATA)") \
 	  $(if $(EMBEDDINGS),--embeddings "$(EMBEDDINGS)") $(ARGS)
 
 test: $(VENV)/.installed-dev ## run the tests

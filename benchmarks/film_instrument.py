@@ -21,16 +21,16 @@ from training_runs import flowseg, trained
 
 HERE = Path(__file__).resolve().parent
 # Phantoms are drawn at the size to which the reduced recipe scales images down.
-SIZE = 192
+COUNTS = ("--size", 192, "--train", 120, "--val", 16, "--test", 24)
 
 
 def prepare(folder: Path) -> dict[str, tuple[Path, Path]]:
     """Data set and store of every run."""
     choice, plain = folder / "data-choice", folder / "data-plain"
     if not choice.exists():
-        flowseg("phantoms", choice, "--variant", "choice", "--size", SIZE)
+        flowseg("phantoms", choice, "--variant", "choice", *COUNTS)
     if not plain.exists():
-        flowseg("phantoms", plain, "--size", SIZE, "--train", 120, "--val", 16, "--test", 40)
+        flowseg("phantoms", plain, *COUNTS)
     chosen = {"choice": (choice, choice / "choice.safetensors")}
     for encoder in ("random", "constant"):
         store = folder / f"{encoder}.safetensors"
@@ -43,7 +43,7 @@ def prepare(folder: Path) -> dict[str, tuple[Path, Path]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where runs and data go")
-    parser.add_argument("--epochs", type=int, default=8, help="of 100 steps of the reduced recipe")
+    parser.add_argument("--epochs", type=int, default=6, help="of 100 steps of the reduced recipe")
     parser.add_argument("--options", default="", help="more options for every training")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "film_instrument.json")
     args = parser.parse_args()

@@ -143,7 +143,7 @@ def curves_plot(lines: Sequence[dict[str, Any]], step: int) -> bytes:
         axes.axvline(step, color="black", lw=0.8, ls=":")
         axes.set_title(CURVES[name], fontsize=10, loc="left")
         axes.grid(lw=0.4)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * axes.dataLim.y1 or 1)  # room above; 1 where all is 0
     panels[-1].set_xlabel("training step (dotted: the analysed checkpoint)")
     handles, labels = panels[0].get_legend_handles_labels()
     if handles:

@@ -112,15 +112,15 @@ def test_the_whole_network_is_the_same_in_blocks(monkeypatch: pytest.MonkeyPatch
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4 * max(float(jnp.abs(b).max()), 1e-2))
 
 
-def test_half_precision_is_as_near_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = replace(ModelConfig(), dim=8, heads=1, head_dim=8)
-    x, image, t = normal(0, 2, 16, 16, 1), normal(1, 2, 16, 16, 1), jnp.array([0.2, 0.9])
+@pytest.mark.parametrize("kind", [attention.FullAttention, attention.LinearAttention])
+def test_half_precision_is_as_near_in_blocks(kind: type[nnx.Module], monkeypatch: pytest.MonkeyPatch) -> None:
+    x = normal(0, 2, 16, 16, 8)
 
     def gradients(dtype: jnp.dtype) -> jax.Array:
-        graph, state = nnx.split(VelocityUNet(config, 16, rngs=nnx.Rngs(0), dtype=dtype))
+        graph, state = nnx.split(kind(8, 2, 8, dtype=dtype, rngs=nnx.Rngs(0)))
 
         def loss(state: nnx.State) -> jax.Array:
-            return jnp.mean(jnp.square(nnx.merge(graph, state)(x, t, image) - x))
+            return jnp.mean(jnp.square(nnx.merge(graph, state)(x.astype(dtype)).astype(jnp.float32) - x))
 
         return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(jax.jit(jax.grad(loss))(state))])
 
@@ -131,4 +131,4 @@ def test_half_precision_is_as_near_in_blocks(monkeypatch: pytest.MonkeyPatch) ->
     assert bool(jnp.any(blocks != plain))
     error, plain_error = (float(jnp.linalg.norm(g - exact) / jnp.linalg.norm(exact)) for g in (blocks, plain))
     assert 1e-4 < plain_error < 0.1
-    assert error < 1.2 * plain_error
+    assert error < 1.5 * plain_error
