@@ -24,12 +24,12 @@ HERE = Path(__file__).resolve().parent
 CONTROLS = ("image-stats", "random", "constant")
 
 
-def interval(values: list[float]) -> tuple[float, float]:
-    """The 95 % interval of a mean over seeds (Student's t); nan for a single one."""
+def interval(values: list[float]) -> tuple[float, float] | None:
+    """The 95 % interval of a mean over seeds (Student's t); None for a single one."""
     if len(values) < 2:
-        return float("nan"), float("nan")
-    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
-    return float(low), float(high)
+        return None
+    mean, half = float(np.mean(values)), float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
+    return mean - half, mean + half
 
 
 def summary(dice: dict[str, list[float]]) -> list[dict[str, Any]]:
@@ -44,10 +44,15 @@ def summary(dice: dict[str, list[float]]) -> list[dict[str, Any]]:
                 "mean": float(np.mean(values)),
                 "interval": interval(values),
                 "difference": float(np.mean(differences)),
-                "difference_interval": interval(differences) if arm != "baseline" else (0.0, 0.0),
+                "difference_interval": interval(differences) if arm != "baseline" else None,
             }
         )
     return rows
+
+
+def shown(ends: tuple[float, float] | None) -> str:
+    """An interval in brackets."""
+    return f" [{ends[0]:.4f}, {ends[1]:.4f}]" if ends is not None else " (one seed)"
 
 
 def markdown(rows: list[dict[str, Any]], seeds: list[int]) -> str:
@@ -57,14 +62,11 @@ def markdown(rows: list[dict[str, Any]], seeds: list[int]) -> str:
         "|---|---|---|---|",
     ]
     for row in rows:
-        low, high = row["interval"]
         difference = (
-            ""
-            if row["arm"] == "baseline"
-            else "{:+.4f} [{:+.4f}, {:+.4f}]".format(row["difference"], *row["difference_interval"])
+            "" if row["arm"] == "baseline" else f"{row['difference']:+.4f}" + shown(row["difference_interval"])
         )
         per_seed = ", ".join(f"{value:.4f}" for value in row["dice"])
-        lines.append(f"| {row['arm']} | {per_seed} | {row['mean']:.4f} [{low:.4f}, {high:.4f}] | {difference} |")
+        lines.append(f"| {row['arm']} | {per_seed} | {row['mean']:.4f}{shown(row['interval'])} | {difference} |")
     return "\n".join(lines) + "\n"
 
 

@@ -31,6 +31,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--devices", type=int, default=1, help="on a CPU made of its cores")
     parser.add_argument("--dim", type=int, default=32, help="channels of the finest level")
     parser.add_argument("--heads", type=int, default=4)
+    parser.add_argument("--junction-radius", type=int, default=0, help="of FiLM's gate, pixels; 0: none")
     parser.add_argument("--head-dim", type=int, default=32)
     return parser.parse_args()
 
@@ -50,7 +51,13 @@ def prepare(args: argparse.Namespace) -> Callable[[], None]:
         precision=args.precision,
         parallel=args.parallel,
         devices=args.devices,
-        model=replace(config.model, dim=args.dim, heads=args.heads, head_dim=args.head_dim),
+        model=replace(
+            config.model,
+            dim=args.dim,
+            heads=args.heads,
+            head_dim=args.head_dim,
+            film=replace(config.model.film, junction_radius=args.junction_radius),
+        ),
         data=replace(config.data, crop=args.size),
         # An update for every batch, as in the PyTorch reference.
         optim=replace(config.optim, accumulate=1),

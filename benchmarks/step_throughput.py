@@ -115,6 +115,11 @@ def groups(full: bool, gpu: bool) -> dict[str, list[Program]]:
             Program("flowseg vlm_film, jit", OURS, ["--parallel", "jit"]),
         ],
     }
+    if full:
+        chosen["junction gate"] = [
+            Program("flowseg vlm_film", OURS, []),
+            Program("flowseg vlm_film, junction gate", OURS, ["--junction-radius", "8"]),
+        ]
     if full and not gpu:
         chosen["two devices and bf16"] = [
             Program("flowseg vlm_film", OURS, []),
@@ -240,7 +245,9 @@ def main() -> None:
     parser.add_argument("--groups", nargs="+", help="names of groups; default: all")
     parser.add_argument("--turns", type=int, default=5, help="how often each program takes its turn")
     parser.add_argument("--runs", type=int, default=1, help="calls per turn")
-    parser.add_argument("--full", action="store_true", help="also fake devices, bf16 on CPU, channels-last PyTorch")
+    parser.add_argument(
+        "--full", action="store_true", help="also junction gate, fake devices, bf16 on CPU, channels last"
+    )
     parser.add_argument("--gpu", action="store_true", help="the programs of a GPU")
     parser.add_argument("--options", default="", help="more options for every worker, for example '--dim 8'")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "step_throughput.json")

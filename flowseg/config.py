@@ -268,8 +268,8 @@ class EvalConfig:
     """Sampling and scoring, in validation and afterwards."""
 
     sampler: Literal["euler", "heun", "midpoint", "rk4", "dopri5"] = "midpoint"
-    """How the flow is integrated; dopri5 is the original's, adaptive. Of those with at most 8 evaluations of the network
-    the midpoint rule in 4 steps came nearest to it (docs/performance.md)."""
+    """How the flow is integrated; dopri5 is the original's, adaptive. Of those with at most 8 evaluations of the
+    network the midpoint rule in 4 steps came nearest to it (docs/performance.md)."""
     steps: int = 4
     """Steps from noise to mask (fixed-step samplers); a step of midpoint or heun takes 2 evaluations, of rk4 4."""
     tolerance: float = 1e-4

@@ -1,6 +1,7 @@
 """What the commands print and write when all is well, and their help."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -83,3 +84,23 @@ def test_embed_takes_a_plain_folder_of_images(flowseg: Flowseg, tiny_data: Path,
     hashes, vectors = describe_images(paths)
     found = EmbeddingSource(str(store), 2048).vectors(["x"] * 3, paths, hashes, "x")
     np.testing.assert_array_equal(found, vectors)
+
+
+@pytest.mark.parametrize("variant", ["plain", "choice"])
+def test_phantoms_are_a_data_set_to_train_on(flowseg: Flowseg, tmp_path: Path, variant: str) -> None:
+    out = tmp_path / "drawn"
+    sizes = ("--size", 64, "--train", 3, "--val", 1, "--test", 2)
+    outcome = flowseg("phantoms", out, "--variant", variant, *sizes)
+    assert outcome.status == 0 and "3 train, 1 val, 2 test images" in outcome.out
+    for split, count in (("train", 3), ("val", 1), ("test", 2)):
+        for kind in ("image", "label"):
+            assert len(list((out / split / kind).iterdir())) == count
+    assert (out / "choice.safetensors").exists() == (variant == "choice")
+    before = sorted(out.rglob("*"))
+    again = flowseg("phantoms", out, "--variant", variant, *sizes)
+    assert again.status == 1 and "exists already" in again.err and again.err.count("\n") == 1
+    assert sorted(out.rglob("*")) == before
+
+
+def test_phantoms_too_small_are_refused(refused: Callable[..., str], tmp_path: Path) -> None:
+    assert "--size 8: is too small; at least 32" in refused("phantoms", tmp_path / "drawn", "--size", 8)

@@ -1,0 +1,25 @@
+"""The table of embeddings beside their controls, on hand-made scores."""
+
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
+
+
+def test_differences_are_paired_by_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from embedding_controls import interval, markdown, summary
+
+    # Seeds differ by much, the arms by 0.01 in each: only the paired difference shows it.
+    rows = summary({"baseline": [0.60, 0.70, 0.80], "random": [0.61, 0.71, 0.81]})
+    assert [row["arm"] for row in rows] == ["baseline", "random"]
+    assert rows[1]["mean"] == pytest.approx(0.71) and rows[1]["difference"] == pytest.approx(0.01)
+    low, high = rows[1]["interval"]
+    # Student's t with two degrees of freedom: 4.303 standard errors.
+    assert (low, high) == pytest.approx((0.71 - 4.3027 * 0.1 / 3**0.5, 0.71 + 4.3027 * 0.1 / 3**0.5), abs=1e-4)
+    narrow = rows[1]["difference_interval"]
+    assert narrow == pytest.approx((0.01, 0.01), abs=1e-9)
+    assert interval([0.7]) is None
+    text = markdown(rows, [0, 1, 2])
+    assert "| random | 0.6100, 0.7100, 0.8100 | 0.7100 [" in text and "+0.0100 [0.0100, 0.0100]" in text
