@@ -55,21 +55,32 @@ def main() -> None:
         result = trained(run, "vlm_film", *options, *args.options.split())
         flowseg("analyze", "film", run)
         report = json.loads((run / "analysis" / "film-test" / "report.json").read_text())
-        rows.append({"run": name, "minutes": result["minutes"], "report": report})
+        rows.append({"run": name, "minutes": result["minutes"], **kept(report)})
     table = Table("embeddings", "own", "another's", "own - another's", "own - none", "verdict", "minutes")
     for row in rows:
-        table.add_row(row["run"], *cells(row["report"]), f"{row['minutes']:.1f}")
+        table.add_row(row["run"], *cells(row), f"{row['minutes']:.1f}")
     Console().print(table)
     write_results(args.out, machine, rows=rows)
 
 
-def cells(report: dict[str, Any]) -> list[str]:
+def kept(report: dict[str, Any]) -> dict[str, Any]:
+    """Of a report what says whether it tells the truth; the whole of it stays with the run."""
+    return {
+        "images": len(report["images"]),
+        "dice": {name: condition["mean"]["dice"] for name, condition in report["conditions"].items()},
+        "dice_differences": {name: measures["dice"] for name, measures in report["differences"].items()},
+        "modulation": report["modulation"],
+        "verdict": report["verdict"]["sentence"],
+    }
+
+
+def cells(row: dict[str, Any]) -> list[str]:
     """Dice under the own and another's embedding, their difference, the difference to no FiLM, the verdict."""
-    shown = [f"{report['conditions'][name]['mean']['dice']['mean']:.4f}" for name in ("own", "other")]
+    shown = [f"{row['dice'][name]['mean']:.4f}" for name in ("own", "other")]
     for name in ("other", "none"):
-        dice = report["differences"][name]["dice"]
+        dice = row["dice_differences"][name]
         shown.append(f"{dice['mean']:+.4f} [{dice['low']:+.4f}, {dice['high']:+.4f}]")
-    return [*shown, report["verdict"]["sentence"]]
+    return [*shown, row["verdict"]]
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import tyro
 
 from flowseg.commands.analyze import AnalyzeFilm, analyze_film
 from flowseg.commands.embed import Embed, EmbedInfo, EmbedMerge, embed, embed_info, embed_merge
-from flowseg.commands.parsing import load_config, parse, value_of, with_config
+from flowseg.commands.parsing import OnSplit, load_config, parse, value_of, with_config
 from flowseg.commands.phantoms import Phantoms, phantoms
 from flowseg.config import Config, FilmPoint
 from flowseg.errors import UserError
@@ -37,17 +37,8 @@ class Train:
 
 
 @dataclass(frozen=True)
-class Eval:
+class Eval(OnSplit):
     """Score a run's best checkpoint on a split."""
-
-    run: tyro.conf.Positional[Path]
-    """The run's folder."""
-    split: Literal["train", "val", "test"] = "test"
-    """Which images."""
-    data: str | None = None
-    """Another data set than the run's own."""
-    embeddings: str | None = None
-    """Another embedding store than the run's own."""
 
 
 @dataclass(frozen=True)

@@ -109,14 +109,18 @@ def run_experiment(config: Config, *, resume: str | None = None, out: Path | Non
     return run
 
 
-def evaluate_run(run: Run, split: str, *, data: str | None = None, embeddings: str | None = None) -> dict[str, Any]:
-    """Scores a run's best checkpoint on a split, of its own data set and embeddings unless others are given."""
-    config = run.config
+def elsewhere(config: Config, data: str | None, embeddings: str | None) -> Config:
+    """The config with another data set or embedding store, where one is given."""
     if data is not None:
         config = replace(config, data=replace(config.data, root=data))
     if embeddings is not None:
         config = replace(config, embeddings=replace(config.embeddings, store=embeddings))
-    prepared = prepare(config, dict.fromkeys(("val", split)))
+    return config
+
+
+def evaluate_run(run: Run, split: str, *, data: str | None = None, embeddings: str | None = None) -> dict[str, Any]:
+    """Scores a run's best checkpoint on a split, of its own data set and embeddings unless others are given."""
+    prepared = prepare(elsewhere(run.config, data, embeddings), dict.fromkeys(("val", split)))
     return _evaluate(run, prepared, split)
 
 

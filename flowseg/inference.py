@@ -1,7 +1,6 @@
 """`flowseg predict`: a trained run on new images."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from flowseg.errors import UserError
 from flowseg.evaluation.overlays import overlay, save_png
 from flowseg.evaluation.predict import segment
 from flowseg.evaluation.windows import Query, WindowSampler
-from flowseg.experiment import check_encoder, embedding_source
+from flowseg.experiment import check_encoder, elsewhere, embedding_source
 from flowseg.progress import console, task
 from flowseg.runs import Run
 from flowseg.training.checkpoints import Checkpoints
@@ -31,9 +30,7 @@ def predict_images(run: Run, paths: Sequence[Path], out: Path, *, embeddings: st
     twice = sorted({stem for stem in stems if stems.count(stem) > 1})
     if twice:
         raise UserError(f"{twice[0]}: several images have this stem; predict them into different --out folders")
-    config = run.config
-    if embeddings is not None:
-        config = replace(config, embeddings=replace(config.embeddings, store=embeddings))
+    config = elsewhere(run.config, None, embeddings)
     source = embedding_source(config)
     check_encoder(run, source.encoder if source is not None else None)
     read = [read_image(path) for path in paths]

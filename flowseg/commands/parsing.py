@@ -5,8 +5,9 @@ import io
 import re
 import runpy
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import tyro
 
@@ -14,6 +15,20 @@ from flowseg.config import Config
 from flowseg.errors import UserError
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class OnSplit:
+    """What commands on the images of a run's split have in common."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's folder."""
+    split: Literal["train", "val", "test"] = "test"
+    """Which images."""
+    data: str | None = None
+    """Another data set than the run's own."""
+    embeddings: str | None = None
+    """Another embedding store than the run's own."""
 
 
 def load_config(path: Path) -> Config:

@@ -49,10 +49,11 @@ def phantoms(args: list[str]) -> None:
     store = None
     try:
         with task("phantoms", sum(counts.values())) as advance:
+            common["on_image"] = lambda done, total: advance()
             if parsed.variant == "choice":
-                store = phantom_choice.write_choice_phantoms(parsed.out, **common, on_image=advance)
+                store = phantom_choice.write_choice_phantoms(parsed.out, **common)
             else:
-                phantom.write_phantoms(parsed.out, **common, on_image=lambda done, total: advance())
+                phantom.write_phantoms(parsed.out, **common)
     except OSError as error:
         raise UserError(f"{parsed.out}: cannot be written ({error.strerror}); choose another folder") from None
     console.print(f"{parsed.out}: {', '.join(f'{number} {split}' for split, number in counts.items())} images")

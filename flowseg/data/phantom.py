@@ -253,34 +253,37 @@ def draw_phantom(
     return np.clip(np.round(shown), 0, 255).astype(np.uint8), label
 
 
-def _write_one(folder: Path, seed: int, index: int, name: str, size: int) -> None:
-    image, label = draw_phantom(seed, index, size)
-    Image.fromarray(image).save(folder / "image" / name)
-    Image.fromarray(label).save(folder / "label" / name)
-
-
 def _has_files(folder: Path) -> bool:
     return folder.is_dir() and any(folder.iterdir())
 
 
-def write_phantoms(
+def write_drawn(
     root: Path,
+    counts: Mapping[str, int],
+    draw: Callable[[int], tuple[Mask, Mask]],
     *,
-    seed: int = 0,
-    size: int = REFERENCE_SIZE,
-    counts: Mapping[str, int] = COUNTS,
-    on_image: Callable[[int, int], None] | None = None,
+    finish: Callable[[Path], None] = lambda folder: None,
+    on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Writes ROOT/{split}/{image,label}/NNNN.png for every split in `counts`; does nothing if ROOT has files.
+    """Writes ROOT/{split}/{image,label}/NNNN.png, image and label of every number by `draw`.
 
-    The images are drawn in a folder beside ROOT that is renamed at the end, so ROOT is whole or absent, also
-    when several processes write it at once. Numbers run on over the splits, so no two share an image.
-    `on_image(done, total)` is called after each image.
+    They are written in a folder beside ROOT that is renamed at the end, so ROOT is whole or absent, also when several
+    processes write it at once. Numbers run on over the splits, so no two share an image.
+
+    Args:
+        counts: images per split.
+        draw: image and label by number; called from several threads.
+        finish: gets the folder when all images are in it, to add to it before it is renamed.
+        on_image: called with (done, total) after each image.
     """
-    if _has_files(root):
-        return
     part = root.with_name(f"{root.name}.part-{os.getpid()}")
     shutil.rmtree(part, ignore_errors=True)  # of a dead process that had our number
+
+    def write(folder: Path, index: int) -> None:
+        image, label = draw(index)
+        Image.fromarray(image).save(folder / "image" / f"{index:04d}.png")
+        Image.fromarray(label).save(folder / "label" / f"{index:04d}.png")
+
     # Threads, not processes: NumPy, SciPy and OpenCV let go of the interpreter lock, JAX programs must not
     # fork, and spawned workers would import the caller's main module again.
     pool = ThreadPoolExecutor(os.cpu_count())
@@ -290,12 +293,11 @@ def write_phantoms(
             for kind in ("image", "label"):
                 (part / split / kind).mkdir(parents=True)
             for _ in range(count):
-                index = len(futures)
-                futures.append(pool.submit(_write_one, part / split, seed, index, f"{index:04d}.png", size))
+                futures.append(pool.submit(write, part / split, len(futures)))
         for done, future in enumerate(futures, start=1):
             future.result()
-            if on_image is not None:
-                on_image(done, len(futures))
+            on_image(done, len(futures))
+        finish(part)
         try:
             part.rename(root)
         except OSError:
@@ -304,6 +306,19 @@ def write_phantoms(
     finally:
         pool.shutdown(cancel_futures=True)  # waits, so that nothing is written after the removal
         shutil.rmtree(part, ignore_errors=True)
+
+
+def write_phantoms(
+    root: Path,
+    *,
+    seed: int = 0,
+    size: int = REFERENCE_SIZE,
+    counts: Mapping[str, int] = COUNTS,
+    on_image: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Writes the phantoms as a data set (see `write_drawn`); does nothing if ROOT has files."""
+    if not _has_files(root):
+        write_drawn(root, counts, lambda index: draw_phantom(seed, index, size), on_image=on_image)
 
 
 def phantom_root(size: int = REFERENCE_SIZE, seed: int = 0) -> Path:

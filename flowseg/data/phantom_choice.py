@@ -6,15 +6,13 @@ embedding does. A model that reads its embedding can find it; one that does not 
 """
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image
 
-from flowseg.data.folders import read_image
-from flowseg.data.phantom import REFERENCE_SIZE, anatomy, expose
+from flowseg.data.folders import content_hash
+from flowseg.data.phantom import REFERENCE_SIZE, anatomy, expose, write_drawn
 from flowseg.data.phantom_tree import add_tube, grow_tree
 from flowseg.embeddings.store import Encoder, write_store
 from flowseg.errors import UserError
@@ -66,35 +64,28 @@ def write_choice_phantoms(
     size: int = REFERENCE_SIZE,
     counts: Mapping[str, int] = COUNTS,
     width: int = 2048,
-    on_image: Callable[[], None] | None = None,
+    on_image: Callable[[int, int], None] = lambda done, total: None,
 ) -> Path:
-    """Writes ROOT/{split}/{image,label}/NNNN.png and the store of their embeddings; returns the store's file.
+    """Writes the data set (see `write_drawn`) with the store of its embeddings in it; returns the store's file.
 
     Raises:
         UserError: ROOT exists.
     """
     if root.exists():
         raise UserError(f"{root}: exists already; choose another folder, or remove it")
-    part = root.with_name(f"{root.name}.part")
-    names = [(split, f"{i:04d}") for i, split in enumerate(s for s, n in counts.items() for _ in range(n))]
-    for split in counts:
-        for kind in ("image", "label"):
-            (part / split / kind).mkdir(parents=True, exist_ok=True)
+    told: dict[int, tuple[str, bool]] = {}
 
-    def one(index: int) -> tuple[str, bool]:
-        split, name = names[index]
+    def draw(index: int) -> tuple[UInt8[np.ndarray, "H W"], UInt8[np.ndarray, "H W"]]:
         image, label, asked = draw_choice(seed, index, size)
-        path = part / split / "image" / f"{name}.png"
-        Image.fromarray(image).save(path)
-        Image.fromarray(label).save(part / split / "label" / f"{name}.png")
-        if on_image is not None:
-            on_image()
-        return read_image(path)[1], asked
+        told[index] = content_hash(image), asked
+        return image, label
 
-    with ThreadPoolExecutor(2) as pool:
-        hashes, asked = zip(*pool.map(one, range(len(names))), strict=True)
-    encoder = Encoder("choice", {"seed": seed, "tells": "which of the two trees is to be segmented"}, width)
-    keys = [f"{split}/{name}" for split, name in names]
-    write_store(part / STORE_NAME, encoder, keys, hashes, telling_vectors(list(asked), width, seed))
-    part.rename(root)
+    def add_store(folder: Path) -> None:
+        splits = [split for split, count in counts.items() for _ in range(count)]
+        keys = [f"{split}/{index:04d}" for index, split in enumerate(splits)]
+        hashes, asked = zip(*(told[index] for index in range(len(keys))), strict=True)
+        encoder = Encoder("choice", {"seed": seed, "tells": "which of the two trees is to be segmented"}, width)
+        write_store(folder / STORE_NAME, encoder, keys, hashes, telling_vectors(list(asked), width, seed))
+
+    write_drawn(root, counts, draw, finish=add_store, on_image=on_image)
     return root / STORE_NAME

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Int
 
 from flowseg.embeddings.images import LoadedImage, load_images, split_of
 from flowseg.embeddings.store import EmbeddingStore, Encoder
@@ -54,6 +54,20 @@ class Constant:
         return np.tile(self._vector, (len(images), 1))
 
 
+def derangement(count: int, seed: int, stream: int = 0) -> Int[np.ndarray, " n"]:
+    """A permutation by seed that leaves nothing in its place: each passes to the next on a random circle.
+
+    Raises:
+        ValueError: fewer than two.
+    """
+    if count < 2:
+        raise ValueError(f"need two or more, got {count}")
+    circle = np.random.default_rng([seed, stream]).permutation(count)
+    partners = np.empty(count, np.int64)
+    partners[circle] = np.roll(circle, -1)
+    return partners
+
+
 def other_image(contents: Mapping[str, str], seed: int) -> dict[str, str]:
     """For each image's content another image's, within its split, each used once.
 
@@ -82,8 +96,9 @@ def other_image(contents: Mapping[str, str], seed: int) -> dict[str, str]:
         if len(members) < 2:
             where = f"the split {split}" if split else "the folder"
             raise UserError(f"{where} has fewer than two different images: there is none to shuffle with")
-        order = np.random.default_rng([seed, number]).permutation(sorted(members)).tolist()
-        other.update(zip(order, [*order[1:], order[0]], strict=True))
+        images = sorted(members)
+        partners = derangement(len(images), seed, number)
+        other.update((image, images[partner]) for image, partner in zip(images, partners, strict=True))
     return other
 
 

@@ -9,11 +9,7 @@ import numpy as np
 
 from flowseg.embeddings.shards import Shard
 from flowseg.embeddings.store import EmbeddingStore, write_store
-from flowseg.errors import UserError
-
-
-def _named(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+from flowseg.errors import UserError, first_of
 
 
 def _open(paths: Sequence[Path], skip_bad: bool) -> list[tuple[EmbeddingStore, Shard]]:
@@ -51,13 +47,13 @@ def _open(paths: Sequence[Path], skip_bad: bool) -> list[tuple[EmbeddingStore, S
             )
         if shard.skipped and not skip_bad:
             raise UserError(
-                f"{store.path}: without the images {_named([key for _, key in shard.skipped])}, which could not be "
+                f"{store.path}: without the images {first_of([key for _, key in shard.skipped])}, which could not be "
                 "read; make it again, or merge with --skip-bad"
             )
         opened[shard.index] = store, shard
     missing = [f"{i}/{model.count}" for i in range(1, model.count + 1) if i not in opened]
     if missing:
-        raise UserError(f"{len(stores)} of {model.count} shards: missing {_named(missing)}; give all of them")
+        raise UserError(f"{len(stores)} of {model.count} shards: missing {first_of(missing)}; give all of them")
     return [opened[index] for index in sorted(opened)]
 
 
@@ -91,7 +87,7 @@ def merge(paths: Sequence[Path], out: Path, skip_bad: bool = False) -> tuple[int
     keys = [opened[number][0].keys[row] for _, number, row in rows]
     twice = [key for key, count in Counter(keys).items() if count > 1]
     if twice:
-        raise UserError(f"{_named(twice)}: in two of the shards; make them again from the same data set")
+        raise UserError(f"{first_of(twice)}: in two of the shards; make them again from the same data set")
     where = {(number, row): i for i, (_, number, row) in enumerate(rows)}
     whole, shard = opened[0]
     vectors = np.empty((len(rows), whole.encoder.width), {"F16": np.float16, "F32": np.float32}[whole.dtype])

@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from flowseg.embeddings import shards
 from flowseg.embeddings.shards import Shard
 from flowseg.embeddings.tensor_file import save_file
-from flowseg.errors import UserError
+from flowseg.errors import UserError, first_of
 
 FORMAT = "flowseg-embeddings-1"
 
@@ -91,7 +91,7 @@ def write_store(
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file(tensors, part, metadata)
         part.replace(path)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         with contextlib.suppress(OSError):
             part.unlink()
         raise UserError(f"{path}: cannot be written ({error}); choose another --out or free some space") from None
@@ -192,10 +192,9 @@ class EmbeddingStore:
             stale = [key for key in absent if key in known]
             what = "were changed after it was made" if stale else "are not in it"
             named = stale or absent
-            shown = ", ".join(named[:3]) + (f" and {len(named) - 3} more" if len(named) > 3 else "")
             part = f" (it is only {self.shard} of a data set)" if self.shard and self.shard.count > 1 else ""
             raise UserError(
-                f"{self.path}: {len(named)} of {len(keys)} images {what} ({shown}){part}; "
+                f"{self.path}: {len(named)} of {len(keys)} images {what} ({first_of(named)}){part}; "
                 f"make it again with: flowseg embed {data} {_options(self.encoder)} --out {self.path}"
             )
         return self.read([row for row in found if row is not None])

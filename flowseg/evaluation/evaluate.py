@@ -2,8 +2,6 @@
 
 import csv
 import json
-import os
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -23,6 +21,7 @@ from flowseg.evaluation.score import Scored, intervals, score_split
 from flowseg.evaluation.windows import WindowSampler
 from flowseg.models.network import Params
 from flowseg.progress import Task, console, duration, task
+from flowseg.runs import replaced_folder
 
 Rows = list[dict[str, float]]
 
@@ -96,9 +95,8 @@ def evaluate(
         What metrics.json holds.
     """
     dataset = datasets[split]
-    part = folder.with_name(f"{folder.name}.part-{os.getpid()}")
-    (part / "overlays").mkdir(parents=True)
-    try:
+    with replaced_folder(folder) as part:
+        (part / "overlays").mkdir()
         started = time.monotonic()
         shown = Task(f"evaluation on {split}", len(dataset))
 
@@ -127,11 +125,6 @@ def evaluate(
         }
         _write_csv(part / "per_image.csv", scored, reference)
         (part / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")
-        if folder.exists():
-            shutil.rmtree(folder)
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     rows = {sampler.config.name: ours, "Frangi\n(tuned on val)": classical}
     console.print(table(split, rows, len(scored)))
     console.print(f"{len(scored)} images in {duration(seconds)}; scores and overlays: {folder}")

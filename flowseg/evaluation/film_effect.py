@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float32, Float64, Int
 
 from flowseg.data.dataset import Example
 from flowseg.data.folders import Pair
+from flowseg.embeddings.controls import derangement
 from flowseg.evaluation.mask_difference import MaskDifference, mask_difference
 from flowseg.evaluation.modulation import StageModulation, modulation
 from flowseg.evaluation.score import Embeddings, Examples, Scored, score_split
@@ -31,7 +32,7 @@ MAPPED = (OTHER, NONE)
 GALLERY = 4
 """Images shown: those whose probabilities differ most between own and other."""
 
-DERANGEMENT_STREAM, CHOICE_STREAM = 0, 1  # of this analysis' own seed
+CHOICE_STREAM = 1  # of this analysis' own seed; 0 is that of `derangement`
 
 Map = Float32[np.ndarray, "h w"]
 
@@ -106,20 +107,6 @@ def choose(count: int, wanted: int | None, seed: int) -> list[int]:
         return list(range(count))
     rng = np.random.default_rng([seed, CHOICE_STREAM])
     return sorted(int(i) for i in rng.choice(count, wanted, replace=False))
-
-
-def derangement(count: int, seed: int) -> Int[np.ndarray, " n"]:
-    """A permutation by seed that leaves nothing in its place: images stand on a random circle, each gets the next.
-
-    Raises:
-        ValueError: fewer than two.
-    """
-    if count < 2:
-        raise ValueError(f"need two or more images, got {count}")
-    circle = np.random.default_rng([seed, DERANGEMENT_STREAM]).permutation(count)
-    partners = np.empty(count, np.int64)
-    partners[circle] = np.roll(circle, -1)
-    return partners
 
 
 def conditions(

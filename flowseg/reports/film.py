@@ -1,10 +1,8 @@
 """`flowseg analyze film`: a report on what the embeddings contribute to a trained run."""
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +14,12 @@ from flowseg.data.folders import as_uint8, find_pairs, read_image
 from flowseg.errors import UserError
 from flowseg.evaluation.film_effect import Chosen, FilmEffect, choose, condition_count, measure_effect
 from flowseg.evaluation.windows import WindowSampler
-from flowseg.experiment import Prepared, check_encoder, embedding_source, prepare
+from flowseg.experiment import Prepared, check_encoder, elsewhere, embedding_source, prepare
 from flowseg.progress import console, task
 from flowseg.reports import film_plots
 from flowseg.reports.film_summary import FORMAT, summarize
 from flowseg.reports.pages import render
-from flowseg.runs import Run
+from flowseg.runs import Run, replaced_folder
 from flowseg.training.checkpoints import Checkpoints
 from flowseg.training.telemetry import read_metrics
 
@@ -70,10 +68,7 @@ def analyze_film(
     checkpoints = Checkpoints(run.path)
     params, meta = checkpoints.restore_best(config)
     checkpoints.close()
-    if data is not None:
-        config = replace(config, data=replace(config.data, root=data))
-    if embeddings is not None:
-        config = replace(config, embeddings=replace(config.embeddings, store=embeddings))
+    config = elsewhere(config, data, embeddings)
     prepared = prepare(config, (split,))
     check_encoder(run, prepared.encoder)
     whole = prepared.datasets[split]
@@ -174,28 +169,19 @@ def _make_parent(folder: Path) -> None:
 
 
 def _write(folder: Path, summary: dict[str, Any], pictures: film_plots.Pictures) -> None:
-    """The whole folder or nothing: it is written beside, then renamed."""
-    part = folder.with_name(f"{folder.name}.part-{os.getpid()}")
-    old = folder.with_name(f"{folder.name}.old-{os.getpid()}")
+    """The whole folder or nothing."""
     try:
-        (part / "plots").mkdir(parents=True)
-        for name, picture in pictures.items():
-            (part / "plots" / f"{name}.png").write_bytes(picture)
-        (part / JSON_FILE).write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
-        for file, template in _TEMPLATES.items():
-            (part / file).write_text(render(template, report=summary, pictures=pictures), encoding="utf-8")
-        if folder.exists():
-            folder.rename(old)
-        part.rename(folder)
+        with replaced_folder(folder) as part:
+            (part / "plots").mkdir()
+            for name, picture in pictures.items():
+                (part / "plots" / f"{name}.png").write_bytes(picture)
+            (part / JSON_FILE).write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
+            for file, template in _TEMPLATES.items():
+                (part / file).write_text(render(template, report=summary, pictures=pictures), encoding="utf-8")
     except OSError as error:
-        if old.exists() and not folder.exists():
-            old.rename(folder)
         raise UserError(
             f"{folder}: cannot be written ({error.strerror}); free some space or choose another --out"
         ) from None
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _tell(summary: dict[str, Any], effect: FilmEffect, folder: Path) -> None:
