@@ -49,11 +49,12 @@ analyze: $(VENV)/.installed ## what the embeddings contribute to RUN=runs/... on
 	$(BIN)/flowseg analyze film "$(RUN)" --split $(SPLIT) $(if $(DATA),--data "$(DATA)") \
 	  $(if $(EMBEDDINGS),--embeddings "$(EMBEDDINGS)") $(ARGS)
 
+# A process that crashed is not replaced: xdist would wait for its file's tests for ever.
 test: $(VENV)/.installed-dev ## run the tests
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(BIN)/python -m pytest -n 2 --max-worker-restart 0 $(ARGS)
 
 test-vlm: $(VENV)/.installed-vlm ## run the tests that need PyTorch (extra vlm)
-	$(BIN)/python -m pytest -n 2 -m torch $(ARGS)
+	$(BIN)/python -m pytest -n 2 --max-worker-restart 0 -m torch $(ARGS)
 
 bench: $(VENV)/.installed-dev ## time the step against the PyTorch reference (TORCH_PYTHON=a Python with torch)
 	$(BIN)/python benchmarks/step_throughput.py $(if $(TORCH_PYTHON),--torch-python "$(TORCH_PYTHON)") \

@@ -4,7 +4,9 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,14 @@ def assert_as_uninterrupted(run: Run, world: World) -> None:
     assert measurements(run) == measurements(world.whole)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_step_program() -> Iterator[None]:
+    """Trainings of one config share their driver: ten compiled steps would take all memory maps of the process."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "make_driver", cache(loop.make_driver))
+        yield
+
+
 @pytest.fixture(scope="module")
 def world(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> World:
     prepared = prepare(tiny_config)
@@ -70,21 +80,19 @@ def at_step(monkeypatch: pytest.MonkeyPatch, step: int, action: Any) -> None:
     """Calls `action` once, before the given step is taken."""
     made = loop.make_driver
 
-    def wrapped(config: Config, total: int) -> Any:
-        driver = made(config, total)
-        inner, calls = type(driver).__call__, []
+    class Watched:
+        def __init__(self, config: Config, total: int):
+            self.driver = made(config, total)
 
-        class Watched(type(driver)):  # type: ignore[misc]
-            def __call__(self, state: TrainState, batch: Any) -> Any:
-                calls.append(int(state.step))
-                if int(state.step) == step:
-                    action()
-                return inner(self, state, batch)
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.driver, name)
 
-        driver.__class__ = Watched
-        return driver
+        def __call__(self, state: TrainState, batch: Any) -> Any:
+            if int(state.step) == step:
+                action()
+            return self.driver(state, batch)
 
-    monkeypatch.setattr(loop, "make_driver", wrapped)
+    monkeypatch.setattr(loop, "make_driver", Watched)
 
 
 def snapshot(source: Path, target: Path) -> None:
