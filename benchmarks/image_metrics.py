@@ -1,6 +1,6 @@
 """What the metrics of one image cost, on one core.
 
-    python benchmarks/image_metrics.py [--size 512] [--turns 15]
+    python benchmarks/image_metrics.py [--size 512] [--turns 9]
 
 vessels   phantom angiograms; the prediction is the label, moved by a pixel, blurred, with noise
 noise     the same labels; the prediction is noise, hence thousands of specks
@@ -69,8 +69,8 @@ def milliseconds(measure: Callable[[np.ndarray, np.ndarray], Any], pairs: list[P
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=512, help="side in pixels")
-    parser.add_argument("--images", type=int, default=8)
-    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--images", type=int, default=6)
+    parser.add_argument("--turns", type=int, default=9)
     parser.add_argument("--out", type=Path, default=HERE / "results" / "image_metrics.json")
     args = parser.parse_args()
     machine = describe_machine()

@@ -1,6 +1,6 @@
 """What vessel probabilities are worth before any threshold: do they rank pixels, and are they true as probabilities?
 
-All pixels of the image count alike, so the background, nine pixels in ten, weighs most.
+All pixels of the image count alike, so the background, most of an angiogram, weighs most.
 """
 
 import numpy as np
