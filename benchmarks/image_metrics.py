@@ -6,7 +6,8 @@ vessels   phantom angiograms; the prediction is the label, moved by a pixel, blu
 noise     the same labels; the prediction is noise, hence thousands of specks
 all       the same labels; everything is predicted: the slowest skeleton there is
 
-The process keeps to one core. Every turn goes through all phantoms; times are of one image.
+The process keeps to one core; its processor time is counted, which is the time it takes where nothing else runs on
+that core. Every turn goes through all phantoms; times are of one image.
 """
 
 import argparse
@@ -59,11 +60,11 @@ def cases(size: int, images: int) -> dict[str, list[Pair]]:
 
 
 def milliseconds(measure: Callable[[np.ndarray, np.ndarray], Any], pairs: list[Pair]) -> float:
-    """Of one call, in the mean over the images."""
-    started = time.perf_counter()
+    """Processor time of one call, in the mean over the images."""
+    started = time.process_time()
     for probability, truth in pairs:
         measure(probability, truth)
-    return (time.perf_counter() - started) / len(pairs) * 1000
+    return (time.process_time() - started) / len(pairs) * 1000
 
 
 def main() -> None:
@@ -84,13 +85,16 @@ def main() -> None:
             for case, chosen in pairs.items():
                 turns[part][case].append(milliseconds(measure, chosen))
     table = Table(
-        "metrics", *(f"{case}, ms" for case in pairs), title=f"{args.size}x{args.size}, one core: median (largest)"
+        "metrics",
+        *(f"{case}, ms" for case in pairs),
+        title=f"{args.size}x{args.size}, processor time: median (largest)",
     )
     for part, by_case in turns.items():
         table.add_row(part, *(f"{statistics.median(ms):.1f} ({max(ms):.1f})" for ms in by_case.values()))
     Console().print(table)
     median = statistics.median(turns[ALL]["vessels"])
-    print(f"all metrics of a vessel image: {median:.0f} ms, {'under' if median < TARGET_MS else 'NOT under'} 150 ms")
+    verdict = "under" if median < TARGET_MS else "NOT under"
+    print(f"all metrics of a vessel image: {median:.0f} ms, {verdict} {TARGET_MS:.0f} ms")
     write_results(
         args.out,
         machine,
