@@ -84,5 +84,5 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 
 $(VENV)/.installed-vlm: pyproject.toml | $(BIN)/python
 	@echo "installing flowseg with PyTorch into $(VENV) ($$($(BIN)/python --version))"
-	$(PIP) -e ".[dev,vlm$(if $(EXTRA),$(comma)$(EXTRA))]"
+	$(PIP) -e ".[dev,vlm,peers$(if $(EXTRA),$(comma)$(EXTRA))]"
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev

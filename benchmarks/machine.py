@@ -19,7 +19,7 @@ def describe_machine() -> dict[str, Any]:
         names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
         cpu = names[0].split(":")[1].strip() if names else cpu
     packages = {}
-    for name in ("jax", "jaxlib", "flax", "optax", "numpy"):
+    for name in ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-image"):
         try:
             packages[name] = version(name)
         except PackageNotFoundError:

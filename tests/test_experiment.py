@@ -52,6 +52,10 @@ def test_a_run_leaves_its_scores_pictures_and_config(trained: Path) -> None:
     assert np.mean([float(r["dice"]) for r in rows]) == pytest.approx(metrics["model"]["dice"]["mean"], abs=1e-5)
     overlays = sorted((trained / "eval" / "test" / "overlays").iterdir())
     assert [p.stem for p in overlays] == sorted(r["image"].split("/")[1] for r in rows)
+    assert sorted(p.name for p in (trained / "eval" / "test" / "images").iterdir()) == [p.stem for p in overlays]
+    validated = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    scores = {"dice", "iou", "precision", "recall", "specificity"}
+    assert all(scores < set(m) and "hd95" not in m for m in validated if m["kind"] == "val")
     assert sorted(p.name for p in (trained / "samples").iterdir()) == ["step-000004.png", "step-000008.png"]
     assert list((trained / "tensorboard").iterdir())
     assert json.loads((trained / "config.json").read_text())["config"]["train"]["epoch_steps"] == 4

@@ -9,13 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import UInt8
 from rich.table import Table
+from rich.text import Text
 
 from flowseg.config import EvalConfig
 from flowseg.data.dataset import Dataset
 from flowseg.data.folders import as_uint8, read_image, read_label
 from flowseg.evaluation import frangi
-from flowseg.evaluation.metrics import METRICS, Interval, overlap_metrics
+from flowseg.evaluation.metrics import (
+    LOWER_IS_BETTER,
+    MASK_METRICS,
+    METRICS,
+    Interval,
+    image_metrics,
+    mask_metrics,
+)
 from flowseg.evaluation.overlays import overlay, save_png, strip
 from flowseg.evaluation.score import Scored, intervals, score_split
 from flowseg.evaluation.windows import WindowSampler
@@ -23,7 +32,15 @@ from flowseg.models.network import Params
 from flowseg.progress import Task, console, duration, task
 from flowseg.runs import replaced_folder
 
-Rows = list[dict[str, float]]
+Row = dict[str, float | None]
+
+SHOWN = (
+    *("dice", "cldice", "precision", "recall", "surface_dice_1", "hd95"),
+    *("betti0_error", "betti1_error", "auc", "ece"),
+)
+"""The rows of the table on the terminal: the few that say most (docs/evaluation.md); the files hold all."""
+
+_COARSE = {"hd95", "betti0_error", "betti1_error"}  # pixels and counts: one decimal
 
 
 def _pixels(dataset: Dataset, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -32,47 +49,70 @@ def _pixels(dataset: Dataset, index: int) -> tuple[np.ndarray, np.ndarray]:
     return as_uint8(read_image(pair.image)[0]), read_label(pair.label)
 
 
-def frangi_reference(val: Dataset, split: Dataset) -> tuple[Rows, frangi.FrangiSettings]:
-    """Scores of a Frangi filter whose scale, threshold and polarity are tuned on `val`, image by image."""
+def frangi_reference(val: Dataset, split: Dataset) -> tuple[list[Row], frangi.FrangiSettings]:
+    """Scores of a Frangi filter whose scale, threshold and polarity are tuned on `val`, image by image.
+
+    Its response is no probability: only what its mask tells is scored.
+    """
     with task(f"Frangi reference on {split.split}", len(split)) as advance:
         tuned = frangi.tune(*zip(*(_pixels(val, i) for i in range(len(val))), strict=True))
         rows = []
         for i in range(len(split)):
             image, mask = _pixels(split, i)
-            rows.append(overlap_metrics(frangi.segment(image, tuned), mask))
+            rows.append(mask_metrics(frangi.segment(image, tuned), mask))
             advance()
     return rows, tuned
 
 
-def table(name: str, rows: dict[str, dict[str, Interval]], images: int) -> Table:
-    """Means over images with 95 % intervals, a row per method."""
-    title = f"{name}: mean over {images} images, below it the bootstrap 95 % interval"
-    shown = Table(title=title, title_justify="left", show_lines=True)
-    shown.add_column("", no_wrap=True)
-    for metric in METRICS:
-        shown.add_column(metric, justify="right")
-    for label, scores in rows.items():
-        cells = [f"{scores[m].mean:.4f}\n{scores[m].low:.3f}-{scores[m].high:.3f}" for m in METRICS]
-        shown.add_row(label, *cells)
+def table(name: str, columns: dict[str, dict[str, Interval]], images: int) -> Table:
+    """Means over images with 95 % intervals: a row per metric of `SHOWN`, a column per method."""
+    title = f"{name}: mean over {images} images [bootstrap 95 % interval]"
+    shown = Table(title=Text(title), title_justify="left")
+    for label in ("", "better", *columns):
+        shown.add_column(Text(label), overflow="fold")
+    for metric in SHOWN:
+        better = "lower" if metric in LOWER_IS_BETTER else "higher"
+        cells = [_cell(scores.get(metric), metric in _COARSE, images) for scores in columns.values()]
+        shown.add_row(metric, better, *cells)
     return shown
 
 
+def _cell(found: Interval | None, coarse: bool, images: int) -> str:
+    """A mean and its interval, and of how many images where not all have the value."""
+    if found is None or not found.n:
+        return "-"
+    digits, more = (1, 1) if coarse else (3, 4)
+    interval = f" [{found.low:.{digits}f}, {found.high:.{digits}f}]" if found.n > 1 else ""
+    return f"{found.mean:.{more}f}{interval}" + (f" n={found.n}" if found.n < images else "")
+
+
 def _json(scores: dict[str, Interval]) -> dict[str, Any]:
-    # An interval of one image does not exist; JSON has no NaN.
+    # A mean of no image and an interval of one do not exist; JSON has no NaN.
     return {
         name: {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in asdict(interval).items()}
         for name, interval in scores.items()
     }
 
 
-def _write_csv(path: Path, scored: Sequence[Scored], reference: Rows) -> None:
+def _write_csv(path: Path, keys: Sequence[str], rows: Sequence[Row], reference: Sequence[Row]) -> None:
+    """One line per image; a value that does not exist is an empty cell."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["image", *METRICS, *(f"frangi_{m}" for m in METRICS)])
-        for item, row in zip(scored, reference, strict=True):
-            writer.writerow(
-                [item.key, *(f"{item.metrics[m]:.6f}" for m in METRICS), *(f"{row[m]:.6f}" for m in METRICS)]
-            )
+        writer.writerow(["image", *METRICS, *(f"frangi_{m}" for m in MASK_METRICS)])
+        for key, ours, classical in zip(keys, rows, reference, strict=True):
+            values = [*(ours[m] for m in METRICS), *(classical[m] for m in MASK_METRICS)]
+            writer.writerow([key, *("" if value is None else f"{value:.6f}" for value in values)])
+
+
+def _write_pictures(folder: Path, item: Scored, image: UInt8[np.ndarray, "h w"]) -> None:
+    """overlays/NAME.png, and in images/NAME what a viewer lays over each other, all at the image's stored size."""
+    name = Path(item.key).name
+    save_png(folder / "overlays" / f"{name}.png", strip([image, overlay(image, item.prediction, item.truth)]))
+    layers = folder / "images" / name
+    layers.mkdir(parents=True)
+    save_png(layers / "image.png", image)
+    save_png(layers / "truth.png", item.truth.astype(np.uint8) * 255)
+    save_png(layers / "probability.png", np.round(item.probability * 255).astype(np.uint8))
 
 
 def evaluate(
@@ -84,7 +124,7 @@ def evaluate(
     folder: Path,
     about: dict[str, Any],
 ) -> dict[str, Any]:
-    """Scores a split and writes metrics.json, per_image.csv and overlays/, all of them or none.
+    """Scores a split and writes metrics.json, per_image.csv, overlays/ and images/, all of them or none.
 
     Args:
         datasets: the loaded splits `val` (for the reference) and `split`.
@@ -99,20 +139,20 @@ def evaluate(
         (part / "overlays").mkdir()
         started = time.monotonic()
         shown = Task(f"evaluation on {split}", len(dataset))
+        rows: list[Row] = []
 
-        def draw(item: Scored) -> None:
-            image, _ = _pixels(dataset, item.index)
-            picture = strip([image, overlay(image, item.prediction, item.truth)])
-            save_png(part / "overlays" / f"{Path(item.key).name}.png", picture)
+        def measure(item: Scored) -> None:
+            rows.append(image_metrics(item.probability, item.truth))
+            _write_pictures(part, item, _pixels(dataset, item.index)[0])
             shown.advance()
 
         try:
-            scored = score_split(sampler, params, dataset, embeddings, draw)
+            scored = score_split(sampler, params, dataset, embeddings, measure)
         finally:
             shown.close()
         seconds = time.monotonic() - started
         reference, tuned = frangi_reference(datasets["val"], dataset)
-        ours, classical = intervals([s.metrics for s in scored]), intervals(reference)
+        ours, classical = intervals(rows), intervals(reference)
         settings: EvalConfig = sampler.config.eval
         result = {
             **about,
@@ -123,9 +163,8 @@ def evaluate(
             "model": _json(ours),
             "frangi": {"settings": asdict(tuned), **_json(classical)},
         }
-        _write_csv(part / "per_image.csv", scored, reference)
+        _write_csv(part / "per_image.csv", [item.key for item in scored], rows, reference)
         (part / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")
-    rows = {sampler.config.name: ours, "Frangi\n(tuned on val)": classical}
-    console.print(table(split, rows, len(scored)))
-    console.print(f"{len(scored)} images in {duration(seconds)}; scores and overlays: {folder}")
+    console.print(table(split, {sampler.config.name: ours, "Frangi (tuned on val)": classical}, len(scored)))
+    console.print(f"{len(scored)} images in {duration(seconds)}; all {len(METRICS)} metrics, overlays: {folder}")
     return result

@@ -1,20 +1,37 @@
-"""Overlap metrics of one binary mask against another, and intervals of their mean over images."""
+"""All metrics of one image, those of overlap defined here, and intervals of their mean over images.
+
+The others are in `topology` (clDice, Betti errors), `surface` (distances between outlines) and `soft` (probabilities
+before a threshold). docs/evaluation.md lists them all and says which to trust for what.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 
-METRICS = ("dice", "iou", "precision", "recall", "specificity")
+from flowseg.evaluation.soft import SOFT, soft_metrics
+from flowseg.evaluation.surface import SURFACE, surface_metrics
+from flowseg.evaluation.topology import TOPOLOGY, Shape, topology_metrics
+
+OVERLAP = ("dice", "iou", "precision", "recall", "specificity")
 """The keys of `overlap_metrics`, in the order in which tables show them."""
+
+MASK_METRICS = (*OVERLAP, *TOPOLOGY, *SURFACE, "density_error")
+"""The keys of `mask_metrics`."""
+
+METRICS = (*MASK_METRICS, *SOFT)
+"""The keys of `image_metrics`."""
+
+LOWER_IS_BETTER = frozenset({"betti0_error", "betti1_error", "hd95", "assd", "density_error", "ece", "brier"})
+"""Those of `METRICS` that are errors: 0 is best. Of the others 1 is."""
 
 _DRAWS_PER_BLOCK = 4_000_000  # bounds the memory of the bootstrap's index table to 32 MB
 
 
 @dataclass(frozen=True)
 class Interval:
-    """The mean of n values and its confidence interval; low and high are nan when n is 1."""
+    """The mean of n values and its confidence interval; low and high are nan when n is 1, mean too when it is 0."""
 
     mean: float
     low: float
@@ -42,12 +59,14 @@ def overlap_metrics(prediction: Bool[np.ndarray, "H W"], truth: Bool[np.ndarray,
     specificity TN / (TN + FP)          no background pixel: 1
     =========== ======================= ==========================================================
 
+    Sources: dice of Dice (Ecology 1945), also called F1; iou of Jaccard (New Phytologist 1912).
+
     Args:
         prediction: the predicted mask, bool.
         truth: the true mask, bool, of the same shape.
 
     Returns:
-        One value in [0, 1] for each name in `METRICS`, in that order.
+        One value in [0, 1] for each name in `OVERLAP`, in that order.
 
     Raises:
         ValueError: the shapes differ, or a mask is not bool (a {0, 255} mask would be counted wrongly).
@@ -67,6 +86,50 @@ def overlap_metrics(prediction: Bool[np.ndarray, "H W"], truth: Bool[np.ndarray,
         "recall": _ratio(tp, tp + fn, 1.0),
         "specificity": _ratio(tn, tn + fp, 1.0),
     }
+
+
+def mask_metrics(prediction: Bool[np.ndarray, "H W"], truth: Bool[np.ndarray, "H W"]) -> dict[str, float | None]:
+    """Everything that two masks tell: `overlap_metrics`, `topology_metrics`, `surface_metrics` and the density error.
+
+    density_error is |density of the prediction - density of the truth|, where a mask's vessel density is the share of
+    the image's pixels in it (vessel area density, Chu et al., J. Biomed. Opt. 2016), in [0, 1]. It has no sign, counts
+    the whole image and not a field of view, and is 0 where both masks are empty.
+
+    Returns:
+        One value for each name in `MASK_METRICS`; None for one that does not exist (see `surface_metrics`).
+
+    Raises:
+        ValueError: the masks are not bool of two dimensions and one shape with at least one pixel.
+    """
+    if not truth.size:
+        raise ValueError(f"need masks with at least one pixel, got {truth.shape}")
+    return {
+        **overlap_metrics(prediction, truth),
+        **topology_metrics(Shape(prediction), Shape(truth)),
+        **surface_metrics(prediction, truth),
+        "density_error": abs(float(prediction.mean()) - float(truth.mean())),
+    }
+
+
+def image_metrics(
+    probability: Float[np.ndarray, "H W"], truth: Bool[np.ndarray, "H W"], threshold: float = 0.5
+) -> dict[str, float | None]:
+    """All metrics of one image: `mask_metrics` of the thresholded prediction, `soft_metrics` of the probabilities.
+
+    Args:
+        probability: of vessel, in [0, 1], at the size at which the image is to be judged.
+        truth: the true mask, bool, of the same shape.
+        threshold: a pixel is predicted vessel where its probability exceeds it.
+
+    Returns:
+        One value for each name in `METRICS`; None for one that does not exist for this image, such as a distance to
+        an empty mask.
+
+    Raises:
+        ValueError: as `soft_metrics`.
+    """
+    soft = soft_metrics(probability, truth)  # first: it checks the probabilities
+    return {**mask_metrics(probability > threshold, truth), **soft}
 
 
 def bootstrap_mean(

@@ -1,6 +1,6 @@
 """Scoring a data set's split: every image against its label at its stored size."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float32
 
 from flowseg.data.dataset import Example
 from flowseg.data.folders import Pair, read_label
-from flowseg.evaluation.metrics import METRICS, Interval, bootstrap_mean, overlap_metrics
+from flowseg.evaluation.metrics import OVERLAP, Interval, bootstrap_mean, overlap_metrics
 from flowseg.evaluation.predict import segment
 from flowseg.evaluation.windows import Query, WindowSampler
 from flowseg.models.network import Params
@@ -37,6 +37,7 @@ class Scored:
     probability: Float32[np.ndarray, "h w"]
     truth: Bool[np.ndarray, "h w"]
     metrics: dict[str, float]
+    """Of overlap only: they cost next to nothing, so that validation can score often."""
 
     @property
     def prediction(self) -> Bool[np.ndarray, "h w"]:
@@ -50,7 +51,7 @@ def score_split(
     embeddings: Embeddings | None,
     on_image: Callable[[Scored], None] | None = None,
 ) -> list[Scored]:
-    """Predicts and scores every image of a split, in order."""
+    """Predicts every image of a split and scores its overlap, in order."""
     examples = [dataset[i] for i in range(len(dataset))]
     queries = [
         Query(example.image, example.content, None if embeddings is None else embeddings[i])
@@ -67,10 +68,18 @@ def score_split(
 
 
 def mean_metrics(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Means over images."""
-    return {name: float(np.mean([row[name] for row in rows])) for name in METRICS}
+    """Means of the overlap metrics over images."""
+    return {name: float(np.mean([row[name] for row in rows])) for name in OVERLAP}
 
 
-def intervals(rows: Sequence[dict[str, float]], seed: int = 0) -> dict[str, Interval]:
-    """Means over images with bootstrap 95 % intervals."""
-    return {name: bootstrap_mean([row[name] for row in rows], seed=seed) for name in METRICS}
+def intervals(rows: Sequence[Mapping[str, float | None]], seed: int = 0) -> dict[str, Interval]:
+    """Means of every metric over the images that have it, with bootstrap 95 % intervals.
+
+    `n` says how many images that are; where none has it, the mean is nan.
+    """
+    found = {}
+    for name in rows[0]:
+        values = [value for row in rows if (value := row[name]) is not None]
+        nothing = Interval(mean=float("nan"), low=float("nan"), high=float("nan"), n=0)
+        found[name] = bootstrap_mean(values, seed=seed) if values else nothing
+    return found

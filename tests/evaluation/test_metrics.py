@@ -1,11 +1,24 @@
-"""Overlap metrics against counts made by hand, and the properties of the bootstrap interval."""
+"""Overlap against scikit-learn and hand counts, all metrics of an image together, and the bootstrap interval."""
 
 import math
 
 import numpy as np
 import pytest
+from mask_pairs import degenerate, degenerate_pairs, random_pairs
+from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
 
-from flowseg.evaluation.metrics import METRICS, bootstrap_mean, overlap_metrics
+from flowseg.evaluation.metrics import (
+    LOWER_IS_BETTER,
+    MASK_METRICS,
+    METRICS,
+    OVERLAP,
+    bootstrap_mean,
+    image_metrics,
+    mask_metrics,
+    overlap_metrics,
+)
+from flowseg.evaluation.score import intervals
+from flowseg.evaluation.soft import soft_metrics
 
 EMPTY = np.zeros((3, 4), dtype=bool)
 FULL = np.ones((3, 4), dtype=bool)
@@ -16,7 +29,7 @@ def test_hand_counted_masks() -> None:
     truth = np.array([[1, 1, 0, 0], [1, 1, 1, 0], [0, 0, 0, 0]], dtype=bool)
     # TP 3, FP 1, FN 2, TN 6
     values = overlap_metrics(prediction, truth)
-    assert tuple(values) == METRICS
+    assert tuple(values) == OVERLAP
     assert values == pytest.approx(
         {"dice": 6 / 9, "iou": 3 / 6, "precision": 3 / 4, "recall": 3 / 5, "specificity": 6 / 7}
     )
@@ -35,11 +48,99 @@ def test_degenerate_masks(prediction: np.ndarray, truth: np.ndarray, expected: t
     assert tuple(overlap_metrics(prediction, truth).values()) == expected
 
 
+def test_overlap_is_scikit_learn_s() -> None:
+    """scikit-learn is told what 0 / 0 gives: 1, but a precision of 0 where nothing is predicted of something."""
+    for prediction, truth in degenerate_pairs()[::2] + random_pairs(60):
+        p, t = prediction.ravel(), truth.ravel()
+        empty = 0.0 if t.any() else 1.0
+        assert overlap_metrics(prediction, truth) == pytest.approx(
+            {
+                "dice": f1_score(t, p, zero_division=1.0),
+                "iou": jaccard_score(t, p, zero_division=1.0),
+                "precision": precision_score(t, p, zero_division=empty),
+                "recall": recall_score(t, p, zero_division=1.0),
+                "specificity": recall_score(~t, ~p, zero_division=1.0),
+            }
+        )
+
+
 def test_masks_that_do_not_fit_are_refused() -> None:
     with pytest.raises(ValueError, match="shape"):
         overlap_metrics(EMPTY, np.zeros((4, 3), dtype=bool))
     with pytest.raises(ValueError, match="bool"):
         overlap_metrics(EMPTY, np.full((3, 4), 255, dtype=np.uint8))
+
+
+def test_an_image_has_every_metric_or_says_that_it_does_not_exist() -> None:
+    missing = set()
+    for prediction, truth in degenerate_pairs() + random_pairs(60):
+        found = image_metrics(prediction.astype(np.float32), truth)
+        assert tuple(found) == METRICS
+        for name, value in found.items():
+            if value is None:
+                missing.add((name, bool(truth.any()), bool(truth.all()), bool(prediction.any())))
+            else:
+                assert type(value) is float and math.isfinite(value) and value >= 0
+                assert value <= 1 or name in {"hd95", "assd", "betti0_error", "betti1_error"}
+    one_empty = {(name, *truth, not truth[0]) for name in ("hd95", "assd") for truth in ((False, False),)}
+    one_empty |= {(name, True, full, False) for name in ("hd95", "assd") for full in (False, True)}
+    one_class = {("auc", full, full, some) for full in (False, True) for some in (False, True)}
+    assert missing == one_empty | one_class | {("average_precision", False, False, some) for some in (False, True)}
+
+
+@pytest.mark.parametrize("name", degenerate())
+def test_a_perfect_prediction_is_best_in_every_metric(name: str) -> None:
+    truth = degenerate()[name]
+    for metric, value in image_metrics(truth.astype(np.float64), truth).items():
+        assert value is None or value == (0 if metric in LOWER_IS_BETTER else 1), metric
+
+
+def test_a_worse_prediction_is_worse_in_every_metric() -> None:
+    """A ring found with confidence, and one with a gap, a blot far off and little confidence."""
+    y, x = np.mgrid[:64, :64]
+    radius = np.hypot(y - 32, x - 32)
+    truth = np.abs(radius - 18) < 4
+    good = np.clip(0.9 * truth + 0.05, 0, 1)
+    bad = np.where((y < 20) | (x < 20), 0.1, 0.45 + 0.1 * truth)
+    bad[44:64, 56:64] = 0.95
+    better, worse = image_metrics(good, truth), image_metrics(bad, truth)
+    for name in METRICS:
+        first, second = better[name], worse[name]
+        assert first is not None and second is not None
+        assert first < second if name in LOWER_IS_BETTER else first > second, name
+
+
+def test_a_pixel_is_vessel_where_its_probability_exceeds_the_threshold() -> None:
+    rng = np.random.default_rng(8)
+    probability = np.round(rng.random((20, 30)), 1).astype(np.float32)
+    truth = rng.random((20, 30)) < probability
+    for threshold in (0.0, 0.3, 0.5, 1.0):
+        found = image_metrics(probability, truth, threshold)
+        assert {name: found[name] for name in MASK_METRICS} == mask_metrics(probability > threshold, truth)
+        assert {name: found[name] for name in METRICS[len(MASK_METRICS) :]} == soft_metrics(probability, truth)
+    assert image_metrics(probability, truth) == image_metrics(probability, truth, 0.5)
+
+
+def test_density_is_the_share_of_the_image() -> None:
+    for prediction, truth in random_pairs(30, seed=2):
+        expected = abs(int(prediction.sum()) - int(truth.sum())) / truth.size
+        assert mask_metrics(prediction, truth)["density_error"] == pytest.approx(expected)
+
+
+def test_images_that_do_not_fit_are_refused() -> None:
+    for prediction, truth in ((EMPTY, EMPTY[:2]), (EMPTY[:0], EMPTY[:0]), (EMPTY.astype(np.uint8), EMPTY)):
+        with pytest.raises(ValueError):
+            mask_metrics(prediction, truth)
+    with pytest.raises(ValueError, match=r"in \[0, 1\]"):
+        image_metrics(np.full((3, 4), 255.0), EMPTY)
+
+
+def test_a_mean_is_over_the_images_that_have_the_value() -> None:
+    rows = [{"dice": d, "hd95": h, "auc": None} for d, h in ((0.5, 3.0), (0.7, None), (0.9, 5.0))]
+    found = intervals(rows)
+    assert found["dice"] == bootstrap_mean([0.5, 0.7, 0.9])
+    assert found["hd95"] == bootstrap_mean([3.0, 5.0])
+    assert found["auc"].n == 0 and math.isnan(found["auc"].mean)
 
 
 def test_bootstrap_depends_on_the_seed_only() -> None:

@@ -2,8 +2,10 @@
 
 from collections import deque
 
+import gudhi
 import numpy as np
 import pytest
+from mask_pairs import degenerate_pairs, random_pairs
 
 from flowseg.evaluation.topology import Betti, Shape, betti, cldice, junctions, skeleton, topology_metrics, within
 
@@ -68,6 +70,36 @@ def test_known_betti_numbers(name: str) -> None:
 def test_betti_numbers_of_random_masks_are_those_of_flooding() -> None:
     for mask in random_masks(150):
         assert betti(mask) == counted(mask)
+
+
+def test_betti_numbers_are_those_of_gudhi_s_homology() -> None:
+    """Of the union of closed pixels, which join at corners, as 8-connected foreground does."""
+    masks = {m.tobytes() + bytes(m.shape): m for pair in degenerate_pairs() + random_pairs(200) for m in pair}
+    assert len(masks) > 350
+    for mask in masks.values():
+        cells = gudhi.CubicalComplex(top_dimensional_cells=np.where(mask, 0.0, 1.0))
+        cells.compute_persistence(min_persistence=-1)  # so that nothing short-lived is left out
+        numbers = cells.persistent_betti_numbers(0.0, 0.5)
+        assert betti(mask) == Betti(*numbers[:2])
+
+
+def test_errors_are_differences_of_betti_numbers_and_cldice_is_counted_pixel_by_pixel() -> None:
+    partial = 0
+    for prediction, truth in degenerate_pairs() + random_pairs(200):
+        found = topology_metrics(Shape(prediction), Shape(truth))
+        of_prediction, of_truth = betti(prediction), betti(truth)
+        assert found["betti0_error"] == abs(of_prediction.b0 - of_truth.b0)
+        assert found["betti1_error"] == abs(of_prediction.b1 - of_truth.b1)
+        lines = [{tuple(p) for p in np.argwhere(skeleton(m))} for m in (prediction, truth)]
+        masks = [{tuple(p) for p in np.argwhere(m)} for m in (prediction, truth)]
+        if not all(masks):
+            assert found["cldice"] == (not any(masks))
+            continue
+        precise, sensitive = len(lines[0] & masks[1]) / len(lines[0]), len(lines[1] & masks[0]) / len(lines[1])
+        total = precise + sensitive
+        assert found["cldice"] == pytest.approx(2 * precise * sensitive / total if total else 0)
+        partial += 0 < found["cldice"] < 1 and precise != sensitive
+    assert partial > 150
 
 
 def test_a_skeleton_is_thin_and_keeps_the_mask_s_shape() -> None:

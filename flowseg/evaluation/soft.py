@@ -1,0 +1,89 @@
+"""What vessel probabilities are worth before any threshold: do they rank pixels, and are they true as probabilities?
+
+All pixels of the image count alike, so the background, most of an angiogram, weighs most.
+"""
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64
+
+SOFT = ("auc", "average_precision", "ece", "brier")
+"""The keys of `soft_metrics`, in the order in which tables show them."""
+
+BINS = 15
+"""Bins of the calibration error, as many as Guo et al. take."""
+
+_ROUNDING = 1e-6  # averages of probabilities in single precision can end this far beyond 1
+
+Probability = Float[np.ndarray, "H W"]
+Mask = Bool[np.ndarray, "H W"]
+
+
+def soft_metrics(probability: Probability, truth: Mask) -> dict[str, float | None]:
+    """Compare vessel probabilities with the true mask, over all pixels of one image.
+
+    =================  =========================================================================================
+    key                definition
+    =================  =========================================================================================
+    auc                area under the ROC curve: the chance that a vessel pixel has a higher probability than a
+                       background pixel, a tie counted as half. None where the truth is empty or full
+    average_precision  precision at each vessel pixel's probability as threshold (that probability or more),
+                       averaged over vessel pixels. None where the truth is empty; 1 where it is full
+    ece                expected calibration error: over `BINS` equal bins of the probability, the difference
+                       between mean probability and share of vessel pixels, averaged by the bins' pixels
+    brier              mean of (probability - truth)^2
+    =================  =========================================================================================
+
+    Sources: auc of Hanley and McNeil (Radiology 1982), exact, ties included; average_precision as scikit-learn's,
+    without interpolation (Davis and Goadrich, ICML 2006, say why). ece of Naeini et al. (AAAI 2015), of the vessel
+    probability and not of the winning class's confidence as in Guo et al. (ICML 2017); a bin holds its lower end, the
+    last one 1 too. brier of Brier (Monthly Weather Review 1950), for one class, hence in [0, 1].
+
+    Args:
+        probability: in [0, 1] but for rounding, floating.
+        truth: bool, of the same shape.
+
+    Returns:
+        One value in [0, 1], or None, for each name in `SOFT`.
+
+    Raises:
+        ValueError: shapes differ, no pixel, a type is wrong, or a probability is nan or outside [0, 1].
+    """
+    _check(probability, truth)
+    flat, vessel = probability.astype(np.float64).ravel(), truth.ravel()
+    return {
+        **_ranking(np.sort(probability[truth]), np.sort(probability[~truth])),
+        "ece": _calibration_error(flat, vessel),
+        "brier": float(np.mean((flat - vessel) ** 2)),
+    }
+
+
+def _ranking(vessel: Float[np.ndarray, " v"], background: Float[np.ndarray, " b"]) -> dict[str, float | None]:
+    """auc and average precision from the sorted probabilities of both classes."""
+    if not len(vessel):
+        return {"auc": None, "average_precision": None}
+    below = np.searchsorted(background, vessel, side="left")  # background pixels of lower probability
+    not_above = np.searchsorted(background, vessel, side="right")
+    true = len(vessel) - np.searchsorted(vessel, vessel, side="left")
+    precision = true / (true + len(background) - below)
+    auc = None
+    if len(background):
+        auc = float((below.sum() + not_above.sum()) / (2 * len(vessel) * len(background)))
+    return {"auc": auc, "average_precision": float(precision.mean())}
+
+
+def _calibration_error(probability: Float64[np.ndarray, " n"], vessel: Bool[np.ndarray, " n"]) -> float:
+    index = np.minimum((probability * BINS).astype(np.intp), BINS - 1)
+    excess = np.bincount(index, probability, BINS) - np.bincount(index[vessel], minlength=BINS)
+    return float(np.abs(excess).sum() / len(probability))
+
+
+def _check(probability: np.ndarray, truth: np.ndarray) -> None:
+    if probability.shape != truth.shape or truth.ndim != 2 or not truth.size:
+        raise ValueError(
+            f"need two maps of one shape with at least one pixel, got probability {probability.shape} and truth "
+            f"{truth.shape}"
+        )
+    if probability.dtype.kind != "f" or truth.dtype != np.bool_:
+        raise ValueError(f"need floating probabilities and a bool truth, got {probability.dtype} and {truth.dtype}")
+    if not (probability.min() >= -_ROUNDING and probability.max() <= 1 + _ROUNDING):  # nan fails both
+        raise ValueError("probabilities must lie in [0, 1]")

@@ -1,0 +1,185 @@
+"""What an evaluation leaves on disk and shows, with a sampler of known probabilities in the network's place."""
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from flowseg.config import Config, DataConfig
+from flowseg.data.dataset import Dataset, load_splits
+from flowseg.data.folders import as_uint8, read_image, read_label
+from flowseg.evaluation import frangi
+from flowseg.evaluation.evaluate import SHOWN, evaluate, table
+from flowseg.evaluation.metrics import LOWER_IS_BETTER, MASK_METRICS, METRICS, Interval, image_metrics, mask_metrics
+from flowseg.evaluation.windows import Query
+
+MARKUP = "[red]<b>x & y"
+SPLITS = {"train": ["one"], "val": ["a", "b"], "test": ["0001", "0002", MARKUP]}
+CONFIG = Config(name="known", data=replace(DataConfig(), crop=16))
+
+
+def save(path: Path, array: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array.astype(np.uint8)).save(path)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
+    """Dark rings; the label of the second test image is empty, the third has markup in its name."""
+    root = tmp_path_factory.mktemp("rings")
+    for split, names in SPLITS.items():
+        for i, name in enumerate(names):
+            y, x = np.mgrid[: 40 + 4 * i, :48]
+            ring = np.abs(np.hypot(y - 20, x - 24) - 12) < 3
+            save(root / split / "image" / f"{name}.png", 200 - 120 * ring + (x + y) % 3)
+            save(root / split / "label" / f"{name}.png", 255 * (ring & (name != "0002")))
+    return load_splits(root, CONFIG.data, SPLITS)
+
+
+class Known:
+    """Makes probabilities of grey values: high where they are below `cut`."""
+
+    def __init__(self, cut: float = 0.0):
+        self.config = CONFIG
+        self.cut = cut
+
+    def of(self, image: np.ndarray) -> np.ndarray:
+        return np.where(image < self.cut, 0.9, 0.2).astype(np.float32)
+
+    def probabilities(self, params: Any, queries: Sequence[Query], on_image: Any) -> Iterator[np.ndarray]:
+        return (self.of(query.image) for query in queries)
+
+
+def scored(data: dict[str, Dataset], folder: Path, sampler: Any = None, split: str = "test") -> dict[str, Any]:
+    return evaluate(sampler or Known(), {}, data, split, None, folder, {"run": "r"})
+
+
+@pytest.fixture(scope="module")
+def folder(data: dict[str, Dataset], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("eval") / "test"
+    scored(data, made)
+    return made
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "per_image.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_per_image_csv_holds_every_metric_of_every_image(folder: Path, data: dict[str, Dataset]) -> None:
+    rows = rows_of(folder)
+    assert list(rows[0]) == ["image", *METRICS, *(f"frangi_{name}" for name in MASK_METRICS)]
+    assert [row["image"] for row in rows] == ["test/0001", "test/0002", f"test/{MARKUP}"]
+    for row, example in zip(rows, (data["test"][i] for i in range(3)), strict=True):
+        expected = image_metrics(Known().of(example.image), example.mask)
+        for name in METRICS:
+            value = expected[name]
+            assert row[name] == "" if value is None else float(row[name]) == pytest.approx(value, abs=1e-6)
+    # A ring is predicted where there is none: no distance, and no ranking of a truth of one class.
+    missing = {name for name in METRICS if rows[1][name] == ""}
+    assert missing == {"hd95", "assd", "auc", "average_precision"}
+    assert not any(value == "" for row in (rows[0], rows[2]) for value in row.values())
+
+
+def test_the_reference_s_masks_are_scored_like_ours(folder: Path, data: dict[str, Dataset]) -> None:
+    settings = frangi.FrangiSettings(**json.loads((folder / "metrics.json").read_text())["frangi"]["settings"])
+    for row, pair in zip(rows_of(folder), data["test"].pairs, strict=True):
+        mask = frangi.segment(as_uint8(read_image(pair.image)[0]), settings)
+        for name, value in mask_metrics(mask, read_label(pair.label)).items():
+            shown = row[f"frangi_{name}"]
+            assert shown == "" if value is None else float(shown) == pytest.approx(value, abs=1e-6)
+
+
+def test_metrics_json_says_of_how_many_images_each_mean_is(folder: Path) -> None:
+    text = (folder / "metrics.json").read_text()
+    assert "NaN" not in text
+    found, rows = json.loads(text), rows_of(folder)
+    for method, prefix, names in (("model", "", METRICS), ("frangi", "frangi_", MASK_METRICS)):
+        for name in names:
+            values = [float(row[prefix + name]) for row in rows if row[prefix + name]]
+            entry = found[method][name]
+            assert entry["n"] == len(values) and entry["mean"] == pytest.approx(np.mean(values), abs=1e-5)
+            assert entry["low"] <= entry["mean"] <= entry["high"]
+    assert found["model"]["hd95"]["n"] == 2 and found["model"]["dice"]["n"] == 3
+    assert set(found["frangi"]) == {"settings", *MASK_METRICS}
+
+
+def test_a_metric_that_no_image_has_is_null(data: dict[str, Dataset], tmp_path: Path) -> None:
+    """Nothing is ever predicted: distances exist only where nothing was to be found."""
+    result = scored(data, tmp_path / "eval", Known(cut=-2))
+    assert result["model"]["hd95"] == {"mean": 0, "low": None, "high": None, "n": 1}
+    assert result["model"]["dice"] == {"mean": pytest.approx(1 / 3), "low": 0, "high": 1, "n": 3}
+    result = scored(data, tmp_path / "one", Known(cut=-2), "train")
+    assert result["model"]["hd95"] == {"mean": None, "low": None, "high": None, "n": 0}
+    assert rows_of(tmp_path / "one")[0]["hd95"] == ""
+
+
+def test_pictures_have_their_image_s_size_and_show_what_was_scored(folder: Path, data: dict[str, Dataset]) -> None:
+    assert sorted(p.name for p in (folder / "images").iterdir()) == sorted(["0001", "0002", MARKUP])
+    assert sorted(p.stem for p in (folder / "overlays").iterdir()) == sorted(["0001", "0002", MARKUP])
+    for i, pair in enumerate(data["test"].pairs):
+        layers = folder / "images" / pair.image.stem
+        assert sorted(p.name for p in layers.iterdir()) == ["image.png", "probability.png", "truth.png"]
+        shown = {}
+        for name in ("image", "probability", "truth"):
+            with Image.open(layers / f"{name}.png") as file:
+                assert file.mode == "L"
+                shown[name] = np.asarray(file)
+        example = data["test"][i]
+        np.testing.assert_array_equal(shown["image"], as_uint8(read_image(pair.image)[0]))
+        np.testing.assert_array_equal(shown["truth"], example.mask * 255)
+        np.testing.assert_allclose(shown["probability"] / 255, Known().of(example.image), atol=0.5 / 255)
+
+
+def test_a_broken_evaluation_leaves_the_one_before(folder: Path, data: dict[str, Dataset], tmp_path: Path) -> None:
+    scored(data, tmp_path / "eval")
+    before = (tmp_path / "eval" / "metrics.json").read_bytes()
+    broken = Known()
+    broken.of = lambda image: np.full(image.shape, np.nan, np.float32)  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match=r"in \[0, 1\]"):
+        scored(data, tmp_path / "eval", broken)
+    assert (tmp_path / "eval" / "metrics.json").read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["eval"]
+
+
+def lines(columns: dict[str, dict[str, Interval]], width: int) -> list[str]:
+    console = Console(width=width, highlight=False)
+    with console.capture() as capture:
+        console.print(table("test", columns, 1000))
+    return capture.get().splitlines()
+
+
+def test_the_table_fits_100_columns_with_the_longest_numbers() -> None:
+    longest = {
+        name: Interval(9999.9, 9999.9, 9999.9, 100)
+        if name in {"hd95", "betti0_error", "betti1_error"}
+        else Interval(0.9999, 0.999, 0.999, 100)
+        for name in METRICS
+    }
+    reference = {name: longest[name] for name in MASK_METRICS}
+    shown = lines({f"{MARKUP} of a long run's name": longest, "Frangi (tuned on val)": reference}, 100)
+    assert max(map(len, shown)) <= 100
+    text = "\n".join(shown)
+    assert (
+        text.count("0.9999 [0.999, 0.999] n=100") + text.count("9999.9 [9999.9, 9999.9] n=100") == 2 * len(SHOWN) - 2
+    )
+    assert MARKUP in text and "…" not in text
+    for name in SHOWN:
+        (row,) = [line for line in shown if f" {name} " in line]
+        assert ("lower" if name in LOWER_IS_BETTER else "higher") in row
+        assert (row.split()[-2] == "-") == (name not in MASK_METRICS)
+
+
+def test_the_table_says_where_there_is_no_interval_and_no_value() -> None:
+    nan = float("nan")
+    known = dict.fromkeys(METRICS, Interval(0.5, nan, nan, 1)) | {"hd95": Interval(nan, nan, nan, 0)}
+    text = "\n".join(lines({"run": known}, 100))
+    assert "0.5000 n=1" in text and "nan" not in text
+    assert len(list(SHOWN)) == len(set(SHOWN) & set(METRICS))
