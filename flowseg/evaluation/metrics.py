@@ -9,6 +9,9 @@ from jaxtyping import Bool
 METRICS = ("dice", "iou", "precision", "recall", "specificity")
 """The keys of `overlap_metrics`, in the order in which tables show them."""
 
+LOWER_IS_BETTER = frozenset({"betti0_error", "betti1_error", "hd95", "assd", "density_error", "ece", "brier"})
+"""Those of `METRICS` that are errors: 0 is best. Of the others 1 is."""
+
 _DRAWS_PER_BLOCK = 4_000_000  # bounds the memory of the bootstrap's index table to 32 MB
 
 
