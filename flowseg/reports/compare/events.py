@@ -13,7 +13,7 @@ STEP = 0.005
 """Dice: a new best by this much is a jump, a drop by this much a fall. The published report's."""
 
 OUTLIER = 5.0
-"""Robust standard deviations from the losses around; the usual 3.5 (Iglewicz and Hoaglin 1993) would flag an epoch in
+"""Robust standard deviations above the losses around; the usual 3.5 (Iglewicz and Hoaglin 1993) would flag an epoch in
 every second healthy run of 500."""
 
 _REACH = 7  # epochs on each side that a loss is held against: a window of 15
@@ -42,7 +42,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Anomaly:
-    """A loss far from those around it, with the measurements of Dice before and after."""
+    """A loss far above those around it, with the measurements of Dice before and after."""
 
     epoch: int
     loss: float
@@ -108,32 +108,37 @@ def residuals(losses: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
 
 
 def loss_anomalies(log: RunLog) -> list[Anomaly]:
-    """Losses more than `OUTLIER` robust standard deviations from the running median of their neighbours.
+    """Losses more than `OUTLIER` robust standard deviations above the running median of their neighbours.
 
     The deviation is 1.4826 times the median absolute residual, of the neighbourhood or of the whole log, whichever is
-    larger: early losses scatter more than late ones.
+    larger: early losses scatter more than late ones. Positive losses are judged by their logarithms, since they
+    scatter in proportion to their size. The log's first and last epoch have no neighbours on one side: they are not
+    judged, nor is a log shorter than the median's window.
     """
     rows = [row for row in log.rows if row.loss is not None]
     losses = np.array([row.loss for row in rows], np.float64)
     if len(losses) < 2 * _REACH + 1:
         return []
-    off = residuals(losses)
-    whole = np.median(np.abs(off))
+    judged = np.log(losses) if (losses > 0).all() else losses
+    off = residuals(judged)
+    whole = max(float(np.median(np.abs(off))), 1e-6 * float(np.abs(judged).max()))  # a constant loss has no scatter
     found = []
     for i, row in enumerate(rows):
         near = np.median(np.abs(off[max(0, i - _SPREAD_REACH) : i + _SPREAD_REACH + 1]))
-        if abs(off[i]) > OUTLIER * _MAD_TO_SD * max(near, whole, np.finfo(np.float32).eps * abs(losses[i])):
-            before = [m for m in log.measured if m.epoch <= row.epoch]
-            after = [m for m in log.measured if m.epoch > row.epoch]
-            found.append(
-                Anomaly(
-                    row.epoch,
-                    float(losses[i]),
-                    float(losses[i] - off[i]),
-                    before[-1] if before else None,
-                    after[0] if after else None,
-                )
+        if off[i] <= OUTLIER * _MAD_TO_SD * max(near, whole):
+            continue
+        around = losses[max(0, i - _REACH) : i + _REACH + 1]
+        before = [m for m in log.measured if m.epoch <= row.epoch]
+        after = [m for m in log.measured if m.epoch > row.epoch]
+        found.append(
+            Anomaly(
+                row.epoch,
+                float(losses[i]),
+                float(np.median(around)),
+                before[-1] if before else None,
+                after[0] if after else None,
             )
+        )
     return found
 
 

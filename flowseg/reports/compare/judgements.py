@@ -169,7 +169,7 @@ def _steadiness(a: Group, b: Group) -> Judgement | None:
         return Judgement("steadiness", a.name, b.name, None, "other_loss", values)
     if len(epochs) < LENGTH:
         return Judgement("steadiness", a.name, b.name, None, "few_losses", values | {"needed": LENGTH})
-    p = float(levene(*off, center="median").pvalue)
+    p = float(levene(*off, center="median").pvalue) if any(o.any() for o in off) else 1.0  # no scatter in either
     values["p"] = p
     if not p < ALPHA:
         return Judgement("steadiness", a.name, b.name, None, "alike_scatter", values)

@@ -108,19 +108,18 @@ def expand(argument: str) -> list[Path]:
 
 def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:
     """A name for each: its last part (without .csv), with as many parts before it as make all of them different."""
-    whole = {
-        path: (path.resolve().with_suffix("") if path.suffix == ".csv" else path.resolve()).parts for path in paths
-    }
+    folders = {path.resolve() for path in paths if path.suffix != ".csv"}
+    whole = {path: path.resolve() for path in paths}
+    for path, resolved in whole.items():
+        if path.suffix == ".csv" and resolved.with_suffix("") not in folders:
+            whole[path] = resolved.with_suffix("")
     names: dict[Path, str] = {}
-    for path, parts in whole.items():
+    for path, resolved in whole.items():
+        others = [other.parts for one, other in whole.items() if one != path]
         depth = 1
-        while depth < len(parts) and any(
-            other[-depth:] == parts[-depth:] for one, other in whole.items() if one != path
-        ):
+        while any(parts[-depth:] == resolved.parts[-depth:] for parts in others):
             depth += 1
-        names[path] = "/".join(parts[-depth:])
-    if len(set(names.values())) < len(names):  # run and run.csv
-        return {path: path.name if path.suffix == ".csv" else name for path, name in names.items()}
+        names[path] = "/".join(resolved.parts[-depth:])
     return names
 
 

@@ -39,9 +39,9 @@ KEYS = {
     "evaluations), evaluation (settings that differ); null without two groups of run folders",
     "tests": "for each two groups and metric: a, b, metric, n (images), mean_a, mean_b, difference (b minus a), low, "
     "high (bootstrap 95 % over images), p (Wilcoxon signed-rank), p_holm (over all tests here), effect (matched-pairs "
-    "rank-biserial), detectable (found in 80 % of repetitions), images_needed (for the difference found), "
-    "better (by the means alone), winner (null where refused)",
-    "seeds": "for each group of several seeds and figure: group, metric, values by seed, mean, low, high (Student's t)",
+    "rank-biserial), detectable (found in 80 % of repetitions), images_needed (for the difference found), better (by "
+    "the means alone), winner (null where refused)",
+    "seeds": "for each group of several seeds and figure: group, metric, values by seed, mean, low, high (Student t)",
     "seed_tests": "for each two such groups and figure: a, b, metric, n_a, n_b, paired, difference, low, high, "
     "detectable",
     "winners": "for each two groups and item: item, between, winner (null where refused), reason, rule (its name)",

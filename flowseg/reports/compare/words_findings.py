@@ -282,7 +282,7 @@ FINDINGS: dict[str, tuple[str, str]] = {
     ),
     "alike_scatter": (
         "The losses of {n} common epochs scatter by {value_a:.4f} and {value_b:.4f}: no difference shown (p {p:p}).",
-        "공통 에폭 {n}개의 손실 산포는 {value_a:.4f}, {value_b:.4f}로 차이가 확인되지 않습니다(p {p:p}).",
+        "공통 에폭 {n}개의 손실 산포는 {value_a:.4f}, {value_b:.4f}: 차이가 확인되지 않습니다(p {p:p}).",
     ),
     "wins_scatter": (
         "The losses of {n} common epochs scatter by {value_a:.4f} and {value_b:.4f} (p {p:p}); of these two "

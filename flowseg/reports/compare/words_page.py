@@ -117,11 +117,11 @@ PAGE: dict[str, tuple[str, str]] = {
     "events_note": (
         "A jump is a new best, a fall a drop from one logged value to the next, both of {step} or more. A loss is "
         "out of line where it lies more than {outlier:g} robust standard deviations (1.4826 times the median "
-        "absolute residual) from the running median of 15 epochs; its row shows that median, the loss, and how far "
-        "they are apart.",
+        "absolute residual, on a logarithmic scale) above the running median of 15 epochs; its row shows that "
+        "median, the loss, and how far they are apart.",
         "급상승은 최고값이, 급락은 기록된 직전 값 대비 변화가 {step} 이상인 경우입니다. 손실 이상은 15에폭 이동 "
-        "중앙값에서 강건 표준편차(잔차 절댓값 중앙값의 1.4826배)의 {outlier:g}배 넘게 벗어난 경우이며, 해당 행에는 "
-        "그 중앙값과 손실, 둘의 차이를 적었습니다.",
+        "중앙값보다 강건 표준편차(로그 척도, 잔차 절댓값 중앙값의 1.4826배)의 {outlier:g}배 넘게 큰 경우이며, 해당 "
+        "행에는 그 중앙값과 손실, 둘의 차이를 적었습니다.",
     ),
     "dice_step_sd": ("SD of changes between measurements", "측정 간 변화의 표준편차"),
     "of_steps": ("{n:#change}", "변화 {n}회"),
