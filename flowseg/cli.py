@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import tyro
 
 from flowseg.commands.analyze import AnalyzeFilm, analyze_film
+from flowseg.commands.compare import Compare, compare
 from flowseg.commands.embed import Embed, EmbedInfo, EmbedMerge, embed, embed_info, embed_merge
 from flowseg.commands.parsing import OnSplit, load_config, parse, value_of, with_config
 from flowseg.commands.phantoms import Phantoms, phantoms
@@ -164,6 +165,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], type]] = {
     "embed merge": (embed_merge, EmbedMerge),
     "embed info": (embed_info, EmbedInfo),
     "analyze film": (analyze_film, AnalyzeFilm),
+    "compare": (compare, Compare),
     "phantoms": (phantoms, Phantoms),
     "import-torch": (import_torch, ImportTorch),
 }

@@ -1,11 +1,12 @@
 """Two conditions on the same images: differences image by image, their interval, test and power."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.stats import wilcoxon
+from scipy.stats import rankdata, wilcoxon
 
 from flowseg.evaluation.metrics import bootstrap_mean
 
@@ -45,7 +46,7 @@ def compare(first: Sequence[float], second: Sequence[float], seed: int = 0) -> P
     """
     if len(first) != len(second) or len(first) < 2:
         raise ValueError(f"need two or more images with both values, got {len(first)} and {len(second)}")
-    differences = np.round(np.asarray(first, np.float64) - np.asarray(second, np.float64), _DIGITS) + 0.0
+    differences = paired_differences(first, second)
     interval = bootstrap_mean(list(differences), seed=seed)
     return Paired(
         mean=interval.mean,
@@ -56,6 +57,11 @@ def compare(first: Sequence[float], second: Sequence[float], seed: int = 0) -> P
         changed=int(np.count_nonzero(differences)),
         detectable=detectable(differences),
     )
+
+
+def paired_differences(first: Sequence[float], second: Sequence[float]) -> Float64[np.ndarray, " n"]:
+    """First minus second, with rounding noise taken off."""
+    return np.round(np.asarray(first, np.float64) - np.asarray(second, np.float64), _DIGITS) + 0.0
 
 
 def wilcoxon_p(differences: Float64[np.ndarray, " n"]) -> float:
@@ -73,6 +79,27 @@ def detectable(differences: Float64[np.ndarray, " n"]) -> float:
     Two images or more. 0 where all differences are equal: such data show nothing of their spread.
     """
     return float((Z_INTERVAL + Z_POWER) * differences.std(ddof=1) / np.sqrt(len(differences)))
+
+
+def images_needed(n: int, smallest: float, target: float) -> int:
+    """Images that find a mean difference of `target` in 80 % of repetitions, where n of them find `smallest`.
+
+    What can be found falls with the square root of their number.
+    """
+    return max(2, math.ceil(n * (smallest / abs(target)) ** 2))
+
+
+def rank_biserial(differences: Float64[np.ndarray, " n"]) -> float:
+    """Effect size of Wilcoxon's test: the matched-pairs rank-biserial correlation (Kerby 2014).
+
+    The share of the ranks' sum that belongs to positive differences minus the share of negative ones: from -1 (all
+    below zero) to 1 (all above). Zero differences are left out; 0 where all are zero.
+    """
+    kept = differences[differences != 0]
+    if not len(kept):
+        return 0.0
+    ranks = rankdata(np.abs(kept))
+    return float((ranks * np.sign(kept)).sum() / ranks.sum())
 
 
 def holm(ps: Sequence[float]) -> list[float]:

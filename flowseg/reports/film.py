@@ -18,12 +18,12 @@ from flowseg.experiment import Prepared, check_encoder, elsewhere, embedding_sou
 from flowseg.progress import console, task
 from flowseg.reports import film_plots
 from flowseg.reports.film_summary import FORMAT, summarize
+from flowseg.reports.folder import JSON_FILE, check_free, make_parent, report_folder
 from flowseg.reports.pages import render
-from flowseg.runs import Run, replaced_folder
+from flowseg.runs import Run
 from flowseg.training.checkpoints import Checkpoints
 from flowseg.training.telemetry import read_metrics
 
-JSON_FILE = "report.json"
 _TEMPLATES = {"report.html": "film.html.j2", "report.md": "film.md.j2"}
 
 
@@ -64,7 +64,8 @@ def analyze_film(
         raise UserError(f"--images {images}: another image's embedding takes two or more images; give at least 2")
     if not 0 <= seed < 2**31:
         raise UserError(f"--seed {seed}: must lie between 0 and 2147483647")
-    folder = _free(out or run.path / "analysis" / f"film-{split}")
+    folder = out or run.path / "analysis" / f"film-{split}"
+    check_free(folder, FORMAT, "flowseg analyze film")
     checkpoints = Checkpoints(run.path)
     params, meta = checkpoints.restore_best(config)
     checkpoints.close()
@@ -77,7 +78,7 @@ def analyze_film(
             f"{prepared.root}/{split}: holds only one image; another image's embedding takes two or more: "
             "choose another --split or --data"
         )
-    _make_parent(folder)
+    make_parent(folder)
     chosen = Chosen(whole, choose(len(whole), images, seed))
     assert prepared.embeddings is not None
     vectors = prepared.embeddings[split][list(chosen.indices)]
@@ -144,44 +145,15 @@ def _greys(chosen: Chosen, indices: Sequence[int]) -> list[np.ndarray]:
     return [as_uint8(read_image(pairs[i].image)[0]) for i in indices]
 
 
-def _free(folder: Path) -> Path:
-    """The folder, if a report may be written there: it is absent, empty, or holds an earlier report."""
-    if not folder.exists():
-        return folder
-    if folder.is_dir() and (not any(folder.iterdir()) or _is_report(folder)):
-        return folder
-    raise UserError(f"{folder}: holds something else than a report of `flowseg analyze film`; choose another --out")
-
-
-def _is_report(folder: Path) -> bool:
-    try:
-        content = json.loads((folder / JSON_FILE).read_text())
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and content.get("format") == FORMAT
-
-
-def _make_parent(folder: Path) -> None:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder.parent}: cannot be made ({error.strerror}); choose another --out") from None
-
-
 def _write(folder: Path, summary: dict[str, Any], pictures: film_plots.Pictures) -> None:
     """The whole folder or nothing."""
-    try:
-        with replaced_folder(folder) as part:
-            (part / "plots").mkdir()
-            for name, picture in pictures.items():
-                (part / "plots" / f"{name}.png").write_bytes(picture)
-            (part / JSON_FILE).write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
-            for file, template in _TEMPLATES.items():
-                (part / file).write_text(render(template, report=summary, pictures=pictures), encoding="utf-8")
-    except OSError as error:
-        raise UserError(
-            f"{folder}: cannot be written ({error.strerror}); free some space or choose another --out"
-        ) from None
+    with report_folder(folder) as part:
+        (part / "plots").mkdir()
+        for name, picture in pictures.items():
+            (part / "plots" / f"{name}.png").write_bytes(picture)
+        (part / JSON_FILE).write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
+        for file, template in _TEMPLATES.items():
+            (part / file).write_text(render(template, report=summary, pictures=pictures), encoding="utf-8")
 
 
 def _tell(summary: dict[str, Any], effect: FilmEffect, folder: Path) -> None:

@@ -18,13 +18,14 @@ def render(template: str, *, pictures: Mapping[str, bytes], **values: Any) -> st
 
     Args:
         template: its file name; in NAME.html.j2 every value is escaped, in NAME.md.j2 those put through `md` are.
-        pictures: PNG files by name; `picture(name)` gives a data URI of one.
+        pictures: PNG or WebP files by name; `picture(name)` gives a data URI of one.
         values: what the template names; a name that is missing is an error, not a gap.
     """
 
     def picture(name: str) -> Markup:
+        kind = "webp" if pictures[name].startswith(b"RIFF") else "png"
         # Safe in an attribute: base64 has no quotes.
-        return Markup("data:image/png;base64,") + base64.b64encode(pictures[name]).decode()
+        return Markup(f"data:image/{kind};base64,") + base64.b64encode(pictures[name]).decode()
 
     return _environment().get_template(template).render(picture=picture, pictures=pictures, **values)
 

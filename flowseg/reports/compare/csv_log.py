@@ -1,0 +1,101 @@
+"""A training log that another tool wrote: a CSV of epoch, training loss and validation Dice."""
+
+import csv
+import io
+import math
+from pathlib import Path
+
+from flowseg.errors import UserError
+from flowseg.reports.compare.log import RunLog, with_sources
+
+COLUMNS = ("epoch", "train_loss", "val_dice")
+
+MISSING = ("", "nan", "na", "null", "none")
+"""What stands for a value that was not logged, in any case of letters."""
+
+
+def read_csv_log(path: Path, name: str) -> RunLog:
+    """Reads a CSV with the columns `COLUMNS`, in any order; others are left alone. A byte-order mark and either kind
+    of line end are no matter.
+
+    Raises:
+        UserError: the file cannot be read or is not UTF-8, a column is missing or twice, a line has more or fewer
+            values than the header, a value is no number or out of range, epochs repeat or run backwards, or there
+            are fewer than two epochs or no Dice value.
+    """
+    values: list[tuple[int, float | None, float | None]] = []
+    line_of: dict[int, int] = {}
+    reader = csv.reader(io.StringIO(_text(path), newline=""), strict=True)
+    try:
+        places = _places(path, next(reader, []))
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            where = f"{path}, line {reader.line_num}"
+            if len(cells) != places["width"]:
+                raise UserError(f"{where}: {len(cells)} values under {places['width']} column names; correct the line")
+            epoch = _epoch(cells[places["epoch"]], where)
+            if epoch in line_of:
+                raise UserError(f"{where}: epoch {epoch} stands in line {line_of[epoch]} already; keep one of them")
+            if values and epoch < values[-1][0]:
+                raise UserError(f"{where}: epoch {epoch} after epoch {values[-1][0]}; sort the lines by epoch")
+            line_of[epoch] = reader.line_num
+            loss = _number(cells[places["train_loss"]], "train_loss", where)
+            dice = _number(cells[places["val_dice"]], "val_dice", where)
+            if dice is not None and not 0 <= dice <= 1:
+                raise UserError(f"{where}: val_dice = {dice:g}: must lie between 0 and 1, or be left empty")
+            values.append((epoch, loss, dice))
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: is no CSV ({error}); correct the line") from None
+    # An epoch without any value was not logged.
+    values = [value for value in values if value[1] is not None or value[2] is not None]
+    if len(values) < 2:
+        raise UserError(f"{path}: has {len(values) or 'no'} logged epoch; a comparison takes two or more")
+    if all(dice is None for _, _, dice in values):
+        raise UserError(f"{path}: has no value of val_dice; a comparison takes one or more")
+    rows, carried = with_sources(values)
+    return RunLog(name, path, rows, carried, None)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a run folder or a CSV") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+
+
+def _places(path: Path, header: list[str]) -> dict[str, int]:
+    """Where each column stands, and under `width` how many there are."""
+    names = [name.strip() for name in header]
+    for column in COLUMNS:
+        if names.count(column) != 1:
+            what = "two columns" if column in names else "no column"
+            raise UserError(
+                f"{path}, line 1: has {what} {column}; the first line must name {', '.join(COLUMNS)}, with commas "
+                "between"
+            )
+    return {"width": len(names), **{column: names.index(column) for column in COLUMNS}}
+
+
+def _epoch(text: str, where: str) -> int:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not value.is_integer() or value < 0:
+        raise UserError(f"{where}: epoch = {text.strip()!r}: must be a whole number of 0 or more")
+    return int(value)
+
+
+def _number(text: str, column: str, where: str) -> float | None:
+    if text.strip().lower() in MISSING:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        raise UserError(f"{where}: {column} = {text.strip()!r}: must be a number, or be left empty") from None
+    if not math.isfinite(value):
+        raise UserError(f"{where}: {column} = {text.strip()!r}: must be finite, or be left empty")
+    return value

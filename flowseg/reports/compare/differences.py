@@ -1,0 +1,244 @@
+"""Differences between set-ups: over test images, over seeds, and over the measurements of training."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from statistics import fmean
+
+import numpy as np
+from jaxtyping import Float64
+from scipy.stats import norm, t, ttest_ind, ttest_rel
+
+from flowseg.evaluation.metrics import LOWER_IS_BETTER, bootstrap_mean
+from flowseg.evaluation.paired import compare, holm, images_needed, paired_differences, rank_biserial
+from flowseg.reports.compare.scores import Values
+
+LEVEL = 0.95
+
+HIGHER_IS_BETTER = frozenset(
+    {
+        *("dice", "iou", "precision", "recall", "specificity", "auc", "average_precision", "cldice"),
+        *("surface_dice_1", "surface_dice_2"),
+    }
+)
+"""Metrics of which a higher value is better. What is neither here nor in LOWER_IS_BETTER has no winner."""
+
+Series = dict[int, float]
+"""Dice by epoch."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean with its 95 % interval; None where one value has none."""
+
+    mean: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Test:
+    """One metric of two groups on the same test images; differences are the second minus the first."""
+
+    metric: str
+    a: str
+    b: str
+    n: int
+    """Images on which both have the metric."""
+    mean_a: float | None
+    mean_b: float | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    """Bootstrap 95 % interval of the mean difference over images."""
+    p: float | None
+    """Wilcoxon signed-rank, two-sided."""
+    p_holm: float | None
+    """Corrected over all tests of the report."""
+    effect: float | None
+    """Matched-pairs rank-biserial correlation, -1 to 1."""
+    detectable: float | None
+    """Smallest mean difference that this test set shows in 80 % of repetitions."""
+    images_needed: int | None
+    """Images with which a difference of the size found would be shown in 80 % of repetitions."""
+
+    @property
+    def better(self) -> str | None:
+        """The group with the better mean, whether or not that is more than chance."""
+        return better(self.metric, self.a, self.b, self.difference)
+
+
+@dataclass(frozen=True)
+class SeedTest:
+    """One figure of two groups over their seeds; the difference is the second minus the first."""
+
+    metric: str
+    a: str
+    b: str
+    n_a: int
+    n_b: int
+    paired: bool
+    """Whether the seeds are the same in both, and were compared one with one."""
+    difference: float
+    low: float
+    high: float
+    """95 % interval: Student's t of the pairs, or Welch's."""
+    detectable: float
+    """Smallest difference that as many seeds of this spread show in 80 % of repetitions."""
+
+    @property
+    def better(self) -> str | None:
+        return better(self.metric, self.a, self.b, self.difference)
+
+
+@dataclass(frozen=True)
+class Course:
+    """Validation Dice of two groups at the epochs that both measured; differences are the second minus the first."""
+
+    a: str
+    b: str
+    n: int
+    difference: float | None
+    low: float | None
+    high: float | None
+    """95 % interval, None for fewer than three epochs."""
+    independent: float | None
+    """How many independent epochs these are worth: neighbours are alike."""
+    ahead_a: int
+    ahead_b: int
+    """Epochs at which each had the higher Dice."""
+
+
+def better(metric: str, a: str, b: str, difference: float | None) -> str | None:
+    """Which of two groups a difference (b minus a) speaks for; None for neither or an unknown metric."""
+    if not difference or (metric not in LOWER_IS_BETTER and metric not in HIGHER_IS_BETTER):
+        return None
+    return b if (difference > 0) == (metric in HIGHER_IS_BETTER) else a
+
+
+def image_mean(values: Values) -> Mean | None:
+    """Mean over the images that have a value, with its bootstrap interval; None where no image has one."""
+    kept = values[np.isfinite(values)]
+    if not len(kept):
+        return None
+    found = bootstrap_mean(list(kept))
+    return Mean(found.mean, None, None, 1) if found.n == 1 else Mean(found.mean, found.low, found.high, found.n)
+
+
+def image_tests(groups: dict[str, dict[str, Values]]) -> list[Test]:
+    """Every metric of every two groups, image by image, with Holm's correction over all of them.
+
+    Args:
+        groups: for each group, for each metric, a value per image, images in one order.
+    """
+    tests = [
+        _image_test(metric, a, b, groups[a][metric], groups[b][metric])
+        for a, b in combinations(groups, 2)
+        for metric in groups[a]
+    ]
+    tested = [i for i, test in enumerate(tests) if test.p is not None]
+    corrected = holm([p for p in (tests[i].p for i in tested) if p is not None])
+    for i, p in zip(tested, corrected, strict=True):
+        tests[i] = Test(**{**vars(tests[i]), "p_holm": p})
+    return tests
+
+
+def _image_test(metric: str, a: str, b: str, first: Values, second: Values) -> Test:
+    both = np.isfinite(first) & np.isfinite(second)
+    n = int(both.sum())
+    if n < 2:
+        means = (float(first[both][0]), float(second[both][0])) if n else (None, None)
+        return Test(metric, a, b, n, *means, *[None] * 8)
+    one, two = list(first[both]), list(second[both])
+    found = compare(two, one)
+    differences = paired_differences(two, one)
+    return Test(
+        metric,
+        a,
+        b,
+        n,
+        fmean(one),
+        fmean(two),
+        found.mean,
+        found.low,
+        found.high,
+        found.p,
+        None,
+        rank_biserial(differences),
+        found.detectable,
+        images_needed(n, found.detectable, found.mean) if found.mean and found.detectable else None,
+    )
+
+
+def seed_mean(values: Sequence[float]) -> Mean:
+    """Mean over seeds with Student's t interval."""
+    n, mean = len(values), fmean(values)
+    if n < 2:
+        return Mean(mean, None, None, n)
+    reach = float(t.ppf((1 + LEVEL) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
+    return Mean(mean, mean - reach, mean + reach, n)
+
+
+def seed_test(metric: str, a: str, b: str, first: dict[int, float], second: dict[int, float]) -> SeedTest:
+    """Compares a figure over seeds.
+
+    Runs of one seed share their order of images, crops and noise: where both groups have the same seeds, the
+    differences seed by seed are tested, else the two means (Welch 1947).
+
+    Args:
+        first, second: the figure by seed; two seeds or more in each.
+    """
+    one, two = list(first.values()), list(second.values())
+    paired = first.keys() == second.keys()
+    if paired:
+        seeds = sorted(first)
+        found = ttest_rel([second[s] for s in seeds], [first[s] for s in seeds])
+    else:
+        found = ttest_ind(two, one, equal_var=False)
+    difference = fmean(two) - fmean(one)
+    interval = found.confidence_interval(LEVEL)
+    low, high, df = float(interval.low), float(interval.high), float(found.df)
+    if not np.isfinite(low) or not np.isfinite(high):  # no spread at all
+        return SeedTest(metric, a, b, len(one), len(two), paired, difference, difference, difference, 0.0)
+    error = (high - low) / 2 / float(t.ppf((1 + LEVEL) / 2, df))
+    detectable = error * float(t.ppf((1 + LEVEL) / 2, df) + t.ppf(0.8, df))
+    return SeedTest(metric, a, b, len(one), len(two), paired, difference, low, high, detectable)
+
+
+def course(a: str, b: str, first: Series, second: Series) -> Course:
+    """Compares two validation curves at their common epochs.
+
+    Neighbouring measurements are alike, so that n of them are worth n (1 - r) / (1 + r) independent ones, with r the
+    lag-1 autocorrelation of the differences, taken as 0 where it is negative (Bayley and Hammersley 1946). The
+    interval is Student's t of that many.
+    """
+    epochs = sorted(first.keys() & second.keys())
+    differences = np.array([second[epoch] - first[epoch] for epoch in epochs], np.float64)
+    n = len(differences)
+    ahead_a, ahead_b = int((differences < 0).sum()), int((differences > 0).sum())
+    if not n:
+        return Course(a, b, 0, None, None, None, None, 0, 0)
+    mean = float(differences.mean())
+    if n < 3:
+        return Course(a, b, n, mean, None, None, None, ahead_a, ahead_b)
+    worth = n * (1 - autocorrelation(differences)) / (1 + autocorrelation(differences))
+    worth = max(worth, 2.0)
+    reach = float(t.ppf((1 + LEVEL) / 2, worth - 1) * differences.std(ddof=1) / np.sqrt(worth))
+    return Course(a, b, n, mean, mean - reach, mean + reach, worth, ahead_a, ahead_b)
+
+
+def autocorrelation(values: Float64[np.ndarray, " n"]) -> float:
+    """Lag-1 autocorrelation, 0 at least and 1 at most."""
+    off = values - values.mean()
+    whole = float((off**2).sum())
+    return min(1.0, max(0.0, float((off[1:] * off[:-1]).sum()) / whole)) if whole else 0.0
+
+
+def seeds_needed(spread: float, target: float) -> int:
+    """Seeds per group, both of this standard deviation, that show a difference of `target` in 80 % of repetitions.
+
+    The usual 2 ((1.96 + 0.84) s / d)^2, by normal quantiles; two at least.
+    """
+    quantiles = float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(0.8))
+    return max(2, int(np.ceil(2 * (quantiles * spread / target) ** 2)))

@@ -1,0 +1,156 @@
+"""What happened in a log: jumps, falls, losses out of line, and how steadily it went."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import stdev
+
+import numpy as np
+from jaxtyping import Float64
+
+from flowseg.reports.compare.log import Row, RunLog
+
+STEP = 0.005
+"""Dice: a new best by this much is a jump, a drop by this much a fall. The published report's."""
+
+OUTLIER = 5.0
+"""Robust standard deviations above the losses around; the usual 3.5 (Iglewicz and Hoaglin 1993) would flag an epoch in
+every second healthy run of 500."""
+
+_REACH = 7  # epochs on each side that a loss is held against: a window of 15
+_SPREAD_REACH = 15  # and that tell how much losses scatter there
+_MAD_TO_SD = 1.4826  # of a normal distribution
+_ROUNDING = 1e-9  # logs have decimals: 0.8215 - 0.8165 is a step of 0.005
+
+
+@dataclass(frozen=True)
+class Change:
+    """A jump or a fall of Dice at an epoch."""
+
+    epoch: int
+    before: float
+    """Jump: the best so far. Fall: the value before."""
+    after: float
+    from_epoch: int
+    """Where `before` was logged."""
+    across_hole: bool
+    """Whether epochs in between are missing, so that it happened somewhere among them."""
+
+    @property
+    def change(self) -> float:
+        return self.after - self.before
+
+
+@dataclass(frozen=True)
+class Anomaly:
+    """A loss far above those around it, with the measurements of Dice before and after."""
+
+    epoch: int
+    loss: float
+    usual: float
+    """Median of the losses around."""
+    before: Row | None
+    after: Row | None
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """How much a log goes up and down; None where there are too few values."""
+
+    dice_steps: int
+    """Changes from one measurement to the next."""
+    dice_step_sd: float | None
+    """Their standard deviation."""
+    drawdown: float | None
+    """Largest drop of a measurement below the best before it."""
+    loss_scatter: float | None
+    """Robust standard deviation of the losses about their running median."""
+
+
+def jumps(log: RunLog) -> list[Change]:
+    """New bests by `STEP` or more."""
+    found: list[Change] = []
+    best: Row | None = None
+    for row in log.dices:
+        assert row.dice is not None
+        if best is None or best.dice is None:
+            best = row
+        elif row.dice > best.dice:
+            if row.dice - best.dice >= STEP - _ROUNDING:
+                found.append(_change(log, best, row))
+            best = row
+    return found
+
+
+def falls(log: RunLog) -> list[Change]:
+    """Drops by `STEP` or more from one epoch with a Dice value to the next."""
+    return [
+        _change(log, a, b)
+        for a, b in pairwise(log.dices)
+        if a.dice is not None and b.dice is not None and a.dice - b.dice >= STEP - _ROUNDING
+    ]
+
+
+def _change(log: RunLog, before: Row, after: Row) -> Change:
+    assert before.dice is not None and after.dice is not None
+    previous = max((row.epoch for row in log.dices if row.epoch < after.epoch), default=before.epoch)
+    across = any(previous < hole.start < after.epoch for hole in (*log.holes, *log.dice_holes))
+    return Change(after.epoch, before.dice, after.dice, before.epoch, across)
+
+
+def residuals(losses: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
+    """Losses minus their running median.
+
+    Near an end the window shrinks on both sides alike, so that a steady decline leaves nothing there either.
+    """
+    n = len(losses)
+    reach = [min(_REACH, i, n - 1 - i) for i in range(n)]
+    return np.array([losses[i] - np.median(losses[i - r : i + r + 1]) for i, r in enumerate(reach)])
+
+
+def loss_anomalies(log: RunLog) -> list[Anomaly]:
+    """Losses more than `OUTLIER` robust standard deviations above the running median of their neighbours.
+
+    The deviation is 1.4826 times the median absolute residual, of the neighbourhood or of the whole log, whichever is
+    larger: early losses scatter more than late ones. Positive losses are judged by their logarithms, since they
+    scatter in proportion to their size. The log's first and last epoch have no neighbours on one side: they are not
+    judged, nor is a log shorter than the median's window.
+    """
+    rows = [row for row in log.rows if row.loss is not None]
+    losses = np.array([row.loss for row in rows], np.float64)
+    if len(losses) < 2 * _REACH + 1:
+        return []
+    judged = np.log(losses) if (losses > 0).all() else losses
+    off = residuals(judged)
+    whole = max(float(np.median(np.abs(off))), 1e-6 * float(np.abs(judged).max()))  # a constant loss has no scatter
+    found = []
+    for i, row in enumerate(rows):
+        near = np.median(np.abs(off[max(0, i - _SPREAD_REACH) : i + _SPREAD_REACH + 1]))
+        if off[i] <= OUTLIER * _MAD_TO_SD * max(near, whole):
+            continue
+        around = losses[max(0, i - _REACH) : i + _REACH + 1]
+        before = [m for m in log.measured if m.epoch <= row.epoch]
+        after = [m for m in log.measured if m.epoch > row.epoch]
+        found.append(
+            Anomaly(
+                row.epoch,
+                float(losses[i]),
+                float(np.median(around)),
+                before[-1] if before else None,
+                after[0] if after else None,
+            )
+        )
+    return found
+
+
+def steadiness(log: RunLog) -> Steadiness:
+    """Ups and downs of the measurements and of the loss."""
+    dices = [row.dice for row in log.measured if row.dice is not None]
+    steps = [b - a for a, b in pairwise(dices)]
+    drops = np.maximum.accumulate(dices) - dices if dices else np.zeros(0)
+    losses = np.array([row.loss for row in log.rows if row.loss is not None], np.float64)
+    return Steadiness(
+        len(steps),
+        stdev(steps) if len(steps) > 1 else None,
+        float(drops.max()) if len(dices) > 1 else None,
+        float(_MAD_TO_SD * np.median(np.abs(residuals(losses)))) if len(losses) > 2 * _REACH else None,
+    )

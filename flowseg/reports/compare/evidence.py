@@ -1,0 +1,232 @@
+"""Everything that is reckoned about a comparison, before it is put into words."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean
+
+import numpy as np
+
+from flowseg.errors import UserError
+from flowseg.reports.compare import cases, differences, setups
+from flowseg.reports.compare.cases import Case
+from flowseg.reports.compare.differences import Course, Mean, SeedTest, Test, course, image_tests, seed_mean, seed_test
+from flowseg.reports.compare.judgements import Judgement, judge_pair, mean_curve
+from flowseg.reports.compare.log import Row, RunLog
+from flowseg.reports.compare.scores import (
+    Scores,
+    Values,
+    check_same_images,
+    mean_scores,
+    read_scores,
+    shared_metrics,
+)
+from flowseg.reports.compare.sources import Group
+from flowseg.reports.compare.windows import Early, early, early_phase, shared_epochs
+
+
+@dataclass(frozen=True)
+class Equal:
+    """Where a run stood at the last epoch that all have logged."""
+
+    name: str
+    row: Row | None
+    """The last row with a Dice value up to that epoch."""
+    best: Row | None
+    """The best measurement up to that epoch."""
+
+
+@dataclass(frozen=True)
+class OnTest:
+    """Test scores of the groups of run folders, images in one order."""
+
+    keys: tuple[str, ...]
+    values: dict[str, dict[str, Values]]
+    """For each group, for each metric: a value per image, averaged over the group's seeds."""
+    means: dict[str, dict[str, Mean | None]]
+    tests: list[Test]
+    partial: list[str]
+    """Metrics that only some evaluations have."""
+    evaluation: list[dict]
+    """Settings of sampling in which the evaluations differ."""
+    cases: list[Case]
+    first: dict[str, Scores]
+    """Scores of each group's first run, whose pictures are shown."""
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """One figure of one group over its seeds."""
+
+    group: str
+    metric: str
+    values: dict[int, float]
+    mean: Mean
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a report says, as numbers."""
+
+    groups: list[Group]
+    parameters: dict[str, dict[str, int] | None]
+    differing: list[dict]
+    early_range: tuple[int, int] | None
+    early: list[Early]
+    equal_epoch: int | None
+    equal: list[Equal]
+    courses: list[Course]
+    on_test: OnTest | None
+    seeds: list[Seeds]
+    seed_tests: list[SeedTest]
+    judgements: list[Judgement]
+
+    @property
+    def logs(self) -> list[RunLog]:
+        return [log for group in self.groups for log in group.logs]
+
+    @property
+    def pairs(self) -> list[tuple[Group, Group]]:
+        return list(combinations(self.groups, 2))
+
+
+def gather(groups: Sequence[Group], early_range: tuple[int, int] | None) -> Evidence:
+    """Compares groups of runs.
+
+    Args:
+        early_range: first and last epoch of the early phase; None: the first epochs that all runs have.
+
+    Raises:
+        UserError: a run folder without test scores, test sets that differ, or no logged epoch in the early phase.
+    """
+    logs = [log for group in groups for log in group.logs]
+    logged = [log for log in logs if log.rows]
+    common = shared_epochs(logged) if len(logged) > 1 else []
+    if early_range is None:
+        early_range = early_phase(logged) if len(logged) > 1 else None
+    else:
+        check_early(early_range, logged)
+    counts = {group.name: setups.parameters(group) for group in groups}
+    on_test = _on_test([group for group in groups if group.config is not None])
+    seeds = _over_seeds(groups, on_test)
+    figures: dict[str, dict[str, dict[int, float]]] = {}
+    for found in seeds:
+        figures.setdefault(found.group, {})[found.metric] = found.values
+    tests = on_test.tests if on_test is not None else []
+    compared = sum(test.p is not None for test in tests)
+    pairs = list(combinations(groups, 2))
+    return Evidence(
+        groups=list(groups),
+        parameters=counts,
+        differing=setups.differing_settings(groups),
+        early_range=early_range,
+        early=[early(log, *early_range) for log in logged] if early_range is not None else [],
+        equal_epoch=common[-1] if common else None,
+        equal=[_equal(log, common[-1]) for log in logged] if common else [],
+        courses=[course(a.name, b.name, mean_curve(a), mean_curve(b)) for a, b in pairs],
+        on_test=on_test,
+        seeds=seeds,
+        seed_tests=[
+            seed_test(metric, a.name, b.name, figures[a.name][metric], figures[b.name][metric])
+            for a, b in pairs
+            for metric in figures.get(a.name, {})
+            if metric in figures.get(b.name, {})
+        ],
+        judgements=[
+            judgement
+            for a, b in pairs
+            for judgement in judge_pair(
+                a,
+                b,
+                {name: count["total"] if count is not None else None for name, count in counts.items()},
+                early_range,
+                [test for test in tests if (test.a, test.b) == (a.name, b.name)],
+                compared,
+                figures,
+            )
+        ],
+    )
+
+
+def check_early(chosen: tuple[int, int], logs: Sequence[RunLog]) -> None:
+    """Raises a UserError unless every log has an epoch between the two."""
+    start, end = chosen
+    if start > end:
+        raise UserError(f"--early {start} {end}: runs backwards; give the first epoch, then the last")
+    for log in logs:
+        if not any(start <= epoch <= end for epoch in log.epochs):
+            raise UserError(
+                f"--early {start} {end}: {log.path} has logged no epoch of these, only {log.epochs[0]} to "
+                f"{log.epochs[-1]}; choose others"
+            )
+
+
+def _equal(log: RunLog, epoch: int) -> Equal:
+    dices = [row for row in log.dices if row.epoch <= epoch]
+    measured = [row for row in log.measured if row.epoch <= epoch]
+    return Equal(log.name, dices[-1] if dices else None, max(measured, key=lambda row: row.dice or 0.0, default=None))
+
+
+def _on_test(groups: Sequence[Group]) -> OnTest | None:
+    """Test scores of two or more groups; None where fewer are run folders."""
+    if len(groups) < 2:
+        return None
+    scores = {group.name: [read_scores(log.run) for log in group.logs if log.run is not None] for group in groups}
+    every = [one for group in scores.values() for one in group]
+    check_same_images(every)
+    from flowseg.reports.compare.pictures import check_same_pixels
+
+    for other in every[1:]:
+        check_same_pixels(every[0], other, every[0].keys)
+    keys = every[0].keys
+    metrics, partial = shared_metrics(every)
+    if not metrics:
+        raise UserError(
+            f"{every[1].folder}: shares no metric with {every[0].folder}; evaluate both again: flowseg eval"
+        )
+    values = {name: mean_scores(group, keys, metrics) for name, group in scores.items()}
+    first = {name: group[0] for name, group in scores.items()}
+    return OnTest(
+        keys=keys,
+        values=values,
+        means={
+            name: {m: differences.image_mean(v) for m, v in by_metric.items()} for name, by_metric in values.items()
+        },
+        tests=image_tests(values),
+        partial=partial,
+        evaluation=setups.differing_evaluation(first),
+        cases=cases.choose_cases(keys, {name: by["dice"] for name, by in values.items()}) if "dice" in metrics else [],
+        first=first,
+    )
+
+
+def _over_seeds(groups: Sequence[Group], on_test: OnTest | None) -> list[Seeds]:
+    """Best validation Dice and mean test scores by seed, of groups that have two seeds or more."""
+    found = []
+    for group in groups:
+        if len(group.logs) < 2:
+            continue
+        runs = [(log.run.config.seed, log) for log in group.logs if log.run is not None]
+        bests = {seed: log.best.dice for seed, log in runs if log.best is not None and log.best.dice is not None}
+        if len(bests) == len(runs):
+            found.append(Seeds(group.name, "best_validation_dice", bests, seed_mean(list(bests.values()))))
+        if on_test is None:
+            continue
+        scores = {seed: read_scores(log.run) for seed, log in runs if log.run is not None}
+        for metric in on_test.values[group.name]:
+            means = {seed: _mean(one.metrics[metric]) for seed, one in scores.items()}
+            values = {seed: mean for seed, mean in means.items() if mean is not None}
+            if len(values) == len(runs):
+                found.append(Seeds(group.name, metric, values, seed_mean(list(values.values()))))
+    return found
+
+
+def _mean(values: Values) -> float | None:
+    kept = values[np.isfinite(values)]
+    return fmean(kept) if len(kept) else None
+
+
+def has_film_analysis(log: RunLog) -> bool:
+    """Whether a run's FiLM analysis has been made."""
+    return any(Path(log.path / "analysis").glob("film-*/report.json"))

@@ -1,0 +1,250 @@
+"""What the numbers say, what they do not, and what to run next: messages that follow from the evidence by rules."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from statistics import stdev
+from typing import Any
+
+from flowseg.evaluation.paired import images_needed
+from flowseg.reports.compare.differences import seeds_needed
+from flowseg.reports.compare.events import STEP, falls, jumps, loss_anomalies
+from flowseg.reports.compare.evidence import Evidence, has_film_analysis
+from flowseg.reports.compare.judgements import TEST, Judgement
+from flowseg.reports.compare.log import RunLog
+from flowseg.reports.compare.sources import only_seeds_differ
+
+MIN_MEASUREMENTS = 20
+"""Validations over a training, below which a curve's jumps and falls can hardly be told from its noise: a choice."""
+
+MIN_DIFFERENCE = 0.005
+"""Dice: the least difference that more seeds or images are asked for (as in flowseg.reports.verdict)."""
+
+SEEDS = 3
+"""Seeds asked for where there is one: the fewest whose spread can be seen at all."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A sentence by its name, and the values that it names."""
+
+    key: str
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+def headline(evidence: Evidence) -> list[Message]:
+    """The answer, a line for each pair of groups."""
+    lines = []
+    for a, b in evidence.pairs:
+        dice = _judgement(evidence, f"{TEST}dice", a.name, b.name)
+        values = {"a": a.name, "b": b.name}
+        if only_seeds_differ(a, b):
+            lines.append(Message("headline_seeds_only", values))
+        elif dice is None:
+            lines.append(Message("headline_no_test", values))
+        elif dice.winner is None:
+            lines.append(Message("headline_not_different", values | dice.values))
+        else:
+            loser = a.name if dice.winner == b.name else b.name
+            size = {"size": abs(dice.values["d"]), **_oriented(dice.values)}
+            lines.append(
+                Message("headline_better", values | dice.values | size | {"winner": dice.winner, "loser": loser})
+            )
+    return lines
+
+
+def _oriented(values: dict[str, Any]) -> dict[str, float]:
+    """Bounds of the interval as gains of the winner."""
+    low, high = values["low"], values["high"]
+    return {"size_low": low, "size_high": high} if values["d"] > 0 else {"size_low": -high, "size_high": -low}
+
+
+def conclusions(evidence: Evidence) -> list[Message]:
+    """What was found, the test images first."""
+    return [
+        *_of_tests(evidence),
+        *_of_measurements(evidence),
+        *_of_training(evidence),
+        *_of_events(evidence),
+    ]
+
+
+def _of_tests(evidence: Evidence) -> Iterator[Message]:
+    for a, b in evidence.pairs:
+        judgements = [j for j in evidence.judgements if (j.a, j.b) == (a.name, b.name) and j.item.startswith(TEST)]
+        dice = next((j for j in judgements if j.item == f"{TEST}dice"), None)
+        if dice is not None and dice.values["d"] is not None:
+            values = {"a": a.name, "b": b.name, **dice.values}
+            yield Message("found_seeds_only" if dice.reason == "seeds_only" else "found_test_dice", values)
+        won = {g.name: [j.item.removeprefix(TEST) for j in judgements if j.winner == g.name] for g in (a, b)}
+        for name, metrics in won.items():
+            if metrics:
+                yield Message(
+                    "found_wins", {"name": name, "metrics": metrics, "n": len(metrics), "of": len(judgements)}
+                )
+        undecided = sum(j.winner is None for j in judgements)
+        if judgements and undecided and not only_seeds_differ(a, b):
+            yield Message("found_undecided", {"n": undecided, "of": len(judgements), "a": a.name, "b": b.name})
+
+
+def _of_measurements(evidence: Evidence) -> Iterator[Message]:
+    for log in evidence.logs:
+        values = {"name": log.name, "values": len(log.dices), "n": len(log.measured), "every": log.every}
+        if log.carried_forward:
+            yield Message("found_carried" if log.every is not None else "found_carried_once", values)
+    for log in evidence.logs:
+        for hole in log.holes:
+            yield Message("found_hole", {"name": log.name, "start": hole.start, "end": hole.end})
+        for hole in log.dice_holes:
+            yield Message("found_dice_hole", {"name": log.name, "start": hole.start, "end": hole.end})
+
+
+def _of_training(evidence: Evidence) -> Iterator[Message]:
+    for a, b in evidence.pairs:
+        for item in ("best_dice", "equal_epochs", "early"):
+            judgement = _judgement(evidence, item, a.name, b.name)
+            if judgement is None or judgement.reason == "none_common":
+                continue
+            values = {"a": a.name, "b": b.name, "d": judgement.values["value_b"] - judgement.values["value_a"]}
+            values |= {name: value for name, value in judgement.values.items() if name != "d"}
+            over_seeds = "n_a" in values
+            if item == "best_dice":
+                yield Message(
+                    "found_best_seeds" if over_seeds else "found_best", values | _best_epochs(a.logs, b.logs)
+                )
+            elif item == "early":
+                yield from _of_early(evidence, a.logs, b.logs)
+            elif over_seeds:
+                yield Message("found_equal_seeds", values)
+            elif values.get("n") == 1:
+                yield Message("found_equal_one", values)
+            elif values.get("low") is not None:
+                yield Message("found_equal_interval", values)
+
+
+def _best_epochs(a: tuple[RunLog, ...], b: tuple[RunLog, ...]) -> dict[str, Any]:
+    epochs = [[str(log.best.epoch) for log in logs if log.best is not None] for logs in (a, b)]
+    return {"epoch_a": ", ".join(epochs[0]), "epoch_b": ", ".join(epochs[1])}
+
+
+def _of_early(evidence: Evidence, a: tuple[RunLog, ...], b: tuple[RunLog, ...]) -> Iterator[Message]:
+    """Of single runs: the means of the early phase and how many measurements they are."""
+    assert evidence.early_range is not None
+    if len(a) > 1 or len(b) > 1:
+        return
+    one, two = (next(e for e in evidence.early if e.name == logs[0].name) for logs in (a, b))
+    if one.mean_dice is None or two.mean_dice is None:
+        return
+    values = {"a": one.name, "b": two.name, "start": evidence.early_range[0], "end": evidence.early_range[1]}
+    values |= {"mean_a": one.mean_dice, "mean_b": two.mean_dice, "d": two.mean_dice - one.mean_dice}
+    values |= {"n_a": one.measurements, "n_b": two.measurements}
+    yield Message("found_early_one" if one.measurements == two.measurements == 1 else "found_early", values)
+
+
+def _of_events(evidence: Evidence) -> Iterator[Message]:
+    for log in evidence.logs:
+        for anomaly in loss_anomalies(log):
+            values = {"name": log.name, "epoch": anomaly.epoch, "loss": anomaly.loss, "usual": anomaly.usual}
+            if anomaly.before is None or anomaly.after is None:
+                yield Message("found_anomaly", values)
+                continue
+            values |= {"before": anomaly.before.dice, "before_epoch": anomaly.before.epoch}
+            values |= {"after": anomaly.after.dice, "after_epoch": anomaly.after.epoch}
+            seen = anomaly.after.epoch - anomaly.before.epoch <= 1
+            yield Message("found_anomaly_seen" if seen else "found_anomaly_between", values)
+        up, down = [str(change.epoch) for change in jumps(log)], [str(change.epoch) for change in falls(log)]
+        if up or down:
+            key = "found_changes" if up and down else "found_jumps" if up else "found_falls"
+            yield Message(key, {"name": log.name, "jumps": up, "falls": down, "step": STEP})
+            if log.carried_forward and log.every is not None:
+                yield Message("found_dated", {"name": log.name, "every": log.every})
+
+
+def limits(evidence: Evidence) -> list[Message]:
+    """What the comparison cannot say."""
+    found = []
+    single = [group.name for group in evidence.groups if len(group.logs) == 1]
+    apart = [(a, b) for a, b in evidence.pairs if not only_seeds_differ(a, b)]
+    if single and apart:
+        found.append(Message("limit_one_training", {"names": single}))
+    for a, b in apart:
+        if set(a.seeds) & set(b.seeds) and _same_set_up(a.config, b.config):
+            found.append(Message("limit_same_config", {"a": a.name, "b": b.name}))
+    if evidence.on_test is not None:
+        for test in evidence.on_test.tests:
+            if test.metric == "dice" and test.detectable:
+                found.append(
+                    Message("limit_power", {"a": test.a, "b": test.b, "n": test.n, "detectable": test.detectable})
+                )
+        found.append(Message("limit_independent"))
+        fields = [row["field"] for row in evidence.on_test.evaluation if row["field"] not in ("data", "window_batch")]
+        if fields:
+            found.append(Message("limit_evaluated_apart", {"fields": fields}))
+        if evidence.on_test.partial:
+            found.append(Message("limit_partial", {"metrics": evidence.on_test.partial}))
+    else:
+        found.append(Message("limit_no_test", {"names": [log.name for log in evidence.logs if log.run is None]}))
+    if any(log.measured for log in evidence.logs):
+        found.append(Message("limit_best"))
+    return found
+
+
+def _same_set_up(a: Any, b: Any) -> bool:
+    return a is not None and a == b
+
+
+def advice(evidence: Evidence) -> list[Message]:
+    """What to run next, each by a rule of its own."""
+    found: list[Message] = []
+    for log in evidence.logs:
+        if not log.rows:
+            continue
+        for hole in (*log.holes, *log.dice_holes):
+            found.append(Message("next_hole", {"name": log.name, "start": hole.start, "end": hole.end}))
+        span = log.epochs[-1] - log.epochs[0] + 1
+        closer = max(1, span // MIN_MEASUREMENTS)
+        if len(log.measured) < MIN_MEASUREMENTS and log.every is not None and closer < log.every:
+            values = {"name": log.name, "n": len(log.measured), "every": log.every, "closer": closer}
+            found.append(Message("next_validate" if log.run is not None else "next_validate_csv", values))
+        if log.planned is not None and log.epochs[-1] < log.planned:
+            found.append(Message("next_finish", {"name": log.name, "last": log.epochs[-1], "planned": log.planned}))
+        elif len(log.measured) > 1 and log.best is log.measured[-1]:
+            found.append(Message("next_longer", {"name": log.name, "epoch": log.measured[-1].epoch}))
+    found += _more_trials(evidence)
+    for log in evidence.logs:
+        changes, anomalies = falls(log), loss_anomalies(log)
+        if changes or anomalies:
+            values = {"name": log.name, "falls": len(changes), "anomalies": len(anomalies)}
+            found.append(Message("next_steady", values))
+        if log.run is not None and log.run.config.model.film.stages and not has_film_analysis(log):
+            found.append(Message("next_film", {"name": log.name, "path": str(log.path)}))
+    return found
+
+
+def _more_trials(evidence: Evidence) -> Iterator[Message]:
+    """More seeds, more images, or a test at all, where these would settle something."""
+    without = [log.name for log in evidence.logs if log.run is None]
+    if without:
+        yield Message("next_test", {"names": without})
+    single = [group.name for group in evidence.groups if len(group.logs) == 1]
+    apart = [(a, b) for a, b in evidence.pairs if not only_seeds_differ(a, b)]
+    if single and apart:
+        yield Message("next_seeds", {"names": single, "n": SEEDS})
+    for a, b in apart:
+        dice = _judgement(evidence, f"{TEST}dice", a.name, b.name)
+        if dice is None or dice.winner is not None or not dice.values["d"]:
+            continue
+        target = max(abs(dice.values["d"]), MIN_DIFFERENCE)
+        values = {"a": a.name, "b": b.name, "target": target}
+        if dice.reason == "seeds_overlap_images":
+            spreads = [
+                stdev(s.values.values()) for s in evidence.seeds if s.metric == "dice" and s.group in (a.name, b.name)
+            ]
+            yield Message("next_more_seeds", values | {"n": seeds_needed(max(spreads), target)})
+        elif dice.values["detectable"]:
+            images = images_needed(dice.values["n"], dice.values["detectable"], target)
+            if images > dice.values["n"]:
+                yield Message("next_images", values | {"n": images, "have": dice.values["n"]})
+
+
+def _judgement(evidence: Evidence, item: str, a: str, b: str) -> Judgement | None:
+    return next((j for j in evidence.judgements if (j.item, j.a, j.b) == (item, a, b)), None)

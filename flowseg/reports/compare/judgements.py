@@ -1,0 +1,226 @@
+"""Who wins at what: a rule for each item, and a refusal with its reason where the numbers do not carry a winner.
+
+    the two are one set-up with different seeds           -> refused: the difference is chance of training
+    one value stands against one value                    -> refused
+    fewer common measurements or images than can tell     -> refused
+    the 95 % interval of the difference includes zero     -> refused
+    a test score's p is 0.05 or more after Holm           -> refused
+    both have several seeds, whose interval includes zero -> refused
+    otherwise                                             -> the better one
+
+Two runs on the same images are compared by the interval of their difference, image by image, not by whether the
+intervals of their means overlap: most of the spread of scores is between images, and it is the same for both.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+from scipy.stats import levene
+
+from flowseg.evaluation.paired import smallest_p
+from flowseg.reports.compare.differences import Series, Test, better, course, seed_test
+from flowseg.reports.compare.events import residuals
+from flowseg.reports.compare.log import RunLog
+from flowseg.reports.compare.sources import Group, only_seeds_differ
+from flowseg.reports.compare.windows import LENGTH
+
+ALPHA = 0.05
+MIN_COMMON = 6
+"""Common measurements below which the interval of their mean difference is not used: t quantiles of a handful of
+neighbours say little."""
+
+TEST = "test:"
+"""Begins the items of test scores; the metric follows."""
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One item between two groups."""
+
+    item: str
+    a: str
+    b: str
+    winner: str | None
+    reason: str
+    """Names a message (flowseg.reports.compare.words)."""
+    values: dict[str, Any] = field(default_factory=dict)
+    """What the message names."""
+
+
+def judge_pair(
+    a: Group,
+    b: Group,
+    parameters: dict[str, int | None],
+    early: tuple[int, int] | None,
+    tests: Sequence[Test],
+    comparisons: int,
+    seed_scores: dict[str, dict[str, dict[int, float]]],
+) -> list[Judgement]:
+    """Every item between two groups.
+
+    Args:
+        parameters: number of parameters by group; None where it is not known.
+        early: first and last epoch of the early phase.
+        tests: of these two groups.
+        comparisons: tests of the whole report, which Holm's correction covers.
+        seed_scores: for each group and metric the mean test score by seed.
+    """
+    found = [_best(a, b), _equal_epochs(a, b, "equal_epochs", None)]
+    if early is not None:
+        found.append(_equal_epochs(a, b, "early", early))
+    found.append(_steadiness(a, b))
+    found.append(_parameters(a, b, parameters))
+    found += [_test(a, b, test, comparisons, seed_scores) for test in tests]
+    return [judgement for judgement in found if judgement is not None]
+
+
+def mean_curve(group: Group) -> Series:
+    """Dice at the epochs that every run of a group has measured, averaged over its runs."""
+    curves = [dice_curve(log) for log in group.logs]
+    return {epoch: fmean(curve[epoch] for curve in curves) for epoch in sorted(set.intersection(*map(set, curves)))}
+
+
+def dice_curve(log: RunLog) -> Series:
+    """A run's measurements by epoch."""
+    return {row.epoch: row.dice for row in log.measured if row.dice is not None}
+
+
+def _best(a: Group, b: Group) -> Judgement | None:
+    bests = {group.name: [log.best.dice for log in group.logs if log.best is not None] for group in (a, b)}
+    if not bests[a.name] or not bests[b.name]:
+        return None
+    means = {group.name: fmean(d for d in bests[group.name] if d is not None) for group in (a, b)}
+    by_seed = {
+        group.name: {
+            log.run.config.seed: log.best.dice
+            for log in group.logs
+            if log.run is not None and log.best is not None and log.best.dice is not None
+        }
+        for group in (a, b)
+    }
+    return _of_training("best_dice", a, b, means[a.name], means[b.name], by_seed)
+
+
+def _of_training(
+    item: str, a: Group, b: Group, mean_a: float, mean_b: float, by_seed: dict[str, dict[int, float]]
+) -> Judgement:
+    """A figure that a training has one of: only seeds can tell whether it differs."""
+    values = {"value_a": mean_a, "value_b": mean_b}
+    if only_seeds_differ(a, b):
+        return Judgement(item, a.name, b.name, None, "seeds_only", values)
+    if min(len(by_seed[a.name]), len(by_seed[b.name])) < 2:
+        return Judgement(item, a.name, b.name, None, "single_values", values)
+    found = seed_test("dice", a.name, b.name, by_seed[a.name], by_seed[b.name])
+    values |= {"d": found.difference, "low": found.low, "high": found.high, "n_a": found.n_a, "n_b": found.n_b}
+    if found.low <= 0 <= found.high:
+        return Judgement(item, a.name, b.name, None, "seeds_overlap", values)
+    return Judgement(item, a.name, b.name, found.better, "wins_seeds", values)
+
+
+def _equal_epochs(a: Group, b: Group, item: str, between: tuple[int, int] | None) -> Judgement:
+    curves = [mean_curve(group) for group in (a, b)]
+    if between is not None:
+        curves = [{e: d for e, d in curve.items() if between[0] <= e <= between[1]} for curve in curves]
+    epochs = sorted(curves[0].keys() & curves[1].keys())
+    if not epochs:
+        return Judgement(item, a.name, b.name, None, "none_common")
+    if min(len(a.logs), len(b.logs)) > 1 and len(a.seeds) > 1 and len(b.seeds) > 1:
+        by_seed = {
+            group.name: {
+                log.run.config.seed: fmean(dice_curve(log)[epoch] for epoch in epochs)
+                for log in group.logs
+                if log.run is not None
+            }
+            for group in (a, b)
+        }
+        means = [fmean(curve[epoch] for epoch in epochs) for curve in curves]
+        return _of_training(item, a, b, means[0], means[1], by_seed)
+    found = course(a.name, b.name, curves[0], curves[1])
+    values = {"n": found.n, "d": found.difference, "low": found.low, "high": found.high}
+    values |= {"value_a": fmean(curves[0][e] for e in epochs), "value_b": fmean(curves[1][e] for e in epochs)}
+    values |= {"ahead_a": found.ahead_a, "ahead_b": found.ahead_b, "needed": MIN_COMMON}
+    if only_seeds_differ(a, b):
+        return Judgement(item, a.name, b.name, None, "seeds_only", values)
+    if found.n == 1:
+        return Judgement(item, a.name, b.name, None, "single_values", values)
+    if found.n < MIN_COMMON or found.low is None or found.high is None:
+        return Judgement(item, a.name, b.name, None, "few_common", values)
+    if found.low <= 0 <= found.high:
+        return Judgement(item, a.name, b.name, None, "overlap_epochs", values)
+    return Judgement(item, a.name, b.name, better("dice", a.name, b.name, found.difference), "wins_epochs", values)
+
+
+def _steadiness(a: Group, b: Group) -> Judgement | None:
+    """Scatter of the losses about their running median at common epochs (Brown and Forsythe 1974)."""
+    if len(a.logs) > 1 or len(b.logs) > 1:
+        return None
+    losses = [{row.epoch: row.loss for row in g.logs[0].rows if row.loss is not None} for g in (a, b)]
+    epochs = sorted(losses[0].keys() & losses[1].keys())
+    if len(epochs) < 2:
+        return None
+    off = [residuals(np.array([loss[epoch] for epoch in epochs], np.float64)) for loss in losses]
+    values: dict[str, Any] = {"n": len(epochs), "value_a": float(off[0].std()), "value_b": float(off[1].std())}
+    if only_seeds_differ(a, b):
+        return Judgement("steadiness", a.name, b.name, None, "seeds_only", values)
+    if not _same_loss(a, b):
+        return Judgement("steadiness", a.name, b.name, None, "other_loss", values)
+    if len(epochs) < LENGTH:
+        return Judgement("steadiness", a.name, b.name, None, "few_losses", values | {"needed": LENGTH})
+    p = float(levene(*off, center="median").pvalue) if any(o.any() for o in off) else 1.0  # no scatter in either
+    values["p"] = p
+    if not p < ALPHA:
+        return Judgement("steadiness", a.name, b.name, None, "alike_scatter", values)
+    winner = a.name if values["value_a"] < values["value_b"] else b.name
+    return Judgement("steadiness", a.name, b.name, winner, "wins_scatter", values)
+
+
+def _same_loss(a: Group, b: Group) -> bool:
+    """Whether losses are in one unit, as far as is known."""
+    if a.config is None or b.config is None:
+        return True
+    return a.config.flow == b.config.flow and a.config.data.target == b.config.data.target
+
+
+def _parameters(a: Group, b: Group, parameters: dict[str, int | None]) -> Judgement | None:
+    one, two = parameters[a.name], parameters[b.name]
+    if one is None or two is None:
+        return None
+    values = {"value_a": one, "value_b": two}
+    if one == two:
+        return Judgement("parameters", a.name, b.name, None, "same_count", values)
+    return Judgement("parameters", a.name, b.name, a.name if one < two else b.name, "fewer", values)
+
+
+def _test(
+    a: Group, b: Group, test: Test, comparisons: int, seed_scores: dict[str, dict[str, dict[int, float]]]
+) -> Judgement:
+    item = TEST + test.metric
+    values = {"n": test.n, "d": test.difference, "low": test.low, "high": test.high, "p": test.p_holm}
+    values |= {"value_a": test.mean_a, "value_b": test.mean_b, "detectable": test.detectable}
+
+    def refuse(reason: str) -> Judgement:
+        return Judgement(item, a.name, b.name, None, reason, values)
+
+    if test.low is None or test.high is None or test.p_holm is None:
+        return refuse("no_values")
+    if only_seeds_differ(a, b):
+        return refuse("seeds_only")
+    if smallest_p(test.n, comparisons) >= ALPHA:
+        return refuse("few_images")
+    if test.low <= 0 <= test.high:
+        return refuse("overlap_images")
+    if test.p_holm >= ALPHA:
+        return refuse("holm")
+    if test.better is None:
+        return refuse("no_direction")
+    scores = [seed_scores.get(group.name, {}).get(test.metric, {}) for group in (a, b)]
+    if min(map(len, scores)) < 2:
+        return Judgement(item, a.name, b.name, test.better, "wins_images", values)
+    seeds = seed_test(test.metric, a.name, b.name, *scores)
+    values |= {"seeds_low": seeds.low, "seeds_high": seeds.high, "n_a": seeds.n_a, "n_b": seeds.n_b}
+    if seeds.low <= 0 <= seeds.high:
+        return refuse("seeds_overlap_images")
+    return Judgement(item, a.name, b.name, test.better, "wins_images_and_seeds", values)

@@ -1,0 +1,72 @@
+"""What flowseg's own runs logged (metrics.jsonl), by epoch."""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from flowseg.errors import UserError
+from flowseg.reports.compare.log import Row, RunLog
+from flowseg.runs import Run
+from flowseg.training.telemetry import METRICS_FILE, read_metrics
+
+
+def read_run_log(run: Run, name: str) -> RunLog:
+    """A run's training loss averaged over each epoch, and its validation Dice where it was measured.
+
+    Epochs count from 1: epoch e is steps (e - 1) S + 1 to e S of S steps per epoch. A line that covers steps of two
+    epochs counts in each by its number of steps there. Nothing is carried forward.
+
+    Raises:
+        UserError: metrics.jsonl holds something else than flowseg writes.
+    """
+    try:
+        lines = read_metrics(run.path)
+        rows = _rows(lines)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{run.path / METRICS_FILE}: is not a run's log ({type(error).__name__}: {error}); restore it"
+        ) from None
+    return RunLog(name, run.path, rows, False, run)
+
+
+def _rows(lines: list[dict[str, Any]]) -> tuple[Row, ...]:
+    if not lines:
+        return ()
+    latest = max(lines, key=lambda line: line["epoch"])
+    per_epoch = round(latest["step"] / latest["epoch"])
+    losses = _losses([line for line in lines if line["kind"] == "train"], per_epoch)
+    dices = {round(line["epoch"]): float(line["dice"]) for line in lines if line["kind"] == "val"}
+    return tuple(
+        Row(epoch, losses.get(epoch), dices.get(epoch), epoch if epoch in dices else None)
+        for epoch in sorted(losses.keys() | dices.keys())
+    )
+
+
+def _losses(lines: list[dict[str, Any]], per_epoch: int) -> dict[int, float]:
+    """Mean loss of each epoch that has one, weighted by steps."""
+    total: dict[int, float] = defaultdict(float)
+    steps: dict[int, int] = defaultdict(int)
+    for line in lines:
+        if line["loss"] is None:  # no step of it had a finite loss
+            continue
+        first, last = line["step"] - line["steps"], line["step"]
+        for epoch in range(first // per_epoch + 1, (last - 1) // per_epoch + 2):
+            shared = min(last, epoch * per_epoch) - max(first, (epoch - 1) * per_epoch)
+            total[epoch] += shared * line["loss"]
+            steps[epoch] += shared
+    return {epoch: total[epoch] / steps[epoch] for epoch in total}
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder looks like a run's."""
+    return (path / "config.json").is_file()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object that a run keeps beside its scores; empty where there is none."""
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,133 @@
+"""Test scores of run folders, image by image, and the check that they are of one test set."""
+
+import csv
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from flowseg.errors import UserError, first_of
+from flowseg.reports.compare.run_log import read_json
+from flowseg.runs import Run
+
+SPLIT = "test"
+REFERENCE = "frangi_"
+"""Begins the columns of the classical reference, which is the same for every run."""
+
+Values = Float64[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One run's scores on the test split."""
+
+    folder: Path
+    """RUN/eval/test"""
+    keys: tuple[str, ...]
+    metrics: dict[str, Values]
+    """A value per image, in the order of `keys`; nan where the metric does not exist for the image."""
+    reference: dict[str, Values]
+    about: dict[str, Any]
+    """metrics.json: checkpoint, data, settings of sampling."""
+
+
+def read_scores(run: Run) -> Scores:
+    """Reads RUN/eval/test/per_image.csv and metrics.json.
+
+    Raises:
+        UserError: the run has not been evaluated (the message names the command), or the file is damaged.
+    """
+    folder = run.path / "eval" / SPLIT
+    path = folder / "per_image.csv"
+    if not path.is_file():
+        raise UserError(f"{run.path}: has no test scores; make them with: flowseg eval {run.path}")
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            rows = list(reader)
+            names = [name for name in reader.fieldnames or () if name != "image"]
+        if any(None in row for row in rows):
+            raise ValueError("more values than column names")
+        keys = tuple(row["image"] for row in rows)
+        columns = {name: np.array([_value(row[name]) for row in rows], np.float64) for name in names}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        raise UserError(
+            f"{path}: is no table of scores ({type(error).__name__}: {error}); make it again with: "
+            f"flowseg eval {run.path}"
+        ) from None
+    repeated = sorted({key for key in keys if keys.count(key) > 1})
+    if not keys or repeated:
+        what = f"holds {first_of(repeated)} twice" if repeated else "holds no image"
+        raise UserError(f"{path}: {what}; make it again with: flowseg eval {run.path}")
+    return Scores(
+        folder,
+        keys,
+        {name: values for name, values in columns.items() if not name.startswith(REFERENCE)},
+        {name: values for name, values in columns.items() if name.startswith(REFERENCE)},
+        read_json(folder / "metrics.json"),
+    )
+
+
+def _value(text: str) -> float:
+    if not text.strip():
+        return math.nan
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text!r} is not finite")
+    return value
+
+
+def check_same_images(all_scores: Sequence[Scores]) -> None:
+    """Raises a UserError unless every evaluation is of the same images, by name and by the classical reference.
+
+    The reference is a function of image, label and its own tuned settings: with equal settings, other scores mean
+    other images or labels under the same names.
+    """
+    first = all_scores[0]
+    for other in all_scores[1:]:
+        missing = sorted(set(first.keys) - set(other.keys))
+        surplus = sorted(set(other.keys) - set(first.keys))
+        if missing or surplus:
+            where, names = (first, missing) if missing else (other, surplus)
+            raise UserError(
+                f"{other.folder}: is of {len(other.keys)} images, {first.folder} of {len(first.keys)}: only "
+                f"{where.folder} has {first_of(names)}; evaluate both on one test set: flowseg eval RUN --data ROOT"
+            )
+        settings = [scores.about.get("frangi", {}).get("settings") for scores in (first, other)]
+        shared = sorted(first.reference.keys() & other.reference.keys())
+        if settings[0] is None or settings[0] != settings[1] or not shared:
+            continue
+        order = [other.keys.index(key) for key in first.keys]
+        for name in shared:
+            differ = ~np.isclose(first.reference[name], other.reference[name][order], atol=1.5e-6, equal_nan=True)
+            if differ.any():
+                key = first.keys[int(np.argmax(differ))]
+                raise other_pixels(first, other, key)
+
+
+def other_pixels(first: Scores, other: Scores, key: str) -> UserError:
+    """The refusal of two evaluations whose image or label of one name differ."""
+    return UserError(
+        f"{other.folder}: {key} is another image, or has another label, than in {first.folder}; evaluate both on one "
+        "test set: flowseg eval RUN --data ROOT"
+    )
+
+
+def shared_metrics(all_scores: Sequence[Scores]) -> tuple[list[str], list[str]]:
+    """Metrics that every evaluation has, in the first one's order, and those that only some have."""
+    everywhere = [name for name in all_scores[0].metrics if all(name in s.metrics for s in all_scores)]
+    anywhere = dict.fromkeys(name for scores in all_scores for name in scores.metrics)
+    return everywhere, [name for name in anywhere if name not in everywhere]
+
+
+def mean_scores(group: Sequence[Scores], keys: Sequence[str], metrics: Sequence[str]) -> dict[str, Values]:
+    """Scores per image averaged over a group's runs, in the order of `keys`; nan where a run has none."""
+    orders = [[scores.keys.index(key) for key in keys] for scores in group]
+    return {
+        name: np.mean([s.metrics[name][order] for s, order in zip(group, orders, strict=True)], axis=0)
+        for name in metrics
+    }

@@ -1,0 +1,181 @@
+"""From what the command line names to the runs that are compared, and which of them are seeds of one set-up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flowseg.config import Config
+from flowseg.errors import UserError
+from flowseg.reports.compare.csv_log import read_csv_log
+from flowseg.reports.compare.log import RunLog
+from flowseg.reports.compare.run_log import is_run, read_run_log
+from flowseg.runs import open_run
+
+
+@dataclass(frozen=True)
+class Group:
+    """What is compared: one run, or several of one set-up that differ in their seed."""
+
+    name: str
+    logs: tuple[RunLog, ...]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Seeds of its run folders."""
+        return [log.run.config.seed for log in self.logs if log.run is not None]
+
+    @property
+    def config(self) -> Config | None:
+        """The first run's; None for a CSV."""
+        run = self.logs[0].run
+        return run.config if run is not None else None
+
+
+def only_seeds_differ(a: Group, b: Group) -> bool:
+    """Whether two groups are one set-up trained with different seeds: a difference between them is chance."""
+    return set_up(a) is not None and set_up(a) == set_up(b) and not set(a.seeds) & set(b.seeds)
+
+
+def set_up(group: Group) -> tuple[Config, object] | None:
+    """What makes a group one set-up: the config but for the seed, and what made the embeddings."""
+    run = group.logs[0].run
+    return (replace(run.config, seed=0), run.encoder) if run is not None else None
+
+
+def arrange(arguments: Sequence[str]) -> list[Group]:
+    """Reads every run that the arguments name and sorts them into groups.
+
+    An argument is a run folder, a CSV, a folder of run folders, or a pattern such as 'runs/film-*'. Runs that one
+    argument names together form a group per set-up. Runs named one by one form groups as well if there are two set-ups
+    or more among all of them; if all have one set-up they are compared with each other.
+
+    Raises:
+        UserError: fewer than two runs, one named twice, or whatever is wrong with one of them.
+    """
+    expanded = [(argument, expand(argument)) for argument in arguments]
+    paths = [path for _, found in expanded for path in found]
+    seen: dict[Path, Path] = {}
+    for path in paths:
+        if path.resolve() in seen:
+            raise UserError(f"{path}: is named twice; give each run once")
+        seen[path.resolve()] = path
+    if len(paths) < 2:
+        raise UserError(f"flowseg compare: {len(paths) or 'no'} run given; a comparison takes two or more")
+    names = distinct_names(paths)
+    logs = {path: _read(path, names[path]) for path in paths}
+    singles: list[Group] = []
+    together: list[Group] = []
+    order = {log.name: i for i, log in enumerate(logs.values())}
+    for argument, found in expanded:
+        if len(found) == 1 and not _names_many(argument):
+            singles.append(Group(logs[found[0]].name, (logs[found[0]],)))
+        else:
+            together += _by_set_up([Group(logs[path].name, (logs[path],)) for path in found], _stem(argument))
+    if len({repr(set_up(group)) for group in (*singles, *together)}) > 1:
+        singles = _by_set_up(singles, None)
+    groups = sorted([*singles, *together], key=lambda group: order[group.logs[0].name])
+    if len(groups) == 1:
+        groups = [Group(log.name, (log,)) for log in groups[0].logs]
+    return _with_distinct_names(groups)
+
+
+def expand(argument: str) -> list[Path]:
+    """The run folders and CSVs that an argument names, sorted by name.
+
+    Raises:
+        UserError: there are none.
+    """
+    path = Path(argument)
+    if path.is_file() or is_run(path):
+        return [path]
+    if path.is_dir():
+        found = [child for child in sorted(path.iterdir()) if is_run(child)]
+        if not found:
+            raise UserError(
+                f"{path}: no run there (no config.json), nor in its folders; give a folder that `flowseg train` made, "
+                "a folder of such folders, or a CSV"
+            )
+        return found
+    if any(sign in argument for sign in "*?["):
+        # A pattern may catch files beside the runs; what is neither a run nor a CSV is none of them.
+        matches = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+        found = [match for match in matches if is_run(match) or (match.is_file() and match.suffix == ".csv")]
+        if not found:
+            raise UserError(f"{argument}: matches no run folder and no CSV; correct the pattern")
+        return found
+    raise UserError(f"{path}: no such run folder or CSV; correct its name")
+
+
+def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """A name for each: its last part (without .csv), with as many parts before it as make all of them different."""
+    folders = {path.resolve() for path in paths if path.suffix != ".csv"}
+    whole = {path: path.resolve() for path in paths}
+    for path, resolved in whole.items():
+        if path.suffix == ".csv" and resolved.with_suffix("") not in folders:
+            whole[path] = resolved.with_suffix("")
+    names: dict[Path, str] = {}
+    for path, resolved in whole.items():
+        others = [other.parts for one, other in whole.items() if one != path]
+        depth = 1
+        while any(parts[-depth:] == resolved.parts[-depth:] for parts in others):
+            depth += 1
+        names[path] = "/".join(resolved.parts[-depth:])
+    return names
+
+
+def _read(path: Path, name: str) -> RunLog:
+    return read_run_log(open_run(path), name) if path.is_dir() else read_csv_log(path, name)
+
+
+def _names_many(argument: str) -> bool:
+    path = Path(argument)
+    return not (path.is_file() or is_run(path))
+
+
+def _stem(argument: str) -> str:
+    """What a group is called after: the folder, or the pattern without its signs."""
+    path = Path(argument)
+    if path.is_dir():
+        return path.resolve().name
+    return path.name.split("*")[0].split("?")[0].split("[")[0].rstrip("-_. ") or path.parent.resolve().name
+
+
+def _by_set_up(singles: Sequence[Group], name: str | None) -> list[Group]:
+    """One group per set-up, called `name` or after the config; a CSV stays alone, and so does a single run."""
+    made: dict[str, list[RunLog]] = {}
+    for group in singles:
+        key = repr(set_up(group)) if group.config is not None else group.name
+        made.setdefault(key, []).extend(group.logs)
+    groups = []
+    for logs in made.values():
+        run = logs[0].run
+        if len(logs) == 1 or run is None:
+            groups.append(Group(logs[0].name, tuple(logs)))
+        else:
+            _check_seeds(logs)
+            groups.append(Group(name if name and len(made) == 1 else run.config.name, tuple(logs)))
+    return groups
+
+
+def _check_seeds(logs: Sequence[RunLog]) -> None:
+    by_seed: dict[int, RunLog] = {}
+    for log in logs:
+        assert log.run is not None
+        seed = log.run.config.seed
+        if seed in by_seed:
+            raise UserError(
+                f"{log.path}: has the config and the seed ({seed}) of {by_seed[seed].path}; seeds of one set-up must "
+                "differ: give one of the two"
+            )
+        by_seed[seed] = log
+
+
+def _with_distinct_names(groups: Sequence[Group]) -> list[Group]:
+    """Groups whose names are taken add their first run's."""
+    names = [group.name for group in groups]
+    return [
+        replace(group, name=f"{group.name} ({group.logs[0].name})")
+        if names.count(group.name) > 1 and len(group.logs) > 1
+        else group
+        for group in groups
+    ]

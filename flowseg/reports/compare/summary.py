@@ -1,0 +1,213 @@
+"""A comparison as plain values: what report.json holds and the pages show."""
+
+import math
+from dataclasses import asdict
+from typing import Any
+
+from flowseg.reports.compare import events, windows
+from flowseg.reports.compare.differences import LEVEL
+from flowseg.reports.compare.events import Change, falls, jumps, loss_anomalies, steadiness
+from flowseg.reports.compare.evidence import Evidence
+from flowseg.reports.compare.findings import MIN_MEASUREMENTS, Message, advice, conclusions, headline, limits
+from flowseg.reports.compare.judgements import ALPHA, MIN_COMMON, TEST
+from flowseg.reports.compare.log import Row, RunLog
+from flowseg.reports.compare.words import Words
+
+FORMAT = "flowseg-compare-1"
+
+KEYS = {
+    "format": "names this layout",
+    "lang": "language of the sentences: en or ko",
+    "runs": "for each run: name, group, path, seed, parameters (total number, null where not known), epochs (first "
+    "and last logged, max planned; null where not known), values (epochs with a Dice value), measurements (distinct "
+    "validations that these are), carried_forward (whether values repeat between validations), every (epochs from "
+    "one measurement to the next), best and last (epoch, dice; of last also measured_at), windows (start, end, "
+    "mean_dice, best_dice, mean_loss, change of the mean, values, measurements), jumps and falls (epoch, from, to, "
+    "change, from_epoch, across_gap), loss_anomalies (epoch, loss, usual, dice before and after: epoch, dice), gaps "
+    "(from, to: nothing logged) and dice_gaps (no Dice logged), steadiness (dice_steps, dice_step_sd, drawdown, "
+    "loss_scatter), curve (epoch, loss, dice, measured)",
+    "groups": "what is compared: name, runs, seeds, parameters (total, base, conditioner, film_heads)",
+    "differing": "settings that differ between groups: field, values by group",
+    "early": "the early phase: from, to, per_run (name, mean_dice, values, measurements, mean_loss, loss_variance); "
+    "null where the runs share no epoch",
+    "equal": "where runs stood at the last epoch that all logged: epoch, per_run (name, dice, measured_at, best); "
+    "null where they share none",
+    "courses": "validation Dice at the epochs measured in both, for each two groups: a, b, n, difference (b minus a), "
+    "low, high (95 %, for autocorrelation), independent, ahead_a, ahead_b",
+    "test": "scores on the test split: images (names), means (by group and metric: mean, low, high, n), per_image (by "
+    "group and metric, in the order of images; null where it does not exist), partial (metrics not in all "
+    "evaluations), evaluation (settings that differ); null without two groups of run folders",
+    "tests": "for each two groups and metric: a, b, metric, n (images), mean_a, mean_b, difference (b minus a), low, "
+    "high (bootstrap 95 % over images), p (Wilcoxon signed-rank), p_holm (over all tests here), effect (matched-pairs "
+    "rank-biserial), detectable (found in 80 % of repetitions), images_needed (for the difference found), better (by "
+    "the means alone), winner (null where refused)",
+    "seeds": "for each group of several seeds and figure: group, metric, values by seed, mean, low, high (Student t)",
+    "seed_tests": "for each two such groups and figure: a, b, metric, n_a, n_b, paired, difference, low, high, "
+    "detectable",
+    "winners": "for each two groups and item: item, between, winner (null where refused), reason, rule (its name)",
+    "headline": "the answer, a sentence for each two groups",
+    "conclusions": "sentences",
+    "limits": "sentences: what the comparison cannot say",
+    "next": "sentences: what to run next",
+    "gallery": "images shown: image, kinds (improved, worsened, hardest), against, dice by group, pictures",
+    "constants": "what the rules use",
+    "keys": "this list",
+}
+
+
+def summarize(evidence: Evidence, words: Words) -> dict[str, Any]:
+    """The values of `KEYS`; the gallery's `pictures` are filled in when they are drawn."""
+    test = evidence.on_test
+    winners = {(j.item, j.a, j.b): j.winner for j in evidence.judgements}
+    return {
+        "format": FORMAT,
+        "lang": words.language,
+        "runs": [_run(log, group.name, evidence) for group in evidence.groups for log in group.logs],
+        "groups": [
+            {
+                "name": group.name,
+                "runs": [log.name for log in group.logs],
+                "seeds": group.seeds,
+                "parameters": evidence.parameters[group.name],
+            }
+            for group in evidence.groups
+        ],
+        "differing": [_plain(row) for row in evidence.differing],
+        "early": {
+            "from": evidence.early_range[0],
+            "to": evidence.early_range[1],
+            "per_run": [asdict(early) for early in evidence.early],
+        }
+        if evidence.early_range is not None
+        else None,
+        "equal": {
+            "epoch": evidence.equal_epoch,
+            "per_run": [
+                {
+                    "name": at.name,
+                    "dice": at.row.dice if at.row else None,
+                    "measured_at": at.row.measured_at if at.row else None,
+                    "best": _point(at.best),
+                }
+                for at in evidence.equal
+            ],
+        }
+        if evidence.equal_epoch is not None
+        else None,
+        "courses": [asdict(course) for course in evidence.courses],
+        "test": {
+            "images": list(test.keys),
+            "means": {
+                name: {m: asdict(mean) if mean is not None else None for m, mean in by.items()}
+                for name, by in test.means.items()
+            },
+            "per_image": {
+                name: {m: [None if math.isnan(v) else float(v) for v in values] for m, values in by.items()}
+                for name, by in test.values.items()
+            },
+            "partial": test.partial,
+            "evaluation": [_plain(row) for row in test.evaluation],
+        }
+        if test is not None
+        else None,
+        "tests": [
+            {**asdict(one), "better": one.better, "winner": winners[TEST + one.metric, one.a, one.b]}
+            for one in (test.tests if test is not None else [])
+        ],
+        "seeds": [
+            {"group": s.group, "metric": s.metric, "values": s.values, **asdict(s.mean)} for s in evidence.seeds
+        ],
+        "seed_tests": [asdict(found) for found in evidence.seed_tests],
+        "winners": [
+            {
+                "item": j.item,
+                "between": [j.a, j.b],
+                "winner": j.winner,
+                "reason": words.say(Message(j.reason, j.values)),
+                "rule": j.reason,
+            }
+            for j in evidence.judgements
+        ],
+        "headline": [words.say(message) for message in headline(evidence)],
+        "conclusions": [words.say(message) for message in conclusions(evidence)],
+        "limits": [words.say(message) for message in limits(evidence)],
+        "next": [words.say(message) for message in advice(evidence)],
+        "gallery": [
+            {"image": c.key, "kinds": list(c.kinds), "against": list(c.against), "dice": c.dice, "pictures": None}
+            for c in (test.cases if test is not None else [])
+        ],
+        "constants": {
+            "window": windows.LENGTH,
+            "step": events.STEP,
+            "outlier": events.OUTLIER,
+            "alpha": ALPHA,
+            "level": LEVEL,
+            "min_common": MIN_COMMON,
+            "min_measurements": MIN_MEASUREMENTS,
+        },
+        "keys": KEYS,
+    }
+
+
+def _run(log: RunLog, group: str, evidence: Evidence) -> dict[str, Any]:
+    counts = evidence.parameters[group]
+    return {
+        "name": log.name,
+        "group": group,
+        "path": str(log.path),
+        "seed": log.run.config.seed if log.run is not None else None,
+        "parameters": counts["total"] if counts is not None else None,
+        "epochs": {
+            "first": log.epochs[0] if log.rows else None,
+            "last": log.epochs[-1] if log.rows else None,
+            "max": log.planned,
+        },
+        "values": len(log.dices),
+        "measurements": len(log.measured),
+        "carried_forward": log.carried_forward,
+        "every": log.every,
+        "best": _point(log.best),
+        "last": {**point, "measured_at": log.last.measured_at} if (point := _point(log.last)) and log.last else None,
+        "windows": [asdict(window) for window in windows.windows(log)],
+        "jumps": [_change(change) for change in jumps(log)],
+        "falls": [_change(change) for change in falls(log)],
+        "loss_anomalies": [
+            {
+                "epoch": a.epoch,
+                "loss": a.loss,
+                "usual": a.usual,
+                "before": _point(a.before),
+                "after": _point(a.after),
+            }
+            for a in loss_anomalies(log)
+        ],
+        "gaps": [{"from": hole.start, "to": hole.end} for hole in log.holes],
+        "dice_gaps": [{"from": hole.start, "to": hole.end} for hole in log.dice_holes],
+        "steadiness": asdict(steadiness(log)),
+        "curve": [
+            {"epoch": row.epoch, "loss": row.loss, "dice": row.dice, "measured": row.measured} for row in log.rows
+        ],
+    }
+
+
+def _point(row: Row | None) -> dict[str, Any] | None:
+    return {"epoch": row.epoch, "dice": row.dice} if row is not None else None
+
+
+def _change(change: Change) -> dict[str, Any]:
+    return {
+        "epoch": change.epoch,
+        "from": change.before,
+        "to": change.after,
+        "change": change.change,
+        "from_epoch": change.from_epoch,
+        "across_gap": change.across_hole,
+    }
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """A differing setting with values that JSON has."""
+    return {
+        "field": row["field"],
+        "values": {name: list(v) if isinstance(v, tuple) else v for name, v in row["values"].items()},
+    }

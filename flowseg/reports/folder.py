@@ -1,0 +1,51 @@
+"""Where a report is written: a folder that is free or holds an earlier one, replaced whole or not at all."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from flowseg.errors import UserError
+from flowseg.runs import replaced_folder
+
+JSON_FILE = "report.json"
+"""Every report's numbers; its field `format` says whose."""
+
+
+def check_free(folder: Path, layout: str, command: str) -> None:
+    """Raises a UserError unless a report may be written there: the folder is absent, empty, or holds an earlier one.
+
+    Args:
+        layout: the report's `format`.
+        command: what writes such reports, for the message.
+    """
+    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or _holds(folder, layout))):
+        raise UserError(f"{folder}: holds something else than a report of `{command}`; choose another --out")
+
+
+def _holds(folder: Path, layout: str) -> bool:
+    try:
+        content = json.loads((folder / JSON_FILE).read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("format") == layout
+
+
+def make_parent(folder: Path) -> None:
+    """Makes the folder that a report's folder shall stand in."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder.parent}: cannot be made ({error.strerror}); choose another --out") from None
+
+
+@contextmanager
+def report_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write a report into. At the end it takes the place of `folder`: whole, or what was there stays."""
+    try:
+        with replaced_folder(folder) as part:
+            yield part
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be written ({error.strerror}); free some space or choose another --out"
+        ) from None

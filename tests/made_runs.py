@@ -1,0 +1,101 @@
+"""Run folders as `flowseg train` and `flowseg eval` leave them, made up: a log, scores, pictures; no checkpoint."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from flowseg.config import Config, from_dict
+from flowseg.evaluation.overlays import overlay, save_png, strip
+from flowseg.runs import create_run
+
+NARROW = {"dim": 8, "heads": 1, "head_dim": 8}
+STEPS = 10  # per epoch
+
+
+def make_run(
+    path: Path,
+    *,
+    seed: int = 0,
+    dices: Mapping[int, float] | None = None,
+    losses: Sequence[float] = (0.5, 0.4, 0.3, 0.25),
+    scores: Mapping[str, Sequence[float | None]] | None = None,
+    images: Sequence[str] | None = None,
+    config: Mapping[str, object] | None = None,
+    maps: bool = True,
+    pixels: int = 0,
+    size: tuple[int, int] = (40, 48),
+) -> Path:
+    """A run's folder.
+
+    Args:
+        dices: validation Dice by epoch.
+        losses: an epoch's training loss each.
+        scores: test scores by metric, a value per image; None: the run has not been evaluated.
+        images: names of the test images; None: test/0001 and on.
+        config: what differs from a narrow baseline.
+        maps: whether there are maps of probability and uncertainty.
+        pixels: seeds the test images; other runs of the same test set have the same.
+    """
+    values = {"model": NARROW, "train": {"epochs": len(losses)}, **(config or {})}
+    run = create_run(path, from_dict(Config, {"seed": seed, **values}), None)
+    lines = [
+        {"kind": "train", "step": STEPS * e, "epoch": float(e), "steps": STEPS, "loss": loss}
+        for e, loss in enumerate(losses, 1)
+    ]
+    lines += [{"kind": "val", "step": STEPS * e, "epoch": float(e), "dice": d} for e, d in (dices or {}).items()]
+    (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    if scores is not None:
+        names = images or [f"test/{i + 1:04d}" for i in range(len(next(iter(scores.values()))))]
+        _evaluate(path / "eval" / "test", names, scores, maps, pixels, seed, size)
+    return path
+
+
+def _evaluate(
+    folder: Path,
+    names: Sequence[str],
+    scores: Mapping[str, Sequence[float | None]],
+    maps: bool,
+    pixels: int,
+    seed: int,
+    size: tuple[int, int],
+) -> None:
+    (folder / "overlays").mkdir(parents=True)
+    with (folder / "per_image.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", *scores, "frangi_dice"])
+        for i, name in enumerate(names):
+            cells = [scores[m][i] for m in scores]
+            writer.writerow([name, *("" if v is None else f"{v:.6f}" for v in cells), "0.600000"])
+    about = {"data": "data", "sampler": {"sampler": "euler", "steps": 1}, "frangi": {"settings": {"scale": 2.0}}}
+    (folder / "metrics.json").write_text(json.dumps(about))
+    for i, name in enumerate(names):
+        image, truth = drawn_image(pixels + i, size)
+        rng = np.random.default_rng([seed, i])
+        prediction = truth ^ (rng.random(truth.shape) < 0.05)
+        stem = Path(name).name
+        save_png(folder / "overlays" / f"{stem}.png", strip([image, overlay(image, prediction, truth)]))
+        if maps:
+            (folder / "images" / stem).mkdir(parents=True)
+            grey = rng.integers(0, 256, truth.shape, dtype=np.uint8)
+            for view, picture in (
+                ("probability", prediction.astype(np.uint8) * 200 + grey // 5),
+                ("uncertainty", grey),
+            ):
+                save_png(folder / "images" / stem / f"{view}.png", picture)
+
+
+def drawn_image(number: int, size: tuple[int, int] = (40, 48)) -> tuple[np.ndarray, np.ndarray]:
+    """A grey image and its mask."""
+    rng = np.random.default_rng([7, number])
+    y, x = np.indices(size)
+    truth = np.abs(y - size[0] / 2 - 0.2 * size[0] * np.sin(x / 7 + number)) < 0.08 * size[0]
+    image = np.clip(170 + 10 * rng.normal(size=size) - 90 * truth, 0, 255)
+    return image.astype(np.uint8), truth
+
+
+def dice_of(count: int, seed: int = 0) -> np.ndarray:
+    """Test Dice of a middling network."""
+    return np.clip(np.random.default_rng(seed).normal(0.8, 0.05, count), 0, 1)

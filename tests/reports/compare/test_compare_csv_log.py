@@ -1,0 +1,78 @@
+"""CSVs of other tools: read as they are, or refused in one line that says where and what to do."""
+
+from pathlib import Path
+
+import pytest
+from refusals import refusal
+
+from flowseg.reports.compare.csv_log import read_csv_log
+
+GOOD = "epoch,train_loss,val_dice\n1,0.5,0.61\n2,,0.62\n3,0.3,\n"
+HEADER = "epoch,train_loss,val_dice\n"
+
+
+def written(tmp_path: Path, content: str | bytes) -> Path:
+    path = tmp_path / "log.csv"
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def rows(path: Path) -> list[tuple]:
+    return [(row.epoch, row.loss, row.dice) for row in read_csv_log(path, "log").rows]
+
+
+EXPECTED = [(1, 0.5, 0.61), (2, None, 0.62), (3, 0.3, None)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        GOOD.encode(),
+        b"\xef\xbb\xbf" + GOOD.encode(),
+        GOOD.replace("\n", "\r\n").encode(),
+        GOOD.rstrip("\n").encode(),
+        GOOD.replace("\n", "\n\n").encode(),
+        b'val_dice, epoch ,note,train_loss\n0.61,1,a,0.5\n0.62,2.0,b,\nNaN,3,"c,d",0.3\n',
+        GOOD.replace("2,,", "2,nan,").replace("0.3,", "0.3,NA").encode(),
+    ],
+    ids=["plain", "bom", "crlf", "no last newline", "blank lines", "order, more columns, quotes", "nan"],
+)
+def test_the_same_log_in_many_writings(tmp_path: Path, content: bytes) -> None:
+    assert rows(written(tmp_path, content)) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (HEADER + "1,abc,0.6\n2,0.1,0.7\n", "line 2: train_loss = 'abc': must be a number, or be left empty"),
+        (HEADER + "1,0.1,0.6\n2,0.1,best\n", "line 3: val_dice = 'best': must be a number"),
+        (HEADER + "1,0.1,0.6\n2,inf,0.7\n", "line 3: train_loss = 'inf': must be finite"),
+        (HEADER + "1,0.1,61.2\n2,0.1,0.7\n", "line 2: val_dice = 61.2: must lie between 0 and 1"),
+        (HEADER + "one,0.1,0.6\n2,0.1,0.7\n", "line 2: epoch = 'one': must be a whole number"),
+        (HEADER + "1.5,0.1,0.6\n2,0.1,0.7\n", "line 2: epoch = '1.5': must be a whole number"),
+        (HEADER + "-1,0.1,0.6\n2,0.1,0.7\n", "line 2: epoch = '-1': must be a whole number of 0 or more"),
+        (HEADER + "inf,0.1,0.6\n2,0.1,0.7\n", "line 2: epoch = 'inf': must be a whole number"),
+        (HEADER + "1,0.1,0.6\n3,0.1,0.7\n2,0.1,0.7\n", "line 4: epoch 2 after epoch 3; sort the lines"),
+        (HEADER + "1,0.1,0.6\n2,0.1,0.7\n1,0.1,0.7\n", "line 4: epoch 1 stands in line 2 already"),
+        (HEADER, "has no logged epoch; a comparison takes two or more"),
+        (HEADER + "1,0.1,0.6\n", "has 1 logged epoch; a comparison takes two or more"),
+        (HEADER + "1,0.1,0.6\n2,,\n", "has 1 logged epoch"),
+        (HEADER + "1,0.1,\n2,0.2,\n", "has no value of val_dice"),
+        ("", "line 1: has no column epoch"),
+        ("1,0.1,0.6\n2,0.1,0.7\n", "line 1: has no column epoch"),
+        (GOOD.replace(",", ";"), "line 1: has no column epoch; the first line must name epoch, train_loss, val_dice"),
+        ("epoch,epoch,train_loss,val_dice\n1,1,0.1,0.6\n", "line 1: has two columns epoch"),
+        (HEADER + "1,0.1\n2,0.1,0.7\n", "line 2: 2 values under 3 column names"),
+        (HEADER + '1,0.1,"0.6\n2,0.1,0.7\n', "is no CSV"),
+        (GOOD.encode("utf-16"), "is not UTF-8 text"),
+        (b"epoch,train_loss,val_dice,\xff\n", "is not UTF-8 text (byte 26)"),
+    ],
+)
+def test_a_bad_file_is_one_line(tmp_path: Path, content: str | bytes, said: str) -> None:
+    path = written(tmp_path, content)
+    message = refusal(lambda: read_csv_log(path, "log"))
+    assert message.startswith(str(path)) and said in message, message
+
+
+def test_a_folder_is_no_csv(tmp_path: Path) -> None:
+    assert "cannot be read" in refusal(lambda: read_csv_log(tmp_path, "log"))

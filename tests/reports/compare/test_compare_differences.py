@@ -1,0 +1,143 @@
+"""Differences over images, seeds and epochs against their definitions and by simulation."""
+
+import numpy as np
+import pytest
+from scipy.stats import t
+
+from flowseg.evaluation.metrics import LOWER_IS_BETTER
+from flowseg.evaluation.paired import compare, holm
+from flowseg.reports.compare.differences import (
+    HIGHER_IS_BETTER,
+    autocorrelation,
+    better,
+    course,
+    image_mean,
+    image_tests,
+    seed_mean,
+    seed_test,
+    seeds_needed,
+)
+
+
+def test_every_metric_has_one_direction() -> None:
+    assert not HIGHER_IS_BETTER & LOWER_IS_BETTER
+    assert better("dice", "a", "b", 0.1) == "b" and better("dice", "a", "b", -0.1) == "a"
+    assert better("hd95", "a", "b", 0.1) == "a" and better("hd95", "a", "b", -0.1) == "b"
+    assert better("dice", "a", "b", 0.0) is None and better("mystery", "a", "b", 0.1) is None
+
+
+def scores(seed: int, n: int = 20, **shifts: float) -> dict[str, dict[str, np.ndarray]]:
+    """Two groups of scores on the same images; b is better or worse by a shift per metric."""
+    rng = np.random.default_rng(seed)
+    base = {metric: rng.normal(0.7, 0.1, n) for metric in shifts}
+    moved = {metric: base[metric] + shift + rng.normal(0, 0.02, n) for metric, shift in shifts.items()}
+    return {"a": base, "b": moved}
+
+
+def test_tests_are_second_minus_first_corrected_over_all() -> None:
+    groups = scores(1, dice=0.05, iou=0.0, hd95=0.01)
+    groups["c"] = {metric: values + 0.01 for metric, values in groups["a"].items()}
+    tests = image_tests(groups)
+    assert [(one.a, one.b) for one in tests[::3]] == [("a", "b"), ("a", "c"), ("b", "c")]
+    for one in tests:
+        expected = compare(list(groups[one.b][one.metric]), list(groups[one.a][one.metric]))
+        assert (one.difference, one.low, one.high, one.p) == (expected.mean, expected.low, expected.high, expected.p)
+    assert [one.p_holm for one in tests] == holm([one.p for one in tests if one.p is not None])
+    assert tests[0].better == "b" and tests[2].better == "a"
+    assert tests[0].effect == 1.0  # every image gains
+
+
+def test_an_image_without_a_value_is_left_out_and_counted() -> None:
+    groups = scores(2, dice=0.05, hd95=-1.0)
+    groups["a"]["hd95"][3] = np.nan
+    groups["b"]["hd95"][[3, 7]] = np.nan
+    dice, hd95 = image_tests(groups)
+    assert (dice.n, hd95.n) == (20, 18)
+    kept = [i for i in range(20) if i not in (3, 7)]
+    assert hd95.mean_a == pytest.approx(groups["a"]["hd95"][kept].mean())
+    found = image_mean(groups["a"]["hd95"])
+    assert found is not None and found.n == 19
+    assert image_mean(np.full(4, np.nan)) is None
+
+
+def test_too_few_values_are_no_test_and_take_no_part_in_the_correction() -> None:
+    groups = scores(3, dice=0.05, hd95=-1.0)
+    groups["a"]["hd95"][1:] = np.nan
+    dice, hd95 = image_tests(groups)
+    assert hd95.n == 1 and hd95.p is None and hd95.p_holm is None and hd95.mean_a is not None and hd95.low is None
+    assert dice.p_holm == dice.p
+
+
+def test_the_images_needed_would_show_the_difference() -> None:
+    one, *_ = image_tests(scores(4, dice=0.004))
+    assert one.detectable is not None and one.difference is not None and one.images_needed is not None
+    at = one.detectable * np.sqrt(one.n / one.images_needed)
+    assert at <= abs(one.difference) < at * np.sqrt(one.images_needed / (one.images_needed - 1)) * 1.0001
+
+
+def test_seed_intervals_are_student_s() -> None:
+    found = seed_mean([0.70, 0.72, 0.74])
+    reach = t.ppf(0.975, 2) * 0.02 / np.sqrt(3)
+    assert (found.low, found.high) == pytest.approx((0.72 - reach, 0.72 + reach))
+    assert seed_mean([0.7]).low is None
+
+
+def test_equal_seeds_are_paired_others_are_welch_s() -> None:
+    """Seeds differ by much, the groups by 0.01 in each: only the paired difference shows it."""
+    first = {0: 0.60, 1: 0.70, 2: 0.80}
+    second = {0: 0.611, 1: 0.709, 2: 0.811}
+    paired = seed_test("dice", "a", "b", first, second)
+    apart = seed_test("dice", "a", "b", first, {s + 3: d for s, d in second.items()})
+    assert paired.paired and not apart.paired
+    assert paired.difference == pytest.approx(apart.difference)
+    assert paired.low > 0 and apart.low < 0 < apart.high
+    # Welch's with equal spreads and sizes is Student's with nearly n_a + n_b - 2 degrees.
+    error = np.sqrt((np.var(list(first.values()), ddof=1) + np.var(list(second.values()), ddof=1)) / 3)
+    assert apart.high - apart.difference == pytest.approx(t.ppf(0.975, 4) * error, rel=0.01)
+    assert seed_test("dice", "a", "b", first, dict(first)).high == 0
+
+
+def test_the_seeds_needed_show_the_difference_in_eighty_percent() -> None:
+    spread, target = 0.02, 0.02
+    n = seeds_needed(spread, target)
+    rng = np.random.default_rng(5)
+    drawn = rng.normal(0, spread, (4000, 2, n))
+    drawn[:, 1] += target
+    gain = drawn[:, 1].mean(1) - drawn[:, 0].mean(1)
+    found = gain / (spread * np.sqrt(2 / n)) > 1.96
+    assert found.mean() == pytest.approx(0.8, abs=0.04)
+
+
+@pytest.mark.parametrize("likeness", [0.0, 0.6])
+def test_the_interval_of_alike_neighbours_holds_the_truth(likeness: float) -> None:
+    """Differences that follow each other (AR(1)): a plain t interval would miss the truth far too often."""
+    rng = np.random.default_rng(6)
+    held, plain, trials, n = 0, 0, 300, 40
+    for _ in range(trials):
+        noise = rng.normal(size=n + 20)
+        for i in range(1, len(noise)):
+            noise[i] += likeness * noise[i - 1]
+        values = noise[20:] + 0.3
+        found = course("a", "b", dict.fromkeys(range(n), 0.0), dict(enumerate(map(float, values))))
+        assert found.low is not None and found.high is not None
+        held += found.low <= 0.3 <= found.high
+        reach = t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)
+        plain += abs(values.mean() - 0.3) <= reach
+    assert held / trials >= 0.9
+    if likeness:
+        assert plain / trials < 0.8
+
+
+def test_only_common_epochs_count() -> None:
+    found = course("a", "b", {1: 0.5, 2: 0.6, 4: 0.7, 5: 0.7}, {2: 0.7, 3: 0.1, 4: 0.6, 5: 0.9})
+    assert (found.n, found.ahead_a, found.ahead_b) == (3, 1, 2)
+    assert found.difference == pytest.approx(0.2 / 3)
+    assert course("a", "b", {1: 0.5}, {2: 0.5}).n == 0
+    one = course("a", "b", {1: 0.5}, {1: 0.6})
+    assert one.low is None and one.difference == pytest.approx(0.1)
+
+
+def test_autocorrelation_of_known_series() -> None:
+    assert autocorrelation(np.ones(5)) == 0
+    assert autocorrelation(np.array([1.0, -1.0] * 10)) == 0
+    assert autocorrelation(np.linspace(0, 1, 400)) == pytest.approx(1, abs=0.02)

@@ -1,0 +1,115 @@
+"""A winner is named by the rule alone: each condition of it refuses, alone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flowseg.config import Config, TrainConfig
+from flowseg.reports.compare.differences import Test as ImageTest
+from flowseg.reports.compare.judgements import Judgement, judge_pair
+from flowseg.reports.compare.log import Row, RunLog
+from flowseg.reports.compare.sources import Group
+from flowseg.runs import Run
+
+CLEAR = ImageTest("dice", "a", "b", 40, 0.7, 0.75, 0.05, 0.03, 0.07, 1e-6, 1e-5, 0.9, 0.02, 10)
+
+
+def run_log(name: str, dices: dict[int, float], seed: int = 0, width: int = 1, losses: float = 0.01) -> RunLog:
+    run = Run(Path(name), Config(seed=seed, train=TrainConfig(batch=width)), None)
+    rows = [
+        Row(e, 0.1 + (losses if e % 3 else -losses), dices.get(e), e if e in dices else None) for e in range(1, 61)
+    ]
+    return RunLog(name, Path(name), tuple(rows), False, run)
+
+
+def group(
+    name: str, dices: dict[int, float], seeds: tuple[int, ...] = (0,), width: int = 1, losses: float = 0.01
+) -> Group:
+    """`width` stands for whatever makes another set-up; each seed adds its own little to Dice."""
+    logs = [run_log(f"{name}{s}", {e: d + 0.001 * s for e, d in dices.items()}, s, width, losses) for s in seeds]
+    return Group(name, tuple(logs))
+
+
+CURVE = {e: 0.6 + 0.002 * e for e in range(5, 61, 5)}
+HIGHER = {e: d + 0.02 + (0.002 if e % 10 else -0.002) for e, d in CURVE.items()}
+
+
+def judged(a: Group, b: Group, test: ImageTest = CLEAR, *by_seed: dict[int, float]) -> dict[str, Judgement]:
+    figures = {name: {"dice": scores} for name, scores in zip("ab", by_seed, strict=False)}
+    found = judge_pair(a, b, {"a": 10, "b": 20}, (1, 15), [test], 1, figures)
+    return {judgement.item: judgement for judgement in found}
+
+
+def test_clear_differences_win() -> None:
+    found = judged(group("a", CURVE), group("b", HIGHER, width=2, losses=0.05))
+    assert {item: (j.winner, j.reason) for item, j in found.items()} == {
+        "best_dice": (None, "single_values"),
+        "equal_epochs": ("b", "wins_epochs"),
+        "early": (None, "few_common"),
+        "steadiness": ("a", "wins_scatter"),
+        "parameters": ("a", "fewer"),
+        "test:dice": ("b", "wins_images"),
+    }
+
+
+def test_seeds_of_one_set_up_are_never_different() -> None:
+    found = judged(group("a", CURVE), group("b", HIGHER, seeds=(1,), losses=0.05))
+    assert {j.reason for item, j in found.items() if item != "parameters"} == {"seeds_only"}
+    assert all(j.winner is None for item, j in found.items() if item != "parameters")
+    # One config and one seed that still differ: then the data or the software do.
+    assert judged(group("a", CURVE), group("b", HIGHER))["test:dice"].winner == "b"
+
+
+REFUSED = {
+    "overlap_images": replace(CLEAR, low=-0.001),
+    "holm": replace(CLEAR, p_holm=0.05),
+    "few_images": replace(CLEAR, n=5),
+    "no_values": replace(CLEAR, low=None, high=None, p=None, p_holm=None),
+    "no_direction": replace(CLEAR, metric="mystery"),
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_an_unsure_test_names_no_winner(reason: str) -> None:
+    test = REFUSED[reason]
+    found = judged(group("a", CURVE), group("b", HIGHER, width=2), test)[f"test:{test.metric}"]
+    assert (found.winner, found.reason) == (None, reason)
+
+
+def test_a_lower_error_wins() -> None:
+    test = replace(CLEAR, metric="hd95")
+    assert judged(group("a", CURVE), group("b", HIGHER, width=2), test)["test:hd95"].winner == "a"
+
+
+def test_seeds_decide_where_both_have_several() -> None:
+    a, b = group("a", CURVE, (0, 1, 2)), group("b", HIGHER, (3, 4, 5), width=2)
+    sure = judged(a, b, CLEAR, {0: 0.70, 1: 0.71, 2: 0.72}, {3: 0.75, 4: 0.76, 5: 0.77})
+    assert sure["test:dice"].reason == "wins_images_and_seeds" and sure["test:dice"].winner == "b"
+    assert sure["best_dice"].reason == "wins_seeds" and sure["best_dice"].winner == "b"
+    assert sure["equal_epochs"].reason == "wins_seeds" and sure["early"].reason == "wins_seeds"
+    unsure = judged(a, b, CLEAR, {0: 0.60, 1: 0.71, 2: 0.82}, {3: 0.65, 4: 0.76, 5: 0.87})
+    assert unsure["test:dice"].reason == "seeds_overlap_images" and unsure["test:dice"].winner is None
+
+
+def test_epochs_in_common_decide_whether_curves_can_be_compared() -> None:
+    a = group("a", CURVE)
+    assert judged(a, group("b", {7: 0.7, 11: 0.8}, width=2))["equal_epochs"].reason == "none_common"
+    assert judged(a, group("b", {5: 0.7, 11: 0.8}, width=2))["equal_epochs"].reason == "single_values"
+    assert judged(a, group("b", {e: HIGHER[e] for e in (5, 10, 15)}, width=2))["equal_epochs"].reason == "few_common"
+    level = {e: d + (0.02 if e % 10 else -0.02) for e, d in CURVE.items()}
+    assert judged(a, group("b", level, width=2))["equal_epochs"].reason == "overlap_epochs"
+
+
+def test_alike_losses_are_alike() -> None:
+    found = judged(group("a", CURVE), group("b", HIGHER, width=2))["steadiness"]
+    assert (found.winner, found.reason) == (None, "alike_scatter")
+
+
+def test_losses_of_other_flows_are_not_compared() -> None:
+    b = group("b", HIGHER, width=2, losses=0.05)
+    run = b.logs[0].run
+    assert run is not None
+    other = replace(run, config=replace(run.config, flow=replace(run.config.flow, sigma=0.0)))
+    b = replace(b, logs=(replace(b.logs[0], run=other),))
+    assert judged(group("a", CURVE), b)["steadiness"].reason == "other_loss"

@@ -1,0 +1,59 @@
+"""flowseg's own logs by epoch."""
+
+import json
+from pathlib import Path
+
+import pytest
+from made_runs import make_run
+from refusals import refusal
+
+from flowseg.reports.compare.run_log import read_run_log
+from flowseg.runs import open_run
+
+
+def rows(folder: Path, lines: list[dict]) -> list[tuple]:
+    run = open_run(make_run(folder))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return [(row.epoch, row.loss, row.dice, row.measured) for row in read_run_log(run, "run").rows]
+
+
+def train(step: int, steps: int, loss: float | None, per_epoch: int) -> dict:
+    return {"kind": "train", "step": step, "epoch": round(step / per_epoch, 4), "steps": steps, "loss": loss}
+
+
+def test_an_epoch_s_loss_is_the_mean_over_its_steps(tmp_path: Path) -> None:
+    """Lines of ten steps, epochs of four: a line's loss counts in each epoch by its steps there."""
+    lines = [train(10, 10, 1.0, 4), train(20, 10, 3.0, 4), {"kind": "val", "step": 20, "epoch": 5.0, "dice": 0.7}]
+    assert rows(tmp_path / "run", lines) == [
+        (1, 1.0, None, False),
+        (2, 1.0, None, False),
+        (3, 2.0, None, False),
+        (4, 3.0, None, False),
+        (5, 3.0, 0.7, True),
+    ]
+
+
+def test_steps_without_a_finite_loss_leave_a_hole(tmp_path: Path) -> None:
+    lines = [train(10, 10, 1.0, 10), train(20, 10, None, 10), train(30, 10, 2.0, 10)]
+    assert [row[0] for row in rows(tmp_path / "run", lines)] == [1, 3]
+
+
+def test_equal_validations_are_two_measurements(tmp_path: Path) -> None:
+    """Nothing is carried forward in metrics.jsonl."""
+    run = open_run(make_run(tmp_path / "run", dices=dict.fromkeys(range(1, 9), 0.0), losses=[0.1] * 8))
+    found = read_run_log(run, "run")
+    assert len(found.measured) == 8 and not found.carried_forward and found.every == 1 and found.planned == 8
+
+
+def test_an_imported_run_has_no_log(tmp_path: Path) -> None:
+    run = open_run(make_run(tmp_path / "run"))
+    (run.path / "metrics.jsonl").unlink()
+    found = read_run_log(run, "run")
+    assert found.rows == () and found.best is None and found.last is None and found.every is None
+
+
+@pytest.mark.parametrize("content", ["{}\n", "[1]\n", "not json\n", '{"kind": "val", "epoch": 1.0, "step": 3}\n'])
+def test_a_damaged_log_is_one_line(tmp_path: Path, content: str) -> None:
+    run = open_run(make_run(tmp_path / "run"))
+    (run.path / "metrics.jsonl").write_text(content)
+    assert "metrics.jsonl: is not a run's log" in refusal(lambda: read_run_log(run, "run"))
