@@ -16,6 +16,7 @@ from flowseg.commands.compare import Compare, compare
 from flowseg.commands.embed import Embed, EmbedInfo, EmbedMerge, embed, embed_info, embed_merge
 from flowseg.commands.parsing import OnSplit, load_config, parse, value_of, with_config
 from flowseg.commands.phantoms import Phantoms, phantoms
+from flowseg.commands.predict import Predict, predict
 from flowseg.config import Config, FilmPoint
 from flowseg.errors import UserError
 
@@ -40,20 +41,6 @@ class Train:
 @dataclass(frozen=True)
 class Eval(OnSplit):
     """Score a run's best checkpoint on a split."""
-
-
-@dataclass(frozen=True)
-class Predict:
-    """Segment new images with a run."""
-
-    images: tyro.conf.Positional[tuple[Path, ...]]
-    """Image files."""
-    run: Path
-    """The run's folder."""
-    out: Path
-    """Where masks, probabilities and overlays are written."""
-    embeddings: str | None = None
-    """A store that holds the images' embeddings; default: the run's own, or image-stats."""
 
 
 @dataclass(frozen=True)
@@ -111,17 +98,6 @@ def evaluate(args: list[str]) -> None:
 
     parsed = parse(Eval, args, "eval")
     evaluate_run(open_run(parsed.run), parsed.split, data=parsed.data, embeddings=parsed.embeddings)
-
-
-def predict(args: list[str]) -> None:
-    """flowseg predict"""
-    from flowseg.inference import predict_images
-    from flowseg.runs import open_run
-
-    parsed = parse(Predict, args, "predict")
-    if not parsed.images:
-        raise UserError("flowseg predict: no images given; name one or more image files")
-    predict_images(open_run(parsed.run), parsed.images, parsed.out, embeddings=parsed.embeddings)
 
 
 def params(args: list[str]) -> None:

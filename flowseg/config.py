@@ -278,9 +278,19 @@ class EvalConfig:
     """Share of a window's side that neighbouring windows share."""
     window_batch: int = 6
     """Windows sampled at once."""
+    ensemble: int = 1
+    """Samples per image, each from noise of its own; their mean is the prediction, their spread its uncertainty. Costs
+    that many times as much. Validation in training draws one."""
+    tta: bool = False
+    """Test-time augmentation: every sample is the mean over the flips and quarter turns of its windows. Costs 8 times
+    as much; validation in training goes without."""
+    threshold: Literal["fixed", "tuned"] = "fixed"
+    """Probability above which a pixel is vessel: fixed at 0.5, where a sample crosses 0, or tuned on the validation
+    split and kept with the run (flowseg.evaluation.threshold)."""
 
     def __post_init__(self) -> None:
         _check_types(self, "eval")
+        _require(self.ensemble >= 1, "eval.ensemble", self.ensemble, "must be at least 1")
         _require(self.steps >= 1, "eval.steps", self.steps, "must be at least 1")
         _require(0 < self.tolerance < 1, "eval.tolerance", self.tolerance, "must lie between 0 and 1")
         _require(0 <= self.overlap <= 0.75, "eval.overlap", self.overlap, "must lie between 0 and 0.75")

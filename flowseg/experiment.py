@@ -17,8 +17,10 @@ from flowseg.embeddings.source import EmbeddingSource
 from flowseg.embeddings.store import Encoder
 from flowseg.errors import UserError
 from flowseg.evaluation.evaluate import evaluate
+from flowseg.evaluation.score import Embeddings
+from flowseg.evaluation.threshold import FIXED, tuned_threshold
 from flowseg.evaluation.windows import WindowSampler
-from flowseg.models.network import abstract_params, parameter_counts
+from flowseg.models.network import Params, abstract_params, parameter_counts
 from flowseg.progress import console, task
 from flowseg.runs import DONE_FILE, Run, create_run, find_interrupted, lock, new_path, open_to_resume, write_text
 from flowseg.training.checkpoints import Checkpoints
@@ -122,6 +124,25 @@ def evaluate_run(run: Run, split: str, *, data: str | None = None, embeddings: s
     """Scores a run's best checkpoint on a split, of its own data set and embeddings unless others are given."""
     prepared = prepare(elsewhere(run.config, data, embeddings), dict.fromkeys(("val", split)))
     return _evaluate(run, prepared, split)
+
+
+def threshold_of(run: Run, sampler: WindowSampler, params: Params, step: int) -> float:
+    """The probability above which a pixel is vessel, as the sampler's `eval.threshold` says.
+
+    Tuning takes the run's own validation images and embeddings, whatever images it is for.
+    """
+    if sampler.config.eval.threshold == "fixed":
+        return FIXED
+
+    def validation() -> tuple[Dataset, Embeddings | None]:
+        try:
+            prepared = prepare(run.config, ["val"])
+            check_encoder(run, prepared.encoder)
+        except UserError as error:
+            raise UserError(f"{error} (a threshold is tuned on the run's validation images; or use fixed)") from None
+        return prepared.datasets["val"], prepared.embeddings["val"] if prepared.embeddings is not None else None
+
+    return tuned_threshold(run.path, sampler, params, step, validation).threshold
 
 
 def check_encoder(run: Run, encoder: Encoder | None) -> None:

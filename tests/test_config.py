@@ -153,6 +153,10 @@ def test_defaults_are_the_published_recipe() -> None:
         ("eval.overlap", 0.8),
         ("eval.overlap", -0.1),
         ("eval.window_batch", 0),
+        ("eval.ensemble", 0),
+        ("eval.tta", 1),
+        ("eval.threshold", "best"),
+        ("eval.threshold", 0.5),
         ("embeddings.store", "store.safetensors"),  # without FiLM stages
     ],
 )

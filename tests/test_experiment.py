@@ -78,7 +78,7 @@ def test_predict_keeps_size_and_agrees_with_itself(
     tall = tmp_path / "tall.png"
     Image.open(image).crop((0, 0, 40, 64)).save(tall)
     out = tmp_path / "out"
-    flowseg(monkeypatch, "predict", str(image), str(tall), "--run", str(trained), "--out", str(out))
+    flowseg(monkeypatch, "predict", str(trained), str(image), str(tall), "--out", str(out))
     for path in (image, tall):
         mask, probability = (
             np.asarray(Image.open(out / f"{path.stem}_{kind}.png")) for kind in ("mask", "probability")

@@ -75,7 +75,7 @@ def find_pairs(root: Path, split: str) -> list[Pair]:
     return [Pair(f"{split}/{stem}", path, labels[stem]) for stem, path in images.items()]
 
 
-def _decode(path: Path) -> Num[np.ndarray, "h w"]:
+def decode(path: Path) -> Num[np.ndarray, "h w"]:
     """Grey values as stored: uint8, uint16 or float32. Colour becomes luminance (ITU-R 601)."""
     try:
         with Image.open(path) as file:
@@ -87,10 +87,7 @@ def _decode(path: Path) -> Num[np.ndarray, "h w"]:
                 array = np.asarray(file)
                 if array.dtype.kind == "f" and not np.isfinite(array).all():
                     raise UserError(f"{path}: has pixels that are not finite numbers; replace them")
-                # Pillow widens 16-bit PGM to 32: the same pixels have the same type whatever their file.
-                if array.dtype.kind in "iu" and array.min() >= 0 and array.max() < 2**16:
-                    return array.astype(np.uint16)
-                return array.astype(np.float32)
+                return plain_type(array)
             if file.has_transparency_data and np.asarray(file.convert("RGBA"))[..., 3].min() < 255:
                 raise UserError(f"{path}: has transparent pixels; save it without transparency")
             return np.asarray(file.convert("RGB").convert("L") if file.mode != "L" else file)
@@ -103,6 +100,17 @@ def _decode(path: Path) -> Num[np.ndarray, "h w"]:
         raise UserError(f"{path}: cannot be read as an image ({reason}); replace or remove it") from None
 
 
+def plain_type(grey: Num[np.ndarray, "h w"]) -> Num[np.ndarray, "h w"]:
+    """Grey values as uint8 if they are so, as uint16 if they are other whole numbers that fit, else as float32.
+
+    The same pixels have the same type whatever their file: Pillow, for one, widens 16-bit PGM to 32.
+    """
+    if grey.dtype == np.uint8:
+        return grey
+    fits = grey.dtype.kind in "iu" and grey.min() >= 0 and grey.max() < 2**16
+    return grey.astype(np.uint16 if fits else np.float32)
+
+
 def content_hash(grey: Num[np.ndarray, "h w"]) -> str:
     """A fingerprint of decoded pixels: the same picture in another file or under another name keeps it."""
     digest = hashlib.blake2b(f"{grey.dtype.str}{grey.shape}".encode(), digest_size=16)
@@ -112,17 +120,25 @@ def content_hash(grey: Num[np.ndarray, "h w"]) -> str:
 
 def read_image(path: Path) -> tuple[Float32[np.ndarray, "h w"], str]:
     """The image scaled to [-1, 1] by its own smallest and largest value, and its content hash."""
-    grey = _decode(path)
+    grey = decode(path)
+    return scaled(grey, str(path)), content_hash(grey)
+
+
+def scaled(grey: Num[np.ndarray, "h w"], name: str, remedy: str = "remove it") -> Float32[np.ndarray, "h w"]:
+    """Grey values scaled to [-1, 1] by their smallest and largest.
+
+    A flat image is a UserError; `name` and `remedy` say in it which image, and what to do.
+    """
     values = grey.astype(np.float32)
     low, high = values.min(), values.max()
     if low == high:
-        raise UserError(f"{path}: every pixel has the value {low:g}; an image needs contrast: remove it")
-    return (values - low) * np.float32(2 / (high - low)) - 1, content_hash(grey)
+        raise UserError(f"{name}: every pixel has the value {low:g}; an image needs contrast: {remedy}")
+    return (values - low) * np.float32(2 / (high - low)) - 1
 
 
 def read_label(path: Path) -> Bool[np.ndarray, "h w"]:
     """The mask: one value is background (0), the other vessel."""
-    grey = _decode(path)
+    grey = decode(path)
     values = np.unique(grey)
     if len(values) > 2 or (len(values) == 2 and values[0] != 0):
         shown = ", ".join(f"{v:g}" for v in values[:5].astype(float)) + (", ..." if len(values) > 5 else "")

@@ -82,3 +82,11 @@ class EmbeddingSource:
         if self._store is not None:
             return self._store.vectors(keys, hashes, data)
         return describe_images(paths, on_image)[1]
+
+    def of_images(
+        self, keys: Sequence[str], images: Sequence[Float32[np.ndarray, "h w"]], hashes: Sequence[str], data: str
+    ) -> Float32[np.ndarray, "n e"]:
+        """The same for images in memory: grey values in [-1, 1] at the size in which they are stored."""
+        if self._store is not None:
+            return self._store.vectors(keys, hashes, data)
+        return np.stack([image_stats.describe(as_uint8(image)) for image in images])

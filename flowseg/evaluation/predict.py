@@ -1,13 +1,38 @@
 """Segmenting images with trained parameters."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 from jaxtyping import Float32
 
-from flowseg.evaluation.windows import Query, WindowSampler
+from flowseg.evaluation.uncertainty import expected_error, predictive_entropy
+from flowseg.evaluation.windows import Query, Samples, WindowSampler
 from flowseg.models.network import Params
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What was found in one image, at its stored size."""
+
+    samples: Samples
+    """Vessel probabilities in [0, 1], a map per sample (eval.ensemble)."""
+
+    @cached_property
+    def probability(self) -> Float32[np.ndarray, "h w"]:
+        """The mean of the samples. A pixel is vessel where it exceeds the threshold: 0.5, or eval.threshold's."""
+        return self.samples.mean(axis=0)
+
+    @property
+    def uncertainty(self) -> Float32[np.ndarray, "h w"] | None:
+        """Each pixel's `predictive_entropy`, in bits; None for a single sample."""
+        return predictive_entropy(self.probability) if len(self.samples) > 1 else None
+
+    def expected_error(self, threshold: float) -> float | None:
+        """The `flowseg.evaluation.uncertainty.expected_error` of the mask; None for a single sample."""
+        return expected_error(self.samples, threshold) if len(self.samples) > 1 else None
 
 
 def segment(
@@ -16,13 +41,13 @@ def segment(
     queries: Sequence[Query],
     sizes: Sequence[tuple[int, int]],
     on_image: Callable[[], None] | None = None,
-) -> Iterator[Float32[np.ndarray, "h w"]]:
-    """Vessel probabilities in [0, 1], each at its image's stored size (height, width).
+) -> Iterator[Segmentation]:
+    """What is found in each image, at its stored size (height, width).
 
-    Where the working image was resampled (data.max_side), the probabilities are brought back bilinearly. A pixel is
-    vessel where the probability exceeds 0.5, that is where the sample at t = 1 exceeds 0.
+    Where the working image was resampled (data.max_side), the samples are brought back bilinearly.
     """
-    for (h, w), probability in zip(sizes, sampler.probabilities(params, queries, on_image), strict=True):
-        if probability.shape != (h, w):
-            probability = cv2.resize(probability, (w, h), interpolation=cv2.INTER_LINEAR)
-        yield probability
+    for (h, w), samples in zip(sizes, sampler.samples(params, queries, on_image), strict=True):
+        if samples.shape[1:] != (h, w):
+            resized = [cv2.resize(sample, (w, h), interpolation=cv2.INTER_LINEAR) for sample in samples]
+            samples = np.clip(np.stack(resized), 0, 1)  # interpolation rounds
+        yield Segmentation(samples)

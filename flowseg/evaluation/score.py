@@ -58,8 +58,8 @@ def score_split(
         for i, example in enumerate(examples)
     ]
     scored = []
-    probabilities = segment(sampler, params, queries, [example.size for example in examples])
-    for i, probability in enumerate(probabilities):
+    found = segment(sampler, params, queries, [example.size for example in examples])
+    for i, probability in enumerate(one.probability for one in found):
         truth = examples[i].mask if examples[i].mask.shape == examples[i].size else read_label(dataset.pairs[i].label)
         scored.append(Scored(examples[i].key, i, probability, truth, overlap_metrics(probability > 0.5, truth)))
         if on_image is not None:

@@ -72,7 +72,9 @@ class _Training:
         self.epoch_steps = steps_per_epoch(config, len(datasets["train"]))
         self.total = config.train.epochs * self.epoch_steps
         self.driver = make_driver(config, self.total)
-        self.sampler = WindowSampler(config, jax.devices()[: self.driver.devices])
+        # One plain sample: validation chooses a checkpoint, and is paid for many times.
+        plain = replace(config, eval=replace(config.eval, ensemble=1, tta=False))
+        self.sampler = WindowSampler(plain, jax.devices()[: self.driver.devices])
         self.network = Network(config)
         self.layout = Layout(abstract_params(config))
         self.checkpoints = Checkpoints(run.path)

@@ -36,7 +36,7 @@ def test_resume_with_another_config(train_on: Callable[..., str], tmp_path: Path
 
 @pytest.mark.parametrize("command", ["eval", "predict"])
 def test_a_folder_that_is_no_run(refused: Callable[..., str], data: Path, tmp_path: Path, command: str) -> None:
-    options = {"eval": (data,), "predict": (first(data, "image"), "--run", data, "--out", tmp_path / "out")}
+    options = {"eval": (data,), "predict": (data, first(data, "image"), "--out", tmp_path / "out")}
     message = refused(command, *options[command])
     assert f"{data}: no run there (no config.json); give a folder that" in message
 
@@ -56,21 +56,21 @@ def test_eval_of_a_run_without_checkpoints(refused: Callable[..., str], data: Pa
 
 def test_predict_without_images(refused: Callable[..., str], tmp_path: Path) -> None:
     run = create_run(tmp_path / "run", Config(), None)
-    message = refused("predict", "--run", run.path, "--out", tmp_path / "out")
+    message = refused("predict", run.path, "--out", tmp_path / "out")
     assert "no images given; name one or more" in message
 
 
 def test_predict_of_a_missing_image(refused: Callable[..., str], tmp_path: Path) -> None:
     run = create_run(tmp_path / "run", Config(), None)
     missing = tmp_path / "gone.png"
-    assert f"{missing}: no such file" in refused("predict", missing, "--run", run.path, "--out", tmp_path / "out")
+    assert f"{missing}: no such file" in refused("predict", run.path, missing, "--out", tmp_path / "out")
 
 
 def test_predict_of_two_images_of_one_name(refused: Callable[..., str], data: Path, tmp_path: Path) -> None:
     run = create_run(tmp_path / "run", Config(), None)
     pair = first(data, "image"), first(data, "label")
-    message = refused("predict", *pair, "--run", run.path, "--out", tmp_path / "out")
-    assert "0000: several images have this stem" in message
+    message = refused("predict", run.path, *pair, "--out", tmp_path / "out")
+    assert "its outputs would be called 0000 like those of" in message
 
 
 def test_import_of_no_file(refused: Callable[..., str], tmp_path: Path) -> None:
