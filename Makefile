@@ -1,6 +1,8 @@
 # flowseg: every target makes what it needs. `make help` lists them.
 
 CONFIG ?= vlm_film
+CONFIGS ?= baseline vlm_film
+SEEDS ?= 0 1 2
 PRESET ?= auto
 SPLIT ?= test
 ENCODER ?= qwen2.5-vl
@@ -21,7 +23,7 @@ comma := ,
 OPTIONS = $(if $(DATA),--data.root "$(DATA)") $(if $(EMBEDDINGS),--embeddings.store "$(EMBEDDINGS)") \
   $(if $(RESUME),--resume "$(RESUME)") $(if $(OUT),--out "$(OUT)") $(ARGS)
 
-.PHONY: help setup train eval embed analyze test test-vlm bench lint clean
+.PHONY: help setup train experiment eval embed analyze test test-vlm bench lint clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -34,6 +36,11 @@ setup: $(VENV)/.installed ## install flowseg into .venv (with CUDA where nvidia-
 
 train: $(VENV)/.installed ## train CONFIG, score it on the test split, draw its pictures
 	$(BIN)/flowseg train "configs/$(CONFIG).py" --preset $(PRESET) $(OPTIONS)
+
+experiment: $(VENV)/.installed ## train, score and compare CONFIGS over SEEDS into OUT (runs/experiment)
+	$(BIN)/flowseg experiment --configs $(CONFIGS:%=configs/%.py) --seeds $(SEEDS) --preset $(PRESET) \
+	  --out "$(or $(OUT),runs/experiment)" $(if $(DATA),--data "$(DATA)") \
+	  $(if $(EMBEDDINGS),--embeddings "$(EMBEDDINGS)") $(ARGS)
 
 eval: $(VENV)/.installed ## score the best checkpoint of RUN=runs/... on SPLIT (test)
 	@test -n "$(RUN)" || { echo "give the run's folder: make eval RUN=runs/..."; exit 2; }

@@ -7,35 +7,20 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
 from flowseg.commands.analyze import AnalyzeFilm, analyze_film
 from flowseg.commands.compare import Compare, compare
 from flowseg.commands.embed import Embed, EmbedInfo, EmbedMerge, embed, embed_info, embed_merge
-from flowseg.commands.parsing import OnSplit, load_config, parse, value_of, with_config
+from flowseg.commands.experiment import Experiment, experiment
+from flowseg.commands.parsing import OnSplit, parse, with_config
 from flowseg.commands.phantoms import Phantoms, phantoms
 from flowseg.commands.predict import Predict, predict
+from flowseg.commands.train import Train, train
 from flowseg.config import Config, FilmPoint
 from flowseg.errors import UserError
-
-Preset = Literal["full", "cpu", "auto"]
-
-
-@dataclass(frozen=True)
-class Train:
-    """Train a config and score it on the test split."""
-
-    config_file: tyro.conf.Positional[Path]
-    """A file that defines `config`, for example configs/vlm_film.py."""
-    config: Annotated[Config, tyro.conf.arg(name="")]
-    preset: Preset = "full"
-    """full: the config as it is; cpu: its reduced recipe; auto: reduced where there is no accelerator."""
-    resume: str | None = None
-    """auto: continue the newest interrupted run of this config; or a run's folder."""
-    out: Path | None = None
-    """Folder of the run; default runs/NAME-DATE-TIME."""
 
 
 @dataclass(frozen=True)
@@ -68,27 +53,6 @@ class ImportTorch:
     """Sides of its maps with softmax attention; default: as the checkpoint says."""
     film_point: FilmPoint = "after_block1"
     """Where FiLM acts in it."""
-
-
-def train(args: list[str]) -> None:
-    """flowseg train"""
-    from flowseg import presets
-    from flowseg.experiment import run_experiment
-    from flowseg.progress import console
-
-    wanted = value_of(args, "--preset", "full")
-    reduce = wanted in ("cpu", "auto") and (wanted == "cpu" or not presets.has_accelerator())
-
-    def adapt(config: Config) -> Config:
-        root = value_of(args, "--data.root", config.data.root or "")
-        return presets.cpu_preset(config, demonstration=not root) if reduce else config
-
-    parsed = with_config(Train, args, "train", adapt)
-    if reduce:
-        console.rule("REDUCED RECIPE")
-        console.print(presets.banner(load_config(parsed.config_file), parsed.config, wanted))
-        console.rule()
-    run_experiment(parsed.config, resume=parsed.resume, out=parsed.out)
 
 
 def evaluate(args: list[str]) -> None:
@@ -134,6 +98,7 @@ def import_torch(args: list[str]) -> None:
 
 COMMANDS: dict[str, tuple[Callable[[list[str]], None], type]] = {
     "train": (train, Train),
+    "experiment": (experiment, Experiment),
     "eval": (evaluate, Eval),
     "predict": (predict, Predict),
     "params": (params, Params),

@@ -22,7 +22,17 @@ from flowseg.evaluation.threshold import FIXED, tuned_threshold
 from flowseg.evaluation.windows import WindowSampler
 from flowseg.models.network import Params, abstract_params, parameter_counts
 from flowseg.progress import console, task
-from flowseg.runs import DONE_FILE, Run, create_run, find_interrupted, lock, new_path, open_to_resume, write_text
+from flowseg.runs import (
+    CONFIG_FILE,
+    DONE_FILE,
+    Run,
+    create_run,
+    find_interrupted,
+    lock,
+    new_path,
+    open_to_resume,
+    write_text,
+)
 from flowseg.training.checkpoints import Checkpoints
 from flowseg.training.loop import train
 from flowseg.training.step import chosen_devices
@@ -78,19 +88,19 @@ def choose_run(config: Config, encoder: Encoder | None, resume: str | None, out:
     """The run's folder: a new one, or an interrupted one to continue.
 
     Args:
-        resume: None, `auto` for the newest unfinished run of this config, or a run's folder.
+        resume: None, `auto` for the run in `out` or else the newest unfinished run of this config, or a run's folder.
         out: the folder of a new run; None: runs/NAME-DATE-TIME.
     """
     if resume is None:
         return create_run(out or new_path(config), config, encoder)
     if resume != "auto":
         return open_to_resume(Path(resume), config)
-    if out is not None and (out / "config.json").exists():
-        return open_to_resume(out, config)
+    if out is not None:
+        return open_to_resume(out, config) if (out / CONFIG_FILE).exists() else create_run(out, config, encoder)
     found = find_interrupted(config)
     if found is None:
         console.print("nothing to resume: no interrupted run of this config under runs/; starting a new one")
-    return found or create_run(out or new_path(config), config, encoder)
+    return found or create_run(new_path(config), config, encoder)
 
 
 def run_experiment(config: Config, *, resume: str | None = None, out: Path | None = None) -> Run:

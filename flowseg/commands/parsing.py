@@ -15,6 +15,7 @@ from flowseg.config import Config
 from flowseg.errors import UserError
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -64,17 +65,32 @@ def _one_line(text: str) -> str:
     return " ".join(kept)
 
 
-def parse(cls: type[T], args: list[str], command: str, **kwargs: Any) -> T:
-    """tyro, with its error boxes turned into a UserError of one line."""
+def _told(call: Callable[[], R], command: str) -> R:
+    """A call of tyro, with its error boxes turned into a UserError of one line."""
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            return tyro.cli(cls, args=args, prog=f"flowseg {command}", description=cls.__doc__, **kwargs)
+            return call()
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
         reason = _one_line(errors.getvalue()).replace("Unrecognized options:", "unknown config field or option:")
         raise UserError(f"{reason} (see flowseg {command} --help)") from None
+
+
+def parse(cls: type[T], args: list[str], command: str, default: T | None = None) -> T:
+    """A command's options, over those of `default`."""
+    given: dict[str, Any] = {} if default is None else {"default": default}
+    prog = f"flowseg {command}"
+    return _told(lambda: tyro.cli(cls, args=args, prog=prog, description=cls.__doc__, **given), command)
+
+
+def parse_known(cls: type[T], args: list[str], command: str) -> tuple[T, list[str]]:
+    """A command's options, and the arguments that are none of them."""
+    prog = f"flowseg {command}"
+    return _told(
+        lambda: tyro.cli(cls, args=args, prog=prog, description=cls.__doc__, return_unknown_args=True), command
+    )
 
 
 def value_of(args: list[str], flag: str, default: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from commands import BASELINE, FILM, Flowseg
 
 from flowseg import cli
+from flowseg.commands.parsing import load_config
 from flowseg.config import DataConfig, EmbeddingConfig
 from flowseg.embeddings.source import IMAGE_STATS, EmbeddingSource, describe_images
 from flowseg.embeddings.store import EmbeddingStore
@@ -66,7 +67,7 @@ def test_embed_makes_a_store_that_a_run_uses(flowseg: Flowseg, tiny_data: Path, 
     assert outcome.status == 0 and str(store) in outcome.out
     assert EmbeddingStore(store).encoder == IMAGE_STATS
     assert len(EmbeddingStore(store)) == 11
-    config = replace(cli.load_config(FILM), data=DataConfig(root=str(tiny_data), crop=32))
+    config = replace(load_config(FILM), data=DataConfig(root=str(tiny_data), crop=32))
     stored = prepare(replace(config, embeddings=EmbeddingConfig(str(store))))
     computed = prepare(config)
     assert stored.encoder == computed.encoder == IMAGE_STATS

@@ -1,0 +1,55 @@
+"""`flowseg train`: a config, its reduced recipe where asked for, and a run of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from flowseg.commands.parsing import load_config, value_of, with_config
+from flowseg.config import Config
+
+Preset = Literal["full", "cpu", "auto"]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a config and score it on the test split."""
+
+    config_file: tyro.conf.Positional[Path]
+    """A file that defines `config`, for example configs/vlm_film.py."""
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    preset: Preset = "full"
+    """full: the config as it is; cpu: its reduced recipe; auto: reduced where there is no accelerator."""
+    resume: str | None = None
+    """auto: continue the newest interrupted run of this config; or a run's folder."""
+    out: Path | None = None
+    """Folder of the run; default runs/NAME-DATE-TIME."""
+
+
+def configured(args: list[str]) -> tuple[Train, bool]:
+    """What the command line asks for, its config reduced where the preset says so, and whether it was."""
+    from flowseg import presets
+
+    wanted = value_of(args, "--preset", "full")
+    reduce = wanted in ("cpu", "auto") and (wanted == "cpu" or not presets.has_accelerator())
+
+    def adapt(config: Config) -> Config:
+        root = value_of(args, "--data.root", config.data.root or "")
+        return presets.cpu_preset(config, demonstration=not root) if reduce else config
+
+    return with_config(Train, args, "train", adapt), reduce
+
+
+def train(args: list[str]) -> None:
+    """flowseg train"""
+    from flowseg import presets
+    from flowseg.experiment import run_experiment
+    from flowseg.progress import console
+
+    parsed, reduced = configured(args)
+    if reduced:
+        console.rule("REDUCED RECIPE")
+        console.print(presets.banner(load_config(parsed.config_file), parsed.config, parsed.preset))
+        console.rule()
+    run_experiment(parsed.config, resume=parsed.resume, out=parsed.out)
