@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -15,17 +15,23 @@ from flowseg.commands.analyze import AnalyzeFilm, analyze_film
 from flowseg.commands.compare import Compare, compare
 from flowseg.commands.embed import Embed, EmbedInfo, EmbedMerge, embed, embed_info, embed_merge
 from flowseg.commands.experiment import Experiment, experiment
-from flowseg.commands.parsing import OnSplit, parse, with_config
+from flowseg.commands.parsing import parse, with_config
 from flowseg.commands.phantoms import Phantoms, phantoms
 from flowseg.commands.predict import Predict, predict
+from flowseg.commands.sampling import Sampling, with_run
 from flowseg.commands.train import Train, train
 from flowseg.config import Config, FilmPoint
 from flowseg.errors import UserError
 
 
-@dataclass(frozen=True)
-class Eval(OnSplit):
+@dataclass(frozen=True, kw_only=True)
+class Eval(Sampling):
     """Score a run's best checkpoint on a split."""
+
+    split: Literal["train", "val", "test"] = "test"
+    """Which images."""
+    data: str | None = None
+    """Another data set than the run's own."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +64,10 @@ class ImportTorch:
 def evaluate(args: list[str]) -> None:
     """flowseg eval"""
     from flowseg.experiment import evaluate_run
-    from flowseg.runs import open_run
 
-    parsed = parse(Eval, args, "eval")
-    evaluate_run(open_run(parsed.run), parsed.split, data=parsed.data, embeddings=parsed.embeddings)
+    parsed, run = with_run(Eval, args, "eval")
+    settings = parsed.settings(run.config.eval)
+    evaluate_run(run, parsed.split, settings=settings, data=parsed.data, embeddings=parsed.embeddings)
 
 
 def params(args: list[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from flowseg.config import Config
+from flowseg.config import Config, EvalConfig
 from flowseg.data.dataset import Dataset, load_splits, shared_images
 from flowseg.data.folders import SPLITS
 from flowseg.data.root import data_root
@@ -130,10 +130,17 @@ def elsewhere(config: Config, data: str | None, embeddings: str | None) -> Confi
     return config
 
 
-def evaluate_run(run: Run, split: str, *, data: str | None = None, embeddings: str | None = None) -> dict[str, Any]:
-    """Scores a run's best checkpoint on a split, of its own data set and embeddings unless others are given."""
+def evaluate_run(
+    run: Run,
+    split: str,
+    *,
+    settings: EvalConfig | None = None,
+    data: str | None = None,
+    embeddings: str | None = None,
+) -> dict[str, Any]:
+    """Scores a run's best checkpoint on a split: its own sampling, data set and embeddings unless others are given."""
     prepared = prepare(elsewhere(run.config, data, embeddings), dict.fromkeys(("val", split)))
-    return _evaluate(run, prepared, split)
+    return _evaluate(run, prepared, split, settings)
 
 
 def threshold_of(run: Run, sampler: WindowSampler, params: Params, step: int) -> float:
@@ -164,7 +171,7 @@ def check_encoder(run: Run, encoder: Encoder | None) -> None:
         )
 
 
-def _evaluate(run: Run, prepared: Prepared, split: str) -> dict[str, Any]:
+def _evaluate(run: Run, prepared: Prepared, split: str, settings: EvalConfig | None = None) -> dict[str, Any]:
     check_encoder(run, prepared.encoder)
     checkpoints = Checkpoints(run.path)
     params, meta = checkpoints.restore_best(run.config)
@@ -178,4 +185,6 @@ def _evaluate(run: Run, prepared: Prepared, split: str) -> dict[str, Any]:
     vectors = prepared.embeddings[split] if prepared.embeddings is not None else None
     folder = run.path / "eval" / split
     folder.parent.mkdir(exist_ok=True)
-    return evaluate(WindowSampler(run.config), params, prepared.datasets, split, vectors, folder, about)
+    sampler = WindowSampler(replace(run.config, eval=settings or run.config.eval))
+    threshold = threshold_of(run, sampler, params, meta["step"])
+    return evaluate(sampler, params, prepared.datasets, split, vectors, folder, about, threshold)

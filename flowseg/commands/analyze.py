@@ -2,14 +2,25 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from flowseg.commands.parsing import OnSplit, parse
+import tyro
+
+from flowseg.commands.parsing import parse
 
 
 @dataclass(frozen=True)
-class AnalyzeFilm(OnSplit):
+class AnalyzeFilm:
     """Report what the embeddings contribute to a trained FiLM run."""
 
+    run: tyro.conf.Positional[Path]
+    """The run's folder."""
+    split: Literal["train", "val", "test"] = "test"
+    """Which images."""
+    data: str | None = None
+    """Another data set than the run's own."""
+    embeddings: str | None = None
+    """Another embedding store than the run's own."""
     images: int | None = None
     """How many images, drawn by seed; default: all."""
     out: Path | None = None

@@ -5,9 +5,8 @@ import io
 import re
 import runpy
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import tyro
 
@@ -16,20 +15,6 @@ from flowseg.errors import UserError
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-
-@dataclass(frozen=True)
-class OnSplit:
-    """What commands on the images of a run's split have in common."""
-
-    run: tyro.conf.Positional[Path]
-    """The run's folder."""
-    split: Literal["train", "val", "test"] = "test"
-    """Which images."""
-    data: str | None = None
-    """Another data set than the run's own."""
-    embeddings: str | None = None
-    """Another embedding store than the run's own."""
 
 
 def load_config(path: Path) -> Config:

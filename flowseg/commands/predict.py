@@ -1,39 +1,27 @@
 """`flowseg predict`: new images through a trained run."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import tyro
 
-from flowseg.commands.parsing import parse
+from flowseg.commands.sampling import Sampling, with_run
 from flowseg.errors import UserError
 
 ALL = "all"
 
 
-@dataclass(frozen=True)
-class Predict:
+@dataclass(frozen=True, kw_only=True)
+class Predict(Sampling):
     """Segment new images with a run."""
 
-    run: tyro.conf.Positional[Path]
-    """The run's folder."""
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Images (png, jpg, tif, pgm, bmp, DICOM), or folders of them."""
     out: Path
     """Where masks, probabilities and overlays are written."""
     frames: str = ALL
     """Frames of DICOM series, counted from 1, such as 3,7,10-14."""
-    ensemble: int = 1
-    """Samples per image; with 2 or more also uncertainties. Default: the run's eval.ensemble."""
-    tta: bool = False
-    """Average over flips and quarter turns. Default: the run's eval.tta."""
-    threshold: Literal["fixed", "tuned"] = "fixed"
-    """Vessel is what is more probable than 0.5, or than what was tuned on the run's validation images. Default: the
-    run's eval.threshold."""
-    embeddings: str | None = None
-    """A store that holds the images' embeddings; default: the run's own, or image-stats."""
 
 
 def parse_frames(text: str) -> list[int] | None:
@@ -53,16 +41,10 @@ def parse_frames(text: str) -> list[int] | None:
 def predict(args: list[str]) -> None:
     """flowseg predict"""
     from flowseg.inference import predict_images
-    from flowseg.runs import open_run
 
-    parsed = parse(Predict, args, "predict")
+    parsed, run = with_run(Predict, args, "predict")
     if not parsed.images:
         raise UserError("flowseg predict: no images given; name one or more image files")
     frames = parse_frames(parsed.frames)
-    run = open_run(parsed.run)
-    # Again, with what the run's config says where the command line says nothing.
-    own = run.config.eval
-    own_defaults = replace(parsed, ensemble=own.ensemble, tta=own.tta, threshold=own.threshold)
-    parsed = parse(Predict, args, "predict", default=own_defaults)
-    settings = replace(own, ensemble=parsed.ensemble, tta=parsed.tta, threshold=parsed.threshold)
+    settings = parsed.settings(run.config.eval)
     predict_images(run, parsed.images, parsed.out, settings=settings, frames=frames, embeddings=parsed.embeddings)

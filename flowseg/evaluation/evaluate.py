@@ -20,13 +20,13 @@ from flowseg.evaluation import frangi
 from flowseg.evaluation.metrics import (
     LOWER_IS_BETTER,
     MASK_METRICS,
-    METRICS,
     Interval,
     image_metrics,
     mask_metrics,
 )
 from flowseg.evaluation.overlays import overlay, save_png, strip
-from flowseg.evaluation.score import Scored, intervals, score_split
+from flowseg.evaluation.score import FIXED, Scored, intervals, score_split
+from flowseg.evaluation.uncertainty import AUROC, EXPECTED_ERROR, uncertainty_auroc
 from flowseg.evaluation.windows import WindowSampler
 from flowseg.models.network import Params
 from flowseg.progress import Task, console, duration, task
@@ -70,7 +70,7 @@ def table(name: str, columns: dict[str, dict[str, Interval]], images: int) -> Ta
     shown = Table(title=Text(title), title_justify="left")
     for label in ("", "better", *columns):
         shown.add_column(Text(label), overflow="fold")
-    for metric in SHOWN:
+    for metric in (*SHOWN, *((AUROC,) if any(AUROC in scores for scores in columns.values()) else ())):
         better = "lower" if metric in LOWER_IS_BETTER else "higher"
         cells = [_cell(scores.get(metric), metric in _COARSE, images) for scores in columns.values()]
         shown.add_row(metric, better, *cells)
@@ -98,9 +98,9 @@ def _write_csv(path: Path, keys: Sequence[str], rows: Sequence[Row], reference: 
     """One line per image; a value that does not exist is an empty cell."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["image", *METRICS, *(f"frangi_{m}" for m in MASK_METRICS)])
+        writer.writerow(["image", *rows[0], *(f"frangi_{m}" for m in MASK_METRICS)])
         for key, ours, classical in zip(keys, rows, reference, strict=True):
-            values = [*(ours[m] for m in METRICS), *(classical[m] for m in MASK_METRICS)]
+            values = [*ours.values(), *(classical[m] for m in MASK_METRICS)]
             writer.writerow([key, *("" if value is None else f"{value:.6f}" for value in values)])
 
 
@@ -113,6 +113,18 @@ def _write_pictures(folder: Path, item: Scored, image: UInt8[np.ndarray, "h w"])
     save_png(layers / "image.png", image)
     save_png(layers / "truth.png", item.truth.astype(np.uint8) * 255)
     save_png(layers / "probability.png", np.round(item.probability * 255).astype(np.uint8))
+    if item.uncertainty is not None:
+        save_png(layers / "uncertainty.png", np.round(item.uncertainty * 255).astype(np.uint8))
+
+
+def _measure(item: Scored) -> Row:
+    """All metrics of an image and, with an ensemble, what its uncertainty is worth."""
+    row = image_metrics(item.probability, item.truth, item.threshold)
+    if item.uncertainty is not None:
+        auroc = uncertainty_auroc(item.prediction, item.truth, item.uncertainty)
+        row[AUROC] = None if np.isnan(auroc) else auroc
+        row[EXPECTED_ERROR] = item.expected_error
+    return row
 
 
 def evaluate(
@@ -123,6 +135,7 @@ def evaluate(
     embeddings: np.ndarray | None,
     folder: Path,
     about: dict[str, Any],
+    threshold: float = FIXED,
 ) -> dict[str, Any]:
     """Scores a split and writes metrics.json, per_image.csv, overlays/ and images/, all of them or none.
 
@@ -130,6 +143,7 @@ def evaluate(
         datasets: the loaded splits `val` (for the reference) and `split`.
         folder: what is written; an earlier evaluation there is replaced.
         about: what identifies the evaluation (run, checkpoint), kept in metrics.json.
+        threshold: the probability above which a pixel is vessel.
 
     Returns:
         What metrics.json holds.
@@ -142,12 +156,12 @@ def evaluate(
         rows: list[Row] = []
 
         def measure(item: Scored) -> None:
-            rows.append(image_metrics(item.probability, item.truth))
+            rows.append(_measure(item))
             _write_pictures(part, item, _pixels(dataset, item.index)[0])
             shown.advance()
 
         try:
-            scored = score_split(sampler, params, dataset, embeddings, measure)
+            scored = score_split(sampler, params, dataset, embeddings, measure, threshold)
         finally:
             shown.close()
         seconds = time.monotonic() - started
@@ -159,6 +173,7 @@ def evaluate(
             "split": split,
             "images": len(scored),
             "sampler": asdict(settings),
+            "threshold": threshold,
             "seconds": round(seconds, 2),
             "model": _json(ours),
             "frangi": {"settings": asdict(tuned), **_json(classical)},
@@ -166,5 +181,5 @@ def evaluate(
         _write_csv(part / "per_image.csv", [item.key for item in scored], rows, reference)
         (part / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")
     console.print(table(split, {sampler.config.name: ours, "Frangi (tuned on val)": classical}, len(scored)))
-    console.print(f"{len(scored)} images in {duration(seconds)}; all {len(METRICS)} metrics, overlays: {folder}")
+    console.print(f"{len(scored)} images in {duration(seconds)}; all {len(rows[0])} metrics, overlays: {folder}")
     return result

@@ -14,6 +14,9 @@ from flowseg.evaluation.predict import segment
 from flowseg.evaluation.windows import Query, WindowSampler
 from flowseg.models.network import Params
 
+FIXED = 0.5
+"""The probability above which a pixel is vessel: where a sample, a map in [-1, 1], crosses 0."""
+
 Embeddings = Float32[np.ndarray, "n e"]
 
 
@@ -38,10 +41,14 @@ class Scored:
     truth: Bool[np.ndarray, "h w"]
     metrics: dict[str, float]
     """Of overlap only: they cost next to nothing, so that validation can score often."""
+    threshold: float
+    uncertainty: Float32[np.ndarray, "h w"] | None
+    """Of an ensemble, as is the expected error."""
+    expected_error: float | None
 
     @property
     def prediction(self) -> Bool[np.ndarray, "h w"]:
-        return self.probability > 0.5
+        return self.probability > self.threshold
 
 
 def score_split(
@@ -50,6 +57,7 @@ def score_split(
     dataset: Examples,
     embeddings: Embeddings | None,
     on_image: Callable[[Scored], None] | None = None,
+    threshold: float = FIXED,
 ) -> list[Scored]:
     """Predicts every image of a split and scores its overlap, in order."""
     examples = [dataset[i] for i in range(len(dataset))]
@@ -58,10 +66,13 @@ def score_split(
         for i, example in enumerate(examples)
     ]
     scored = []
-    found = segment(sampler, params, queries, [example.size for example in examples])
-    for i, probability in enumerate(one.probability for one in found):
+    for i, found in enumerate(segment(sampler, params, queries, [example.size for example in examples])):
         truth = examples[i].mask if examples[i].mask.shape == examples[i].size else read_label(dataset.pairs[i].label)
-        scored.append(Scored(examples[i].key, i, probability, truth, overlap_metrics(probability > 0.5, truth)))
+        overlap, expected = overlap_metrics(found.probability > threshold, truth), found.expected_error(threshold)
+        # Without the samples: of all images together they would take much memory.
+        scored.append(
+            Scored(examples[i].key, i, found.probability, truth, overlap, threshold, found.uncertainty, expected)
+        )
         if on_image is not None:
             on_image(scored[-1])
     return scored

@@ -10,14 +10,12 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from flowseg.errors import UserError
-from flowseg.evaluation.score import Embeddings, Examples, score_split
+from flowseg.evaluation.score import FIXED, Embeddings, Examples, score_split
 from flowseg.evaluation.windows import WindowSampler
 from flowseg.models.network import Params
 from flowseg.progress import console, task
 from flowseg.runs import write_text
 
-FIXED = 0.5
-"""Where a sample, a map in [-1, 1], crosses 0."""
 GRID = tuple(k / 100 for k in range(1, 100))
 """The thresholds that tuning chooses from; FIXED is one of them."""
 FILE = "threshold.json"

@@ -7,6 +7,9 @@ from scipy.stats import rankdata
 
 from flowseg.evaluation.metrics import overlap_metrics
 
+AUROC, EXPECTED_ERROR = "uncertainty_auroc", "expected_error"
+"""Columns that an evaluation with an ensemble has beside the metrics; the second is an estimate without the truth."""
+
 Map = Float32[np.ndarray, "h w"]
 
 

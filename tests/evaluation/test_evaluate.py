@@ -18,7 +18,10 @@ from flowseg.data.folders import as_uint8, read_image, read_label
 from flowseg.evaluation import frangi
 from flowseg.evaluation.evaluate import SHOWN, evaluate, table
 from flowseg.evaluation.metrics import LOWER_IS_BETTER, MASK_METRICS, METRICS, Interval, image_metrics, mask_metrics
+from flowseg.evaluation.uncertainty import predictive_entropy, uncertainty_auroc
 from flowseg.evaluation.windows import Query
+from flowseg.reports.compare.scores import read_scores
+from flowseg.runs import Run
 
 MARKUP = "[red]<b>x & y"
 SPLITS = {"train": ["one"], "val": ["a", "b"], "test": ["0001", "0002", MARKUP]}
@@ -53,8 +56,8 @@ class Known:
     def of(self, image: np.ndarray) -> np.ndarray:
         return np.where(image < self.cut, 0.9, 0.2).astype(np.float32)
 
-    def probabilities(self, params: Any, queries: Sequence[Query], on_image: Any) -> Iterator[np.ndarray]:
-        return (self.of(query.image) for query in queries)
+    def samples(self, params: Any, queries: Sequence[Query], on_image: Any) -> Iterator[np.ndarray]:
+        return (self.of(query.image)[None] for query in queries)
 
 
 def scored(data: dict[str, Dataset], folder: Path, sampler: Any = None, split: str = "test") -> dict[str, Any]:
@@ -66,6 +69,16 @@ def folder(data: dict[str, Dataset], tmp_path_factory: pytest.TempPathFactory) -
     made = tmp_path_factory.mktemp("eval") / "test"
     scored(data, made)
     return made
+
+
+class Two(Known):
+    """Two samples, of which one finds vessels on the left only: those on the right are missed, and uncertain."""
+
+    def samples(self, params: Any, queries: Sequence[Query], on_image: Any) -> Iterator[np.ndarray]:
+        for query in queries:
+            both, left = self.of(query.image), self.of(query.image)
+            left[:, left.shape[1] // 2 :] = 0.1
+            yield np.stack([both, left])
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
@@ -183,3 +196,34 @@ def test_the_table_says_where_there_is_no_interval_and_no_value() -> None:
     text = "\n".join(lines({"run": known}, 100))
     assert "0.5000 n=1" in text and "nan" not in text
     assert len(list(SHOWN)) == len(set(SHOWN) & set(METRICS))
+
+
+def test_an_ensemble_leaves_its_uncertainty(data: dict[str, Dataset], tmp_path: Path) -> None:
+    result = scored(data, tmp_path / "test", Two(cut=0.3))
+    rows = rows_of(tmp_path / "test")
+    for row, example in zip(rows, (data["test"][i] for i in range(3)), strict=True):
+        (samples,) = Two(cut=0.3).samples({}, [Query(example.image, example.content, None)], None)
+        mean = samples.mean(axis=0)
+        shown = np.asarray(Image.open(tmp_path / "test" / "images" / Path(row["image"]).name / "uncertainty.png"))
+        np.testing.assert_array_equal(shown, np.round(predictive_entropy(mean) * 255))
+        expected = uncertainty_auroc(mean > 0.5, example.mask, predictive_entropy(mean))
+        assert float(row["uncertainty_auroc"]) == pytest.approx(expected, abs=1e-6)
+        assert float(row["expected_error"]) > 0
+    values = [float(row["uncertainty_auroc"]) for row in rows]
+    assert max(values) > 0.9 and min(values) < 0.9  # the second has vessels where the label has none
+    assert result["model"]["uncertainty_auroc"]["mean"] == pytest.approx(np.mean(values), abs=1e-6)
+    # An estimate without the truth is no score to compare by.
+    run = Run(tmp_path, CONFIG, None)
+    (tmp_path / "eval").mkdir()
+    (tmp_path / "test").rename(tmp_path / "eval" / "test")
+    assert "uncertainty_auroc" in read_scores(run).metrics and "expected_error" not in read_scores(run).metrics
+
+
+def test_masks_are_cut_at_the_threshold(data: dict[str, Dataset], tmp_path: Path) -> None:
+    low, high = (
+        evaluate(Two(cut=0.3), {}, data, "test", None, tmp_path / str(cut), {}, cut)  # type: ignore[arg-type]
+        for cut in (0.3, 0.7)
+    )
+    assert (low["threshold"], high["threshold"]) == (0.3, 0.7)
+    assert low["model"]["recall"]["mean"] > high["model"]["recall"]["mean"]
+    assert low["model"]["auc"] == high["model"]["auc"]

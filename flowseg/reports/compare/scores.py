@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from flowseg.errors import UserError, first_of
+from flowseg.evaluation.uncertainty import EXPECTED_ERROR
 from flowseg.reports.compare.run_log import read_json
 from flowseg.runs import Run
 
@@ -66,7 +67,7 @@ def read_scores(run: Run) -> Scores:
     return Scores(
         folder,
         keys,
-        {name: values for name, values in columns.items() if not name.startswith(REFERENCE)},
+        {name: v for name, v in columns.items() if not name.startswith(REFERENCE) and name != EXPECTED_ERROR},
         {name: values for name, values in columns.items() if name.startswith(REFERENCE)},
         read_json(folder / "metrics.json"),
     )

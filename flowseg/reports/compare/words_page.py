@@ -18,6 +18,7 @@ METRICS: dict[str, tuple[str, str]] = {
     "density_error": ("vessel density error", "혈관 밀도 오차"),
     "ece": ("ECE", "ECE"),
     "brier": ("Brier score", "Brier 점수"),
+    "uncertainty_auroc": ("AUROC of the uncertainty", "불확실성의 AUROC"),
     "best_validation_dice": ("best validation Dice", "최고 검증 Dice"),
 }
 

@@ -1,0 +1,48 @@
+"""Options of commands that sample with a trained run; where they are silent, the run's own config speaks."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+import tyro
+
+from flowseg.commands.parsing import parse
+from flowseg.config import EvalConfig
+
+if TYPE_CHECKING:
+    from flowseg.runs import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """What commands that sample with a run have in common."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's folder."""
+    ensemble: int = 1
+    """Samples per image; with 2 or more also uncertainties. Default: the run's eval.ensemble."""
+    tta: bool = False
+    """Average over flips and quarter turns. Default: the run's eval.tta."""
+    threshold: Literal["fixed", "tuned"] = "fixed"
+    """Vessel is what is more probable than 0.5, or than what was tuned on the run's validation images. Default: the
+    run's eval.threshold."""
+    embeddings: str | None = None
+    """A store that holds the images' embeddings; default: the run's own, or image-stats."""
+
+    def settings(self, own: EvalConfig) -> EvalConfig:
+        """The run's own settings with those of the command line."""
+        return replace(own, ensemble=self.ensemble, tta=self.tta, threshold=self.threshold)
+
+
+S = TypeVar("S", bound=Sampling)
+
+
+def with_run(cls: type[S], args: list[str], command: str) -> "tuple[S, Run]":
+    """Parses a command on a run, and opens that."""
+    from flowseg.runs import open_run
+
+    run = open_run(parse(cls, args, command).run)
+    # Again, with what the run's config says where the command line says nothing.
+    own = run.config.eval
+    default = replace(parse(cls, args, command), ensemble=own.ensemble, tta=own.tta, threshold=own.threshold)
+    return parse(cls, args, command, default=default), run
