@@ -16,6 +16,7 @@ from rich.text import Text
 from flowseg.config import EvalConfig
 from flowseg.data.dataset import Dataset
 from flowseg.data.folders import as_uint8, read_image, read_label
+from flowseg.errors import UserError
 from flowseg.evaluation import frangi
 from flowseg.evaluation.metrics import (
     LOWER_IS_BETTER,
@@ -81,9 +82,9 @@ def _cell(found: Interval | None, coarse: bool, images: int) -> str:
     """A mean and its interval, and of how many images where not all have the value."""
     if found is None or not found.n:
         return "-"
-    digits, more = (1, 1) if coarse else (3, 4)
-    interval = f" [{found.low:.{digits}f}, {found.high:.{digits}f}]" if found.n > 1 else ""
-    return f"{found.mean:.{more}f}{interval}" + (f" n={found.n}" if found.n < images else "")
+    of_mean, of_ends = (1, 1) if coarse else (4, 3)  # decimals
+    interval = f" [{found.low:.{of_ends}f}, {found.high:.{of_ends}f}]" if found.n > 1 else ""
+    return f"{found.mean:.{of_mean}f}{interval}" + (f" n={found.n}" if found.n < images else "")
 
 
 def _json(scores: dict[str, Interval]) -> dict[str, Any]:
@@ -147,6 +148,9 @@ def evaluate(
 
     Returns:
         What metrics.json holds.
+
+    Raises:
+        UserError: a prediction that is not finite.
     """
     dataset = datasets[split]
     with replaced_folder(folder) as part:
@@ -156,6 +160,11 @@ def evaluate(
         rows: list[Row] = []
 
         def measure(item: Scored) -> None:
+            if not np.isfinite(item.probability).all():
+                raise UserError(
+                    f"{item.key}: the network's prediction is not finite; its parameters are damaged or diverged: "
+                    "train again"
+                )
             rows.append(_measure(item))
             _write_pictures(part, item, _pixels(dataset, item.index)[0])
             shown.advance()

@@ -126,8 +126,10 @@ def image_metrics(
         an empty mask.
 
     Raises:
-        ValueError: as `soft_metrics`.
+        ValueError: as `soft_metrics`, or a threshold outside [0, 1].
     """
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold must lie in [0, 1], got {threshold}")
     soft = soft_metrics(probability, truth)  # first: it checks the probabilities
     return {**mask_metrics(probability > threshold, truth), **soft}
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from flowseg.config import Config, DataConfig
 from flowseg.data.dataset import Dataset, load_splits
 from flowseg.data.folders import as_uint8, read_image, read_label
+from flowseg.errors import UserError
 from flowseg.evaluation import frangi
 from flowseg.evaluation.evaluate import SHOWN, evaluate, table
 from flowseg.evaluation.metrics import LOWER_IS_BETTER, MASK_METRICS, METRICS, Interval, image_metrics, mask_metrics
@@ -156,7 +157,7 @@ def test_a_broken_evaluation_leaves_the_one_before(folder: Path, data: dict[str,
     before = (tmp_path / "eval" / "metrics.json").read_bytes()
     broken = Known()
     broken.of = lambda image: np.full(image.shape, np.nan, np.float32)  # type: ignore[method-assign]
-    with pytest.raises(ValueError, match=r"in \[0, 1\]"):
+    with pytest.raises(UserError, match="test/0001: the network's prediction is not finite"):
         scored(data, tmp_path / "eval", broken)
     assert (tmp_path / "eval" / "metrics.json").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["eval"]

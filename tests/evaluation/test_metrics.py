@@ -133,6 +133,8 @@ def test_images_that_do_not_fit_are_refused() -> None:
             mask_metrics(prediction, truth)
     with pytest.raises(ValueError, match=r"in \[0, 1\]"):
         image_metrics(np.full((3, 4), 255.0), EMPTY)
+    with pytest.raises(ValueError, match="threshold"):
+        image_metrics(np.full((3, 4), 0.5), EMPTY, 127)
 
 
 def test_a_mean_is_over_the_images_that_have_the_value() -> None:

@@ -8,6 +8,8 @@ from scipy.spatial.distance import cdist
 
 from flowseg.evaluation.surface import SURFACE, surface, surface_distances, surface_metrics
 
+sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # on masks this small threads only cost
+
 PAIRS = degenerate_pairs() + random_pairs(200)
 WITH_BOTH = [(p, t) for p, t in PAIRS if p.any() and t.any()]
 EMPTY = np.zeros((6, 9), dtype=bool)
