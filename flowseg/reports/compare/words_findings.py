@@ -234,8 +234,8 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "스케줄을 쓰고(optim.lr, optim.schedule), 기울기 클리핑을 강화하십시오(optim.clip_norm).",
     ),
     "next_film": (
-        "{name}: see what the embeddings contribute and how gamma and beta move: flowseg analyze film {path}",
-        "{name}: 임베딩의 기여와 gamma, beta의 변화를 확인하십시오: flowseg analyze film {path}",
+        "{name}: see what the embeddings contribute and how gamma and beta move: flowseg analyze film RUN",
+        "{name}: 임베딩의 기여와 gamma, beta의 변화를 확인하십시오: flowseg analyze film RUN",
     ),
     # Why an item has its winner, or none.
     "seeds_only": (

@@ -61,7 +61,7 @@ PAGE: dict[str, tuple[str, str]] = {
     "conditioner": ("FiLM conditioner", "FiLM 조건 모듈"),
     "film_heads": ("FiLM heads", "FiLM 헤드"),
     "differs": ("Settings that differ:", "서로 다른 설정:"),
-    "differs_not": ("All other settings are the same.", "그 밖의 설정은 모두 같습니다."),
+    "differs_not": ("No setting differs but the seed.", "시드 외에는 모든 설정이 같습니다."),
     "setting": ("setting", "항목"),
     "csv_set_up": (
         "The set-up of a CSV log is not known: neither parameters nor settings.",
