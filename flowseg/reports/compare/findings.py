@@ -166,10 +166,16 @@ def _of_events(evidence: Evidence) -> Iterator[Message]:
             values |= {"after": anomaly.after.dice, "after_epoch": anomaly.after.epoch}
             seen = anomaly.after.epoch - anomaly.before.epoch <= 1
             yield Message("found_anomaly_seen" if seen else "found_anomaly_between", values)
-        up, down = [str(change.epoch) for change in jumps(log)], [str(change.epoch) for change in falls(log)]
-        if up or down:
-            key = "found_changes" if up and down else "found_jumps" if up else "found_falls"
-            yield Message(key, {"name": log.name, "jumps": up, "falls": down, "step": STEP})
+        changes = [*jumps(log), *falls(log)]
+        for change in changes:
+            if change.across_hole:
+                values = {"name": log.name, "start": change.from_epoch, "end": change.epoch}
+                yield Message("found_across", values | {"before": change.before, "after": change.after})
+        dated = {"jumps": [c.epoch for c in changes if c.change > 0 and not c.across_hole]}
+        dated["falls"] = [c.epoch for c in changes if c.change < 0 and not c.across_hole]
+        if dated["jumps"] or dated["falls"]:
+            key = "found_changes" if all(dated.values()) else "found_jumps" if dated["jumps"] else "found_falls"
+            yield Message(key, {"name": log.name, **dated, "step": STEP})
             if log.carried_forward and log.every is not None:
                 yield Message("found_dated", {"name": log.name, "every": log.every})
 
