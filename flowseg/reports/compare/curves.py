@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 from matplotlib.ticker import LogLocator, MaxNLocator
 
@@ -243,12 +244,21 @@ def _scale(values: Sequence[float], start: float, stop: float, margin: float, lo
 def _axes(frame: Frame, x: Epochs | None, y: Scale) -> Markup:
     right, bottom = frame.width - frame.right, frame.height - frame.bottom
     parts = []
-    for tick in y.ticks(5):
+    ticks = y.ticks(5)
+    decimals = max((len(_shortest(tick).partition(".")[2]) for tick in ticks), default=0)
+    for tick in ticks:
         parts.append(
             Markup(
                 '<line class="grid" x1="{}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/>'
                 '<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>'
-            ).format(frame.left, right, frame.left - 6, y(tick) + 4, _tick(tick), y=y(tick))
+            ).format(
+                frame.left,
+                right,
+                frame.left - 6,
+                y(tick) + 4,
+                _shortest(tick) if y.log else f"{tick:.{decimals}f}",
+                y=y(tick),
+            )
         )
     if x is not None:
         for left, end in x.breaks:
@@ -266,8 +276,8 @@ def _axes(frame: Frame, x: Epochs | None, y: Scale) -> Markup:
     return Markup("").join(parts)
 
 
-def _tick(value: float) -> str:
-    return f"{value:.10g}" if abs(value) >= 1e-4 or not value else f"{value:.0e}"
+def _shortest(value: float) -> str:
+    return np.format_float_positional(value, precision=9, trim="-")
 
 
 def _svg(frame: Frame, label: str, parts: Sequence[Markup]) -> Markup:

@@ -14,6 +14,7 @@ from flowseg.reports.compare.cases import Case
 from flowseg.reports.compare.differences import Course, Mean, SeedTest, Test, course, image_tests, seed_mean, seed_test
 from flowseg.reports.compare.judgements import Judgement, judge_pair, mean_curve
 from flowseg.reports.compare.log import Row, RunLog
+from flowseg.reports.compare.pictures import check_same_pixels
 from flowseg.reports.compare.scores import (
     Scores,
     Values,
@@ -175,8 +176,6 @@ def _on_test(groups: Sequence[Group]) -> OnTest | None:
     scores = {group.name: [read_scores(log.run) for log in group.logs if log.run is not None] for group in groups}
     every = [one for group in scores.values() for one in group]
     check_same_images(every)
-    from flowseg.reports.compare.pictures import check_same_pixels
-
     for other in every[1:]:
         check_same_pixels(every[0], other, every[0].keys)
     keys = every[0].keys

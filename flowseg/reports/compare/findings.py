@@ -1,7 +1,7 @@
 """What the numbers say, what they do not, and what to run next: messages that follow from the evidence by rules."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from statistics import stdev
 from typing import Any
 
@@ -20,7 +20,7 @@ MIN_DIFFERENCE = 0.005
 """Dice: the least difference that more seeds or images are asked for (as in flowseg.reports.verdict)."""
 
 SEEDS = 3
-"""Seeds asked for where there is one: the fewest whose spread can be seen at all."""
+"""Seeds asked for where there are fewer: an interval from two is thirteen standard errors wide on each side."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,19 @@ class Message:
 
     key: str
     values: dict[str, Any] = field(default_factory=dict)
+
+
+def merged(messages: Iterable[Message]) -> list[Message]:
+    """Messages that say the same of several runs as one, which names them all; where the first of them stood."""
+    names: dict[str, tuple[Message, list[str]]] = {}
+    for message in messages:
+        rest = {name: value for name, value in message.values.items() if name != "name"}
+        said = names.setdefault(repr((message.key, rest)), (message, []))
+        said[1].append(message.values.get("name", ""))
+    return [
+        replace(message, values=message.values | {"name": ", ".join(found)}) if len(found) > 1 else message
+        for message, found in names.values()
+    ]
 
 
 def headline(evidence: Evidence) -> list[Message]:
@@ -60,12 +73,14 @@ def _oriented(values: dict[str, Any]) -> dict[str, float]:
 
 def conclusions(evidence: Evidence) -> list[Message]:
     """What was found, the test images first."""
-    return [
-        *_of_tests(evidence),
-        *_of_measurements(evidence),
-        *_of_training(evidence),
-        *_of_events(evidence),
-    ]
+    return merged(
+        [
+            *_of_tests(evidence),
+            *_of_measurements(evidence),
+            *_of_training(evidence),
+            *_of_events(evidence),
+        ]
+    )
 
 
 def _of_tests(evidence: Evidence) -> Iterator[Message]:
@@ -151,10 +166,16 @@ def _of_events(evidence: Evidence) -> Iterator[Message]:
             values |= {"after": anomaly.after.dice, "after_epoch": anomaly.after.epoch}
             seen = anomaly.after.epoch - anomaly.before.epoch <= 1
             yield Message("found_anomaly_seen" if seen else "found_anomaly_between", values)
-        up, down = [str(change.epoch) for change in jumps(log)], [str(change.epoch) for change in falls(log)]
-        if up or down:
-            key = "found_changes" if up and down else "found_jumps" if up else "found_falls"
-            yield Message(key, {"name": log.name, "jumps": up, "falls": down, "step": STEP})
+        changes = [*jumps(log), *falls(log)]
+        for change in changes:
+            if change.across_hole:
+                values = {"name": log.name, "start": change.from_epoch, "end": change.epoch}
+                yield Message("found_across", values | {"before": change.before, "after": change.after})
+        dated = {"jumps": [c.epoch for c in changes if c.change > 0 and not c.across_hole]}
+        dated["falls"] = [c.epoch for c in changes if c.change < 0 and not c.across_hole]
+        if dated["jumps"] or dated["falls"]:
+            key = "found_changes" if all(dated.values()) else "found_jumps" if dated["jumps"] else "found_falls"
+            yield Message(key, {"name": log.name, **dated, "step": STEP})
             if log.carried_forward and log.every is not None:
                 yield Message("found_dated", {"name": log.name, "every": log.every})
 
@@ -216,8 +237,8 @@ def advice(evidence: Evidence) -> list[Message]:
             values = {"name": log.name, "falls": len(changes), "anomalies": len(anomalies)}
             found.append(Message("next_steady", values))
         if log.run is not None and log.run.config.model.film.stages and not has_film_analysis(log):
-            found.append(Message("next_film", {"name": log.name, "path": str(log.path)}))
-    return found
+            found.append(Message("next_film", {"name": log.name}))
+    return merged(found)
 
 
 def _more_trials(evidence: Evidence) -> Iterator[Message]:
@@ -225,10 +246,10 @@ def _more_trials(evidence: Evidence) -> Iterator[Message]:
     without = [log.name for log in evidence.logs if log.run is None]
     if without:
         yield Message("next_test", {"names": without})
-    single = [group.name for group in evidence.groups if len(group.logs) == 1]
+    few = [group.name for group in evidence.groups if len(group.logs) < SEEDS]
     apart = [(a, b) for a, b in evidence.pairs if not only_seeds_differ(a, b)]
-    if single and apart:
-        yield Message("next_seeds", {"names": single, "n": SEEDS})
+    if few and apart:
+        yield Message("next_seeds", {"names": few, "n": SEEDS})
     for a, b in apart:
         dice = _judgement(evidence, f"{TEST}dice", a.name, b.name)
         if dice is None or dice.winner is not None or not dice.values["d"]:

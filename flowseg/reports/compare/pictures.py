@@ -49,19 +49,14 @@ def read_pictures(scores: Scores, key: str) -> Shown | None:
     Raises:
         UserError: a picture is damaged or of another size than the overlay.
     """
-    name = Path(key).name
-    path = scores.folder / "overlays" / f"{name}.png"
-    if not path.is_file():
+    panels = _panels(scores, key)
+    if panels is None:
         return None
-    picture = _read(path)
-    width = (picture.shape[1] - GAP) // 2
-    if picture.ndim != 3 or width < 1 or 2 * width + GAP != picture.shape[1]:
-        raise UserError(f"{path}: is no overlay of `flowseg eval`; make it again")
-    image, drawn = np.ascontiguousarray(picture[:, :width, 0]), picture[:, width + GAP :]
+    image, drawn = panels
     prediction, truth = read_overlay(drawn)
     views: dict[str, Grey | Colour] = {"image": image, "mask": truth.astype(np.uint8) * 255, "prediction": drawn}
     for view in ("probability", "uncertainty"):
-        file = scores.folder / "images" / name / f"{view}.png"
+        file = scores.folder / "images" / Path(key).name / f"{view}.png"
         if file.is_file():
             found = _read(file)
             if found.shape != image.shape:
@@ -70,27 +65,42 @@ def read_pictures(scores: Scores, key: str) -> Shown | None:
     return Shown(views, prediction, truth, image)
 
 
+def _panels(scores: Scores, key: str) -> tuple[Grey, Colour] | None:
+    """Image and overlay; None where there is no such file."""
+    path = scores.folder / "overlays" / f"{Path(key).name}.png"
+    if not path.is_file():
+        return None
+    picture = _read(path)
+    width = (picture.shape[1] - GAP) // 2
+    if picture.ndim != 3 or width < 1 or 2 * width + GAP != picture.shape[1]:
+        raise UserError(f"{path}: is no overlay of `flowseg eval`; make it again")
+    return picture[:, :width, 0], picture[:, width + GAP :]
+
+
 def read_overlay(drawn: Colour) -> tuple[Mask, Mask]:
     """Predicted and true mask of an overlay that was drawn with a truth.
 
     An unmarked pixel is grey. A marked one is grey mixed with one of three colours: the differences between its
     channels are the colour's own, scaled.
     """
-    off = np.stack([drawn[..., 0].astype(float) - drawn[..., 1], drawn[..., 1].astype(float) - drawn[..., 2]], axis=-1)
-    colours = OPACITY * np.array([[r - g, g - b] for r, g, b in _CLASSES], np.float64)
-    nearest = np.argmin(((off[..., None, :] - colours) ** 2).sum(-1), axis=-1)
-    marked = (off != 0).any(-1)
-    return marked & (nearest != 2), marked & (nearest != 1)
+    red, green, blue = drawn[..., 0], drawn[..., 1], drawn[..., 2]
+    marked = (red != green) | (green != blue)
+    channels = drawn[marked].astype(np.float32)
+    off = np.stack([channels[:, 0] - channels[:, 1], channels[:, 1] - channels[:, 2]], axis=-1)
+    colours = OPACITY * np.array([[r - g, g - b] for r, g, b in _CLASSES], np.float32)
+    nearest = np.argmin(((off[:, None] - colours) ** 2).sum(-1), axis=-1)
+    prediction, truth = np.zeros_like(marked), np.zeros_like(marked)
+    prediction[marked], truth[marked] = nearest != 2, nearest != 1
+    return prediction, truth
 
 
 def check_same_pixels(first: Scores, other: Scores, keys: tuple[str, ...]) -> None:
     """Raises a UserError where an image or its label differs between two evaluations; one without overlay passes."""
     for key in keys:
-        one, two = read_pictures(first, key), read_pictures(other, key)
+        one, two = _panels(first, key), _panels(other, key)
         if one is None or two is None:
             continue
-        same = one.image.shape == two.image.shape and np.array_equal(one.image, two.image)
-        if not same or not np.array_equal(one.truth, two.truth):
+        if not np.array_equal(one[0], two[0]) or not np.array_equal(read_overlay(one[1])[1], read_overlay(two[1])[1]):
             raise other_pixels(first, other, key)
 
 
@@ -112,13 +122,15 @@ def encode(picture: Grey | Colour, exact: bool = False, largest: int | None = MA
         size = (max(round(w * scale), 1), max(round(h * scale), 1))
         picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, format="WEBP", quality=_QUALITY, lossless=exact, method=4)
+    Image.fromarray(np.ascontiguousarray(picture)).save(
+        file, format="WEBP", quality=_QUALITY, lossless=exact, method=4
+    )
     return file.getvalue()
 
 
 def _read(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as file:
-            return np.asarray(file.convert("RGB") if file.mode == "RGB" else file.convert("L"))
+            return np.asarray(file if file.mode in ("L", "RGB") else file.convert("L"))
     except OSError as error:
         raise UserError(f"{path}: is no picture ({error}); evaluate the run again") from None

@@ -134,6 +134,12 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "{name}: falls by {step} or more at {falls:epochs}; no new best by that much.",
         "{name}: 직전보다 {step} 이상 하락한 에폭은 {falls:epochs}입니다. 최고값이 그만큼 갱신된 적은 없습니다.",
     ),
+    "found_across": (
+        "{name}: Dice went from {before:.4f} to {after:.4f} somewhere between epochs {start} and {end}, across the "
+        "hole in its log.",
+        "{name}: Dice가 바뀐 시점은 기록 공백을 사이에 둔 {start}~{end} 에폭이라는 것까지만 알 수 "
+        "있습니다({before:.4f} → {after:.4f}).",
+    ),
     "found_dated": (
         "{name}: when a jump or fall happened is known to within {every} epochs only, the distance of two "
         "measurements.",
@@ -234,8 +240,8 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "스케줄을 쓰고(optim.lr, optim.schedule), 기울기 클리핑을 강화하십시오(optim.clip_norm).",
     ),
     "next_film": (
-        "{name}: see what the embeddings contribute and how gamma and beta move: flowseg analyze film {path}",
-        "{name}: 임베딩의 기여와 gamma, beta의 변화를 확인하십시오: flowseg analyze film {path}",
+        "{name}: see what the embeddings contribute and how gamma and beta move: flowseg analyze film RUN",
+        "{name}: 임베딩의 기여와 gamma, beta의 변화를 확인하십시오: flowseg analyze film RUN",
     ),
     # Why an item has its winner, or none.
     "seeds_only": (

@@ -62,7 +62,7 @@ PAGE: dict[str, tuple[str, str]] = {
     "conditioner": ("FiLM conditioner", "FiLM 조건 모듈"),
     "film_heads": ("FiLM heads", "FiLM 헤드"),
     "differs": ("Settings that differ:", "서로 다른 설정:"),
-    "differs_not": ("All other settings are the same.", "그 밖의 설정은 모두 같습니다."),
+    "differs_not": ("No setting differs but the seed.", "시드 외에는 모든 설정이 같습니다."),
     "setting": ("setting", "항목"),
     "csv_set_up": (
         "The set-up of a CSV log is not known: neither parameters nor settings.",
@@ -219,10 +219,11 @@ PAGE: dict[str, tuple[str, str]] = {
     "item_parameters": ("Fewer parameters", "적은 파라미터 수"),
     "item_test": ("Test: {metric:metric}", "테스트: {metric:metric}"),
     "winners_note": (
-        "No winner is named where one value stands against one, where the 95 % interval of the difference includes "
-        "zero, where a test's corrected p is 0.05 or more, or where two runs differ only in their seed.",
-        "값 하나와 값 하나를 비교한 경우, 차이의 95 % 신뢰구간이 0을 포함하는 경우, 보정한 p가 0.05 이상인 경우, "
-        "시드만 다른 경우에는 우열을 판정하지 않습니다.",
+        "Differences are the second set-up minus the first. No winner is named where one value stands against one, "
+        "where the 95 % interval of the difference includes zero, where a test's corrected p is 0.05 or more, or "
+        "where two runs differ only in their seed.",
+        "차이는 두 번째 설정에서 첫 번째 설정을 뺀 값입니다. 값 하나와 값 하나를 비교한 경우, 차이의 95 % 신뢰구간이 "
+        "0을 포함하는 경우, 보정한 p가 0.05 이상인 경우, 시드만 다른 경우에는 우열을 판정하지 않습니다.",
     ),
     "next_nothing": ("Nothing follows from the rules.", "규칙에 따른 추가 제안은 없습니다."),
     "made_note": (
