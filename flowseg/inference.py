@@ -10,6 +10,7 @@ import numpy as np
 
 from flowseg.config import EvalConfig
 from flowseg.data.dataset import resample
+from flowseg.data.dicom import is_dicom
 from flowseg.data.folders import as_uint8
 from flowseg.data.inputs import Input, read_inputs
 from flowseg.errors import UserError, first_of
@@ -103,12 +104,14 @@ def _queries(run: Run, paths: Sequence[Path], items: Sequence[Input], embeddings
     check_encoder(run, source.encoder if source is not None else None)
     vectors = None
     if source is not None:
-        vectors = source.of_images(
-            [item.name for item in items],
-            [item.image for item in items],
-            [item.content for item in items],
-            str(paths[0] if paths[0].is_dir() else paths[0].parent),
-        )
+        folder = str(paths[0] if paths[0].is_dir() else paths[0].parent)
+        names, contents = [item.name for item in items], [item.content for item in items]
+        try:
+            vectors = source.of_images(names, [item.image for item in items], contents, folder)
+        except UserError as error:
+            if not any(is_dicom(item.path) for item in items):
+                raise
+            raise UserError(f"{error} (it reads no DICOM: give it the frames as PNG of the same values)") from None
     return [
         Query(resample(item.image, config.data.max_side), item.content, None if vectors is None else vectors[i])
         for i, item in enumerate(items)

@@ -122,8 +122,8 @@ def _grey(values: Num[np.ndarray, "h w"], dataset: pydicom.Dataset, number: int)
     # Of a rescale only the sign shows in an image that is scaled by its own least and greatest value; leaving the
     # rest out keeps whole numbers whole.
     if (slope < 0) != (dataset.PhotometricInterpretation == "MONOCHROME1"):
-        wide = values.astype(np.int64) if values.dtype.kind in "iu" else values
-        values = (wide.max() - (wide - wide.min())).astype(values.dtype)
+        # Whole numbers may wrap around on the way; the result fits its type.
+        values = values.max() - (values - values.min())
     return plain_type(values)
 
 

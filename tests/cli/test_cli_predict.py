@@ -13,13 +13,16 @@ from dicom_files import empty, write_dicom
 from PIL import Image
 from refusals import refusal
 
+from flowseg import inference
 from flowseg.commands.predict import parse_frames
 from flowseg.config import Config, DataConfig, EvalConfig, FilmConfig, ModelConfig
 from flowseg.data.folders import read_image
-from flowseg.embeddings.source import IMAGE_STATS
+from flowseg.data.inputs import read_inputs
+from flowseg.embeddings.source import IMAGE_STATS, describe_images
+from flowseg.embeddings.store import write_store
 from flowseg.evaluation.overlays import PREDICTED
 from flowseg.models.network import init_params
-from flowseg.runs import create_run
+from flowseg.runs import create_run, open_run
 from flowseg.training.checkpoints import Checkpoints
 from flowseg.training.step import init_state
 
@@ -125,6 +128,27 @@ def test_frames_of_a_series_are_images_of_their_own(flowseg: Flowseg, run: Path,
     for kind in PICTURES:
         np.testing.assert_array_equal(grey(out / f"series_frame004_{kind}.png"), grey(out / f"alone_{kind}.png"))
     assert not np.array_equal(grey(out / "series_frame005_mask.png"), grey(out / "series_frame004_mask.png"))
+
+
+def test_frames_have_embeddings_of_their_own(run: Path, tmp_path: Path) -> None:
+    """Computed, or found in a store that was made of PNG files of the same values."""
+    frames = np.random.default_rng(3).integers(0, 2**12, (3, 40, 64)).astype(np.uint16)
+    series = write_dicom(tmp_path / "series.dcm", frames, 12)
+    pictures = [tmp_path / f"{k}.png" for k in range(3)]
+    for path, frame in zip(pictures, frames, strict=True):
+        write(path, frame)
+    hashes, vectors = describe_images(pictures)
+    assert len(np.unique(vectors, axis=0)) == 3
+    stores = [tmp_path / "all.safetensors", tmp_path / "two.safetensors"]
+    for store, held in zip(stores, (3, 2), strict=True):
+        write_store(store, IMAGE_STATS, [str(k) for k in range(held)], hashes[:held], vectors[:held])
+    items = read_inputs([series])
+    for given in (None, str(stores[0])):
+        found = inference._queries(open_run(run), [series], items, given)
+        np.testing.assert_array_equal([one.embedding for one in found], vectors)
+        assert [one.content for one in found] == hashes
+    message = refusal(lambda: inference._queries(open_run(run), [series], items, str(stores[1])))
+    assert "1 of 3 images are not in it (series_frame003)" in message and "reads no DICOM" in message
 
 
 @pytest.mark.parametrize(

@@ -98,8 +98,8 @@ def test_views_change_nothing_where_the_network_does_not_see_them(stub: StubSamp
         np.testing.assert_allclose(a, b, atol=1e-6)
 
 
-@pytest.mark.parametrize("batch", [3, 8, 20])
-def test_views_are_made_undone_and_averaged(stub: StubSampler, batch: int) -> None:
+@pytest.mark.parametrize(("batch", "ensemble"), [(3, 1), (8, 1), (20, 1), (3, 2), (8, 4)])
+def test_views_are_made_undone_and_averaged(stub: StubSampler, batch: int, ensemble: int) -> None:
     """A sample that looks one pixel up in the image and two to the left in the noise."""
 
     def look(x: Any, image: Any) -> Any:
@@ -115,8 +115,8 @@ def test_views_are_made_undone_and_averaged(stub: StubSampler, batch: int) -> No
     for sample, turned in zip(seen, turns(numbered), strict=True):
         (right,) = (k for k, again in enumerate(turns(turned)) if np.array_equal(again, numbered))
         back.append(turns(np.clip((sample + 1) / 2, 0, 1))[right])
-    sampler = stub(lambda x, image, embedding: look(x, image), tta=True, batch=batch)
-    found = next(single(sampler, [one]))
+    sampler = stub(lambda x, image, embedding: look(x, image), tta=True, batch=batch, ensemble=ensemble)
+    found = next(sampler.samples({}, [one]))[0]
     np.testing.assert_allclose(found, np.mean(back, axis=0), atol=1e-6)
     assert np.abs(found - back[0]).max() > 0.1
 

@@ -1,0 +1,194 @@
+"""What ensembles and test-time augmentation gain and cost, and what their uncertainty knows, on a trained run.
+
+    python benchmarks/inference_quality.py RUN [--split val] [--ensemble 8]
+
+Writes a JSON: a row per setting with Dice at 0.5 and at the threshold tuned on this very split, the AUROC of the
+uncertainty for wrong pixels (mean over images; `near` counts only pixels within 5 of a vessel, true or predicted), and
+the expected error beside the true one; then what an ensemble costs against as many single runs.
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from flowseg.cli import set_up_jax, use_huge_pages
+
+if __name__ == "__main__":
+    # Before JAX is imported.
+    use_huge_pages()
+    set_up_jax()
+
+import numpy as np
+from machine import describe_machine, write_results
+from rich.console import Console
+from rich.table import Table
+from scipy.ndimage import distance_transform_edt
+from scipy.stats import spearmanr
+
+from flowseg.config import Config
+from flowseg.data.dataset import Dataset
+from flowseg.data.folders import read_label
+from flowseg.evaluation.metrics import overlap_metrics
+from flowseg.evaluation.predict import Segmentation, segment
+from flowseg.evaluation.threshold import FIXED, best_threshold
+from flowseg.evaluation.uncertainty import predictive_entropy, uncertainty_auroc
+from flowseg.evaluation.windows import Query, WindowSampler
+from flowseg.experiment import prepare
+from flowseg.models.network import Params
+from flowseg.runs import open_run
+from flowseg.training.checkpoints import Checkpoints
+
+HERE = Path(__file__).resolve().parent
+NEAR = 5
+"""Pixels from a vessel, true or predicted, within which right and wrong are not plain from afar."""
+
+
+def with_settings(config: Config, ensemble: int, tta: bool) -> Config:
+    return replace(config, eval=replace(config.eval, ensemble=ensemble, tta=tta))
+
+
+def clocked(call: Callable[[], Any]) -> tuple[dict[str, float], Any]:
+    """Seconds on the wall and of processors, this process and those it started, and what the call returns."""
+    start = time.perf_counter()
+    before = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    result = call()
+    after = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    used = sum(b.ru_utime + b.ru_stime - a.ru_utime - a.ru_stime for a, b in zip(before, after, strict=True))
+    return {"seconds": time.perf_counter() - start, "processor_seconds": used}, result
+
+
+def describe(found: list[Segmentation], truths: list[np.ndarray]) -> dict[str, Any]:
+    """The figures of one setting."""
+    dice, auroc, near, expected = [], [], [], []
+    for one, truth in zip(found, truths, strict=True):
+        mask, entropy = one.probability > FIXED, predictive_entropy(one.probability)
+        dice.append(overlap_metrics(mask, truth)["dice"])
+        auroc.append(uncertainty_auroc(mask, truth, entropy))
+        close = distance_transform_edt(~(mask | truth)) <= NEAR
+        near.append(uncertainty_auroc(mask[close], truth[close], entropy[close]))
+        expected.append(one.expected_error(FIXED))
+    tuned = best_threshold([one.probability for one in found], truths)
+    row = {
+        "dice": float(np.mean(dice)),
+        "threshold": tuned.threshold,
+        "dice_tuned": tuned.dice,
+        "auroc": float(np.nanmean(auroc)),
+        "auroc_near": float(np.nanmean(near)),
+        "error": 1 - float(np.mean(dice)),
+        "expected_error": None,
+        "spearman": None,
+        "dice_per_image": dice,
+    }
+    if expected[0] is not None:
+        row["expected_error"] = float(np.mean(np.asarray(expected, float)))
+        row["spearman"] = float(spearmanr(expected, 1 - np.asarray(dice)).statistic)
+    return row
+
+
+def costs(config: Config, params: Params, queries: list[Query], count: int, turns: int) -> list[dict[str, Any]]:
+    """An ensemble against as many single runs in a process that has compiled both, taking turns."""
+    samplers = {
+        kind: WindowSampler(with_settings(config, n, False)) for kind, n in (("single", 1), ("ensemble", count))
+    }
+    one_window = [replace(queries[0], image=queries[0].image[: config.data.crop, : config.data.crop])]
+    rows = []
+    for name, chosen in ((f"{len(queries)} images", queries), ("1 image", queries[:1]), ("1 window", one_window)):
+        spent: dict[str, list[dict[str, float]]] = {kind: [] for kind in samplers}
+        for sampler in samplers.values():
+            list(sampler.samples(params, one_window))  # compiles
+        for _ in range(turns):
+            for kind, sampler in samplers.items():
+                sampler.evaluations.clear()
+                repeats = count if kind == "single" else 1
+
+                def draw(sampler: WindowSampler = sampler, repeats: int = repeats) -> None:
+                    for _ in range(repeats):
+                        list(sampler.samples(params, chosen))  # noqa: B023
+
+                spent[kind].append({**clocked(draw)[0], "evaluations": sum(sampler.evaluations)})
+        medians = {k: {c: float(np.median([s[c] for s in v])) for c in v[0]} for k, v in spent.items()}
+        rows.append({"what": name, **medians})
+    return rows
+
+
+def start_to_end(run: Path, image: Path, count: int) -> dict[str, Any]:
+    """The same from the command line, on one image: each run a process of its own."""
+
+    def predict(times: int, ensemble: int) -> None:
+        for _ in range(times):
+            with tempfile.TemporaryDirectory() as out:
+                command = [sys.executable, "-m", "flowseg", "predict", str(run), str(image), "--out", out]
+                subprocess.run([*command, "--ensemble", str(ensemble)], check=True, capture_output=True)
+
+    for ensemble in (1, count):
+        predict(1, ensemble)  # its programs are compiled and kept
+    return {
+        "what": "flowseg predict, 1 image",
+        "single": clocked(lambda: predict(count, 1))[0],
+        "ensemble": clocked(lambda: predict(1, count))[0],
+    }
+
+
+def inputs(
+    dataset: Dataset, vectors: np.ndarray | None
+) -> tuple[list[Query], list[tuple[int, int]], list[np.ndarray]]:
+    examples = [dataset[i] for i in range(len(dataset))]
+    queries = [Query(e.image, e.content, None if vectors is None else vectors[i]) for i, e in enumerate(examples)]
+    return queries, [e.size for e in examples], [read_label(pair.label) for pair in dataset.pairs]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="a trained run's folder")
+    parser.add_argument("--split", choices=("val", "test"), default="val")
+    parser.add_argument("--ensemble", type=int, default=8)
+    parser.add_argument("--turns", type=int, default=3, help="of the cost's measurement")
+    parser.add_argument("--out", type=Path, default=HERE / "results" / "inference_quality.json")
+    args = parser.parse_args()
+    machine, console = describe_machine(), Console()
+    run = open_run(args.run)
+    checkpoints = Checkpoints(run.path)
+    params, meta = checkpoints.restore_best(run.config)
+    checkpoints.close()
+    prepared = prepare(run.config, [args.split])
+    dataset = prepared.datasets[args.split]
+    vectors = prepared.embeddings[args.split] if prepared.embeddings is not None else None
+    queries, sizes, truths = inputs(dataset, vectors)
+
+    rows: list[dict[str, Any]] = []
+    for ensemble, tta in ((1, False), (args.ensemble, False), (1, True), (args.ensemble, True)):
+        sampler = WindowSampler(with_settings(run.config, ensemble, tta))
+        list(sampler.samples(params, queries[:1]))  # compiles
+        spent, found = clocked(lambda s=sampler: list(segment(s, params, queries, sizes)))  # type: ignore[misc]
+        rows.append({"ensemble": ensemble, "tta": tta, **spent, **describe(found, truths)})
+        console.print({k: v for k, v in rows[-1].items() if k != "dice_per_image"})
+    cost = costs(run.config, params, queries, args.ensemble, args.turns)
+    cost.append(start_to_end(run.path, dataset.pairs[0].image, args.ensemble))
+    about = {"run": run.path.name, "step": meta["step"], "split": args.split, "images": len(dataset)}
+    write_results(args.out, machine, **about, rows=rows, cost=cost)
+
+    table = Table("ensemble", "tta", "Dice", "tuned", "AUROC", "near", "error", "expected", "rank corr.")
+    for row in rows:
+        figures = (
+            row[k] for k in ("dice", "dice_tuned", "auroc", "auroc_near", "error", "expected_error", "spearman")
+        )
+        table.add_row(str(row["ensemble"]), str(row["tta"]), *("" if f is None else f"{f:.4f}" for f in figures))
+    console.print(table)
+    table = Table("", f"{args.ensemble} single runs, s", "ensemble, s", "processor s", "processor s", "ratio")
+    for row in cost:
+        one, all_ = row["single"], row["ensemble"]
+        figures = (s[k] for k in ("seconds", "processor_seconds") for s in (one, all_))
+        ratio = all_["processor_seconds"] / one["processor_seconds"]
+        table.add_row(row["what"], *(f"{f:.1f}" for f in figures), f"{ratio:.2f}")
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main()
