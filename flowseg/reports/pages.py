@@ -23,11 +23,16 @@ def render(template: str, *, pictures: Mapping[str, bytes], **values: Any) -> st
     """
 
     def picture(name: str) -> Markup:
-        kind = "webp" if pictures[name].startswith(b"RIFF") else "png"
-        # Safe in an attribute: base64 has no quotes.
-        return Markup(f"data:image/{kind};base64,") + base64.b64encode(pictures[name]).decode()
+        return data_uri(pictures[name])
 
     return _environment().get_template(template).render(picture=picture, pictures=pictures, **values)
+
+
+def data_uri(picture: bytes) -> Markup:
+    """A PNG or WebP file as the address of a picture in a page."""
+    kind = "webp" if picture.startswith(b"RIFF") else "png"
+    # Safe in an attribute: base64 has no quotes.
+    return Markup(f"data:image/{kind};base64,") + base64.b64encode(picture).decode()
 
 
 @cache

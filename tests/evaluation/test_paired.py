@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import rankdata
 
-from flowseg.evaluation.paired import compare, detectable, holm, smallest_p, wilcoxon_p
+from flowseg.evaluation.paired import compare, detectable, holm, images_needed, rank_biserial, smallest_p, wilcoxon_p
 
 
 def enumerated_p(differences: np.ndarray) -> float:
@@ -65,6 +65,32 @@ def test_the_smallest_p_is_that_of_one_sign() -> None:
         p = wilcoxon_p(np.arange(1.0, n + 1))
         assert smallest_p(n, 1) == pytest.approx(p)
         assert smallest_p(n, 7) == pytest.approx(holm([p, *[1.0] * 6])[0])
+
+
+def test_the_images_needed_detect_the_target() -> None:
+    differences = np.random.default_rng(3).normal(0, 1, 40)
+    smallest = detectable(differences)
+    for target in (smallest, -smallest / 2, smallest / 10):
+        n = images_needed(40, smallest, target)
+        assert smallest * np.sqrt(40 / n) <= abs(target) * (1 + 1e-9) < smallest * np.sqrt(40 / (n - 1)) * (1 + 1e-9)
+    assert images_needed(40, smallest, smallest) == 40 and images_needed(40, smallest, 100 * smallest) == 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_effect_size_is_wilcoxon_s_rank_sums(seed: int) -> None:
+    differences = np.random.default_rng(seed).normal(0.3, 1, 25).round(1)
+    kept = differences[differences != 0]
+    ranks = rankdata(np.abs(kept))
+    for_, against = ranks[kept > 0].sum(), ranks[kept < 0].sum()
+    assert rank_biserial(differences) == pytest.approx((for_ - against) / (for_ + against))
+    assert rank_biserial(-differences) == -rank_biserial(differences)
+    # Kerby's reading: twice the normalised statistic, minus one.
+    assert rank_biserial(differences) == pytest.approx(2 * for_ / ranks.sum() - 1)
+
+
+def test_the_effect_size_of_one_sign_and_of_none() -> None:
+    assert rank_biserial(np.array([0.1, 0.2, 0.0])) == 1 and rank_biserial(np.array([-0.1, -3.0])) == -1
+    assert rank_biserial(np.zeros(4)) == 0 and rank_biserial(np.array([1.0, -1.0])) == 0
 
 
 def test_what_cannot_be_compared_is_refused() -> None:

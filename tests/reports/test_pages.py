@@ -22,3 +22,9 @@ def test_markdown_shows_text_as_it_is() -> None:
 def test_a_missing_value_is_no_gap() -> None:
     with pytest.raises(UndefinedError):
         pages._environment().from_string("a {{ gone }} b").render()
+
+
+def test_pictures_say_what_they_are() -> None:
+    png, webp = b"\x89PNG\r\n\x1a\n", b"RIFF\x00\x00\x00\x00WEBP"
+    assert pages.data_uri(png).startswith("data:image/png;base64,iVBOR")
+    assert pages.data_uri(webp).startswith("data:image/webp;base64,UklGR")

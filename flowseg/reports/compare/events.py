@@ -19,7 +19,7 @@ every second healthy run of 500."""
 _REACH = 7  # epochs on each side that a loss is held against: a window of 15
 _SPREAD_REACH = 15  # and that tell how much losses scatter there
 _MAD_TO_SD = 1.4826  # of a normal distribution
-_ROUNDING = 1e-9  # logs have decimals: 0.8215 - 0.8165 is a step of 0.005
+_ROUNDING = 1e-9  # logs have decimals: 0.813 - 0.808 is a step of 0.005
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,10 @@ from flowseg.reports.compare.evidence import Evidence, has_film_analysis
 from flowseg.reports.compare.judgements import TEST, Judgement
 from flowseg.reports.compare.log import RunLog
 from flowseg.reports.compare.sources import only_seeds_differ
+from flowseg.reports.verdict import MIN_DIFFERENCE
 
 MIN_MEASUREMENTS = 20
 """Validations over a training, below which a curve's jumps and falls can hardly be told from its noise: a choice."""
-
-MIN_DIFFERENCE = 0.005
-"""Dice: the least difference that more seeds or images are asked for (as in flowseg.reports.verdict)."""
 
 SEEDS = 3
 """Seeds asked for where there are fewer: an interval from two is thirteen standard errors wide on each side."""
@@ -202,8 +200,9 @@ def limits(evidence: Evidence) -> list[Message]:
             found.append(Message("limit_evaluated_apart", {"fields": fields}))
         if evidence.on_test.partial:
             found.append(Message("limit_partial", {"metrics": evidence.on_test.partial}))
-    else:
-        found.append(Message("limit_no_test", {"names": [log.name for log in evidence.logs if log.run is None]}))
+    without = [log.name for log in evidence.logs if log.run is None]
+    if without:
+        found.append(Message("limit_no_test", {"names": without}))
     if any(log.measured for log in evidence.logs):
         found.append(Message("limit_best"))
     return found
@@ -254,6 +253,7 @@ def _more_trials(evidence: Evidence) -> Iterator[Message]:
         dice = _judgement(evidence, f"{TEST}dice", a.name, b.name)
         if dice is None or dice.winner is not None or not dice.values["d"]:
             continue
+        # A difference too small to matter is not worth the search for it.
         target = max(abs(dice.values["d"]), MIN_DIFFERENCE)
         values = {"a": a.name, "b": b.name, "target": target}
         if dice.reason == "seeds_overlap_images":

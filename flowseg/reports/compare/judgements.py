@@ -26,8 +26,8 @@ from flowseg.reports.compare.events import residuals
 from flowseg.reports.compare.log import RunLog
 from flowseg.reports.compare.sources import Group, only_seeds_differ
 from flowseg.reports.compare.windows import LENGTH
+from flowseg.reports.verdict import ALPHA
 
-ALPHA = 0.05
 MIN_COMMON = 6
 """Common measurements below which the interval of their mean difference is not used: t quantiles of a handful of
 neighbours say little."""

@@ -9,9 +9,10 @@ from flowseg.reports.compare.differences import LEVEL
 from flowseg.reports.compare.events import Change, falls, jumps, loss_anomalies, steadiness
 from flowseg.reports.compare.evidence import Evidence
 from flowseg.reports.compare.findings import MIN_MEASUREMENTS, Message, advice, conclusions, headline, limits
-from flowseg.reports.compare.judgements import ALPHA, MIN_COMMON, TEST
+from flowseg.reports.compare.judgements import MIN_COMMON, TEST
 from flowseg.reports.compare.log import Row, RunLog
 from flowseg.reports.compare.words import Words
+from flowseg.reports.verdict import ALPHA
 
 FORMAT = "flowseg-compare-1"
 

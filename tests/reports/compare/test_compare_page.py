@@ -22,7 +22,7 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
 COUNT = 12
-LONG = "a-run-with-a-name-that-is-much-longer-than-a-phone-is-wide-and-has-no-blank-in-it"
+LONG = "a_run_with_a_name_that_is_much_longer_than_a_phone_is_wide_and_has_no_place_to_break_a_line_at"
 MARKUP = "<img src=x onerror=alert(1)>"
 
 

@@ -242,6 +242,11 @@ def test_a_log_of_another_tool_beside_a_run(runs: Path, tmp_path: Path) -> None:
     found = compare(tmp_path / "out", path, runs / "damaged")
     assert found["test"] is None and found["tests"] == [] and found["runs"][0]["parameters"] is None
     assert any("log: a log from another tool brings no test scores" in line for line in found["limits"])
+    # Beside two runs it stands apart from their test.
+    found = compare(tmp_path / "out", path, runs / "damaged", runs / "other-seed")
+    assert [(t["a"], t["b"]) for t in found["tests"]] == [("damaged", "other-seed")] * 3
+    assert [g["name"] for g in found["groups"]] == ["log", "damaged", "other-seed"] and len(found["headline"]) == 3
+    assert any("log: a log from another tool brings no test scores" in line for line in found["limits"])
 
 
 def test_an_imported_run_has_scores_and_no_log(runs: Path, tmp_path: Path) -> None:
