@@ -1,10 +1,11 @@
 """What ensembles and test-time augmentation gain and cost, and what their uncertainty knows, on a trained run.
 
-    python benchmarks/inference_quality.py RUN [--split val] [--ensemble 8]
+    python benchmarks/inference_quality.py RUN [--split val] [--ensemble 8] [--no-tta] [--turns 3]
 
 Writes a JSON: a row per setting with Dice at 0.5 and at the threshold tuned on this very split, the AUROC of the
-uncertainty for wrong pixels (mean over images; `near` counts only pixels within 5 of a vessel, true or predicted), and
-the expected error beside the true one; then what an ensemble costs against as many single runs.
+uncertainty for wrong pixels (mean over images; `near` counts only pixels within 5 of a vessel, true or predicted;
+`deviation` takes the samples' standard deviation in place of the entropy), and the expected error beside the true one;
+then what an ensemble costs against as many single runs.
 """
 
 import argparse
@@ -46,6 +47,7 @@ from flowseg.runs import open_run
 from flowseg.training.checkpoints import Checkpoints
 
 HERE = Path(__file__).resolve().parent
+SHOWN = ("dice", "dice_tuned", "auroc", "auroc_near", "auroc_deviation", "error", "expected_error", "spearman")
 NEAR = 5
 """Pixels from a vessel, true or predicted, within which right and wrong are not plain from afar."""
 
@@ -66,13 +68,14 @@ def clocked(call: Callable[[], Any]) -> tuple[dict[str, float], Any]:
 
 def describe(found: list[Segmentation], truths: list[np.ndarray]) -> dict[str, Any]:
     """The figures of one setting."""
-    dice, auroc, near, expected = [], [], [], []
+    dice, auroc, near, spread, expected = [], [], [], [], []
     for one, truth in zip(found, truths, strict=True):
         mask, entropy = one.probability > FIXED, predictive_entropy(one.probability)
         dice.append(overlap_metrics(mask, truth)["dice"])
         auroc.append(uncertainty_auroc(mask, truth, entropy))
         close = distance_transform_edt(~(mask | truth)) <= NEAR
         near.append(uncertainty_auroc(mask[close], truth[close], entropy[close]))
+        spread.append(uncertainty_auroc(mask, truth, one.samples.std(axis=0)))
         expected.append(one.expected_error(FIXED))
     tuned = best_threshold([one.probability for one in found], truths)
     row = {
@@ -81,6 +84,7 @@ def describe(found: list[Segmentation], truths: list[np.ndarray]) -> dict[str, A
         "dice_tuned": tuned.dice,
         "auroc": float(np.nanmean(auroc)),
         "auroc_near": float(np.nanmean(near)),
+        "auroc_deviation": float(np.nanmean(spread)) if len(found[0].samples) > 1 else None,
         "error": 1 - float(np.mean(dice)),
         "expected_error": None,
         "spearman": None,
@@ -149,7 +153,8 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="a trained run's folder")
     parser.add_argument("--split", choices=("val", "test"), default="val")
     parser.add_argument("--ensemble", type=int, default=8)
-    parser.add_argument("--turns", type=int, default=3, help="of the cost's measurement")
+    parser.add_argument("--tta", action=argparse.BooleanOptionalAction, default=True, help="rows with it, too")
+    parser.add_argument("--turns", type=int, default=3, help="of the cost's measurement; 0: leave it out")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "inference_quality.json")
     args = parser.parse_args()
     machine, console = describe_machine(), Console()
@@ -163,24 +168,26 @@ def main() -> None:
     queries, sizes, truths = inputs(dataset, vectors)
 
     rows: list[dict[str, Any]] = []
-    for ensemble, tta in ((1, False), (args.ensemble, False), (1, True), (args.ensemble, True)):
+    for ensemble, tta in [(n, tta) for tta in ((False, True) if args.tta else (False,)) for n in (1, args.ensemble)]:
         sampler = WindowSampler(with_settings(run.config, ensemble, tta))
         list(sampler.samples(params, queries[:1]))  # compiles
         spent, found = clocked(lambda s=sampler: list(segment(s, params, queries, sizes)))  # type: ignore[misc]
         rows.append({"ensemble": ensemble, "tta": tta, **spent, **describe(found, truths)})
         console.print({k: v for k, v in rows[-1].items() if k != "dice_per_image"})
-    cost = costs(run.config, params, queries, args.ensemble, args.turns)
-    cost.append(start_to_end(run.path, dataset.pairs[0].image, args.ensemble))
+    cost = []
+    if args.turns:
+        cost = costs(run.config, params, queries, args.ensemble, args.turns)
+        cost.append(start_to_end(run.path, dataset.pairs[0].image, args.ensemble))
     about = {"run": run.path.name, "step": meta["step"], "split": args.split, "images": len(dataset)}
     write_results(args.out, machine, **about, rows=rows, cost=cost)
 
-    table = Table("ensemble", "tta", "Dice", "tuned", "AUROC", "near", "error", "expected", "rank corr.")
+    table = Table("ensemble", "tta", "Dice", "tuned", "AUROC", "near", "deviation", "error", "expected", "rank corr.")
     for row in rows:
-        figures = (
-            row[k] for k in ("dice", "dice_tuned", "auroc", "auroc_near", "error", "expected_error", "spearman")
-        )
+        figures = (row[name] for name in SHOWN)
         table.add_row(str(row["ensemble"]), str(row["tta"]), *("" if f is None else f"{f:.4f}" for f in figures))
     console.print(table)
+    if not cost:
+        return
     table = Table("", f"{args.ensemble} single runs, s", "ensemble, s", "processor s", "processor s", "ratio")
     for row in cost:
         one, all_ = row["single"], row["ensemble"]

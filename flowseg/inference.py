@@ -87,7 +87,7 @@ def predict_images(
 
 def _check_out(out: Path, paths: Sequence[Path], items: Sequence[Input]) -> None:
     """Refuses to write where images lie that would be overwritten, or be taken for images the next time."""
-    if out.resolve() in (path.resolve() for path in paths):
+    if out.resolve() in (path.resolve() for path in paths if path.is_dir()):
         raise UserError(f"{out}: is the folder of the images; choose another --out")
     sources = {item.path.resolve() for item in items}
     for item in items:
