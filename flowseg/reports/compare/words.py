@@ -3,6 +3,7 @@
 Names of runs stand before a noun of fixed sound in Korean (실행, 쪽), so that no particle depends on how a name ends.
 """
 
+import re
 from collections.abc import Sequence
 from string import Formatter
 from typing import Any, Literal
@@ -60,7 +61,8 @@ class Words(Formatter):
             return self.metric(value)
         if format_spec == "p":
             return "–" if value is None else f"< {_SMALLEST_P:.4f}" if value < _SMALLEST_P else f"= {value:.2g}"
-        return str(super().format_field(value, format_spec))
+        text = str(super().format_field(value, format_spec))
+        return text[1:] if re.fullmatch(r"[+-][0.]+", text) else text  # nothing has no sign
 
     def _listed(self, items: Sequence[str]) -> str:
         if self.language == "ko" or len(items) < 2:

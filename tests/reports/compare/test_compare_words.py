@@ -72,6 +72,8 @@ def test_values_are_formatted_for_readers() -> None:
     )
     assert korean.vformat("{a:list}", (), {"a": ["x", "y"]}) == "x, y"
     assert [english.vformat("{p:p}", (), {"p": p}) for p in (0.0312, 1e-9, None)] == ["= 0.031", "< 0.0001", "–"]
+    assert [english.vformat("{d:+.4f}", (), {"d": d}) for d in (-1e-9, 0.0, -1e-4)] == ["0.0000", "0.0000", "-0.0001"]
+    assert english.vformat("{a}{b}", (), {"a": "", "b": "-"}) == "-"
     with pytest.raises(KeyError):
         english("no such message")
     with pytest.raises(KeyError):
