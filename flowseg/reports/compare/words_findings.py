@@ -4,7 +4,7 @@ FINDINGS: dict[str, tuple[str, str]] = {
     # The answer, a line for each pair.
     "headline_seeds_only": (
         "{a} and {b} are one set-up trained with different seeds: not different.",
-        "{a} / {b}: 시드만 다른 같은 설정입니다. 차이가 없다고 보아야 합니다.",
+        "{a} / {b}: 같은 설정을 시드만 바꾸어 학습한 것입니다. 차이가 없다고 보아야 합니다.",
     ),
     "headline_no_test": (
         "No winner between {a} and {b}: there are no test scores to compare.",
@@ -64,7 +64,7 @@ FINDINGS: dict[str, tuple[str, str]] = {
     "found_best": (
         "Best validation Dice: {a} {value_a:.4f} (epoch {epoch_a}), {b} {value_b:.4f} (epoch {epoch_b}). This "
         "compares one value with one value.",
-        "최고 검증 Dice: {a} {value_a:.4f}({epoch_a} 에폭), {b} {value_b:.4f}({epoch_b} 에폭). 값 하나와 값 하나를 "
+        "최고 검증 Dice: {a} {value_a:.4f}({epoch_a} 에폭), {b} {value_b:.4f}({epoch_b} 에폭). 측정값 하나씩을 "
         "비교한 것입니다.",
     ),
     "found_best_seeds": (
@@ -76,8 +76,8 @@ FINDINGS: dict[str, tuple[str, str]] = {
     "found_equal_one": (
         "Only one epoch was measured in both {a} ({value_a:.4f}) and {b} ({value_b:.4f}): at equal epochs this "
         "compares one value with one value.",
-        "두 쪽 모두에서 측정된 에폭은 하나뿐입니다({a} {value_a:.4f}, {b} {value_b:.4f}). 같은 에폭끼리의 비교는 값 "
-        "하나와 값 하나의 비교입니다.",
+        "두 쪽 모두에서 측정된 에폭은 하나뿐입니다({a} {value_a:.4f}, {b} {value_b:.4f}). 같은 에폭끼리의 비교라 해도 "
+        "측정값 하나씩의 비교입니다.",
     ),
     "found_equal_interval": (
         "At the {n} epochs measured in both, {b} minus {a} is {d:+.4f} on average (95 % interval {low:+.4f} to "
@@ -94,7 +94,7 @@ FINDINGS: dict[str, tuple[str, str]] = {
     "found_early_one": (
         "Epochs {start} to {end}: mean Dice is {mean_a:.4f} ({a}) and {mean_b:.4f} ({b}). The difference of {d:+.4f} "
         "compares one measurement with one measurement.",
-        "{start}~{end} 에폭의 평균 Dice: {a} {mean_a:.4f}, {b} {mean_b:.4f}. {d:+.4f}의 차이는 측정 1회와 측정 1회를 "
+        "{start}~{end} 에폭의 평균 Dice: {a} {mean_a:.4f}, {b} {mean_b:.4f}. {d:+.4f}의 차이는 측정값 하나씩을 "
         "비교한 것입니다.",
     ),
     "found_early": (
@@ -128,7 +128,7 @@ FINDINGS: dict[str, tuple[str, str]] = {
     ),
     "found_jumps": (
         "{name}: new bests by {step} or more at {jumps:epochs}; no fall of that size.",
-        "{name}: 최고값이 {step} 이상 갱신된 에폭은 {jumps:epochs}입니다. 그만한 하락은 없습니다.",
+        "{name}: 최고값이 {step} 이상 갱신된 에폭은 {jumps:epochs}입니다. 그 정도의 하락은 없습니다.",
     ),
     "found_falls": (
         "{name}: falls by {step} or more at {falls:epochs}; no new best by that much.",
@@ -246,11 +246,11 @@ FINDINGS: dict[str, tuple[str, str]] = {
     # Why an item has its winner, or none.
     "seeds_only": (
         "One set-up, different seeds: a difference between them is chance of training.",
-        "시드만 다른 같은 설정: 둘의 차이는 학습의 우연입니다.",
+        "시드만 다른 같은 설정이므로 둘의 차이는 학습의 우연에서 온 것입니다.",
     ),
     "single_values": (
         "One value against one value ({value_a:.4f} and {value_b:.4f}): no interval, no winner.",
-        "값 하나와 값 하나의 비교({value_a:.4f}, {value_b:.4f}): 신뢰구간이 없어 판정하지 않습니다.",
+        "측정값 하나씩의 비교({value_a:.4f}, {value_b:.4f}): 신뢰구간이 없어 판정하지 않습니다.",
     ),
     "seeds_overlap": (
         "{value_a:.4f} and {value_b:.4f}; the interval of the difference over {n_a} and {n_b} seeds includes zero "

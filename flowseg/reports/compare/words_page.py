@@ -83,7 +83,7 @@ PAGE: dict[str, tuple[str, str]] = {
     "difference": ("difference", "차이"),
     "common": ("epochs measured in both", "공통 측정 에폭"),
     "mean_difference": ("mean difference (95 %)", "평균 차이(95 %)"),
-    "ahead": ("ahead: second / first", "앞선 에폭: 뒤 / 앞"),
+    "ahead": ("ahead: second / first", "앞선 에폭 수: 두 번째 / 첫 번째"),
     "courses_note": (
         "Only epochs that were measured in both count. The interval is Student's t over the differences, for as many "
         "independent values as neighbouring measurements are worth; below three there is none.",
@@ -139,7 +139,7 @@ PAGE: dict[str, tuple[str, str]] = {
     "mean_interval": ("mean (95 %)", "평균(95 %)"),
     "p_holm": ("p (Holm)", "p(Holm)"),
     "effect": ("effect size", "효과 크기"),
-    "detectable": ("detectable", "검출 한계"),
+    "detectable": ("detectable", "검출 가능한 차이"),
     "images": ("images", "영상 수"),
     "winner": ("winner", "우위"),
     "arrow_higher": (" ↑", " ↑"),
@@ -152,7 +152,8 @@ PAGE: dict[str, tuple[str, str]] = {
         "both have the metric.",
         "↑ 높을수록, ↓ 낮을수록 좋은 지표입니다. 차이: 평균과 부트스트랩 95 % 신뢰구간. p: Wilcoxon 부호순위 "
         "검정이며 Holm 보정은 이 보고서의 모든 검정에 적용했습니다. 효과 크기: 대응표본 순위 양분 상관(−1~1). 검출 "
-        "한계: 이 테스트 영상으로 검정력 80 %에서 찾을 수 있는 평균 차이. 영상 수: 두 쪽 모두 값이 있는 영상의 수.",
+        "가능한 차이: 이 테스트 영상으로 검정력 80 %에서 찾을 수 있는 평균 차이. 영상 수: 두 쪽 모두 값이 있는 영상의 "
+        "수.",
     ),
     "seeds_note": (
         "Means over seeds with Student's t 95 % intervals. Where both have the same seeds, differences are paired by "
@@ -222,7 +223,7 @@ PAGE: dict[str, tuple[str, str]] = {
         "Differences are the second set-up minus the first. No winner is named where one value stands against one, "
         "where the 95 % interval of the difference includes zero, where a test's corrected p is 0.05 or more, or "
         "where two runs differ only in their seed.",
-        "차이는 두 번째 설정에서 첫 번째 설정을 뺀 값입니다. 값 하나와 값 하나를 비교한 경우, 차이의 95 % 신뢰구간이 "
+        "차이는 두 번째 설정에서 첫 번째 설정을 뺀 값입니다. 측정값 하나씩만 비교한 경우, 차이의 95 % 신뢰구간이 "
         "0을 포함하는 경우, 보정한 p가 0.05 이상인 경우, 시드만 다른 경우에는 우열을 판정하지 않습니다.",
     ),
     "next_nothing": ("Nothing follows from the rules.", "규칙에 따른 추가 제안은 없습니다."),
