@@ -124,13 +124,15 @@ def _usage() -> str:
 
 
 def set_up_jax() -> None:
-    """Compiled programs are kept between starts, under the cache folder unless JAX's own variable names one."""
+    """Traces and compiled programs are kept between starts, under the cache folder unless their variables name one."""
     from flowseg.data.phantom import phantom_root
 
     # Tracing the network makes millions of objects that stay: searching them for garbage takes a tenth of a start.
     gc.set_threshold(100_000, 50, 1000)
 
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(phantom_root().parent / "xla"))
+    cache = phantom_root().parent
+    os.environ.setdefault("FLOWSEG_TRACES", str(cache / "traces"))
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "xla"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
 
 

@@ -17,6 +17,8 @@ _FLAGS = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_le
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
 # Programs that the tests start would start again to set it.
 os.environ.setdefault("GLIBC_TUNABLES", "")
+# A kept trace knows nothing of what a test patches.
+os.environ["FLOWSEG_TRACES"] = ""
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPO / ".cache" / "xla"))
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 

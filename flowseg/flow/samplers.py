@@ -7,7 +7,6 @@ Dormand-Prince 5(4), what the original used.
 from collections.abc import Callable
 from typing import Literal
 
-import diffrax
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -47,6 +46,8 @@ def integrate(
         x(1), and the number of velocity evaluations (NFE).
     """
     if sampler == "dopri5":
+        import diffrax  # here: it takes a tenth of a start, and only this sampler needs it
+
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, x, _: velocity(x, t)),
             diffrax.Dopri5(),

@@ -14,14 +14,16 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, UInt32
 
 from flowseg.config import Config, check_batch
 from flowseg.errors import UserError
 from flowseg.flow.losses import velocity_loss
 from flowseg.flow.paths import gaussian_path
+from flowseg.models.blockwise import on_cpu
 from flowseg.models.network import Network, Params, abstract_params
 from flowseg.models.vector import Layout
+from flowseg.programs import program
 from flowseg.training.optim import learning_rate, optimizer, plateau
 
 AXIS = "devices"
@@ -30,6 +32,7 @@ NOISE_STREAM = 1
 
 Batch = dict[str, Any]
 Metrics = dict[str, Float[Array, ""]]
+METRICS = ("loss", "grad_norm", "lr", "skipped", "bad_run")
 
 
 @jax.tree_util.register_dataclass
@@ -90,12 +93,16 @@ def microbatch(config: Config, local: int) -> int:
     return size
 
 
-def make_step(config: Config, total_steps: int) -> Callable[[TrainState, Batch], tuple[TrainState, Metrics]]:
+# The last argument is the seed's key.
+Step = Callable[[TrainState, Batch, UInt32[Array, "2"]], tuple[TrainState, Metrics]]
+
+
+def make_step(config: Config, total_steps: int) -> Step:
     """The per-device step; it runs inside a mapped axis called `devices`.
 
     A batch holds this device's share: image and target (b, H, W, 1), with FiLM also embedding (b, E); float32.
-    The metrics are means over the whole batch. A step whose loss or gradient is not finite changes nothing but
-    the counters.
+    The root of the randomness is an argument, so that runs that differ in their seed share one program. The metrics
+    are means over the whole batch. A step whose loss or gradient is not finite changes nothing but the counters.
     """
     network = Network(config)
     layout = Layout(abstract_params(config))
@@ -152,10 +159,10 @@ def make_step(config: Config, total_steps: int) -> Callable[[TrainState, Batch],
             bad_run=jnp.zeros_like(state.bad_run),
         )
 
-    def step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def step(state: TrainState, batch: Batch, seed: UInt32[Array, "2"]) -> tuple[TrainState, Metrics]:
         local = batch["image"].shape[0]
         places = jax.lax.axis_index(AXIS) * local + jnp.arange(local)
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(config.seed), NOISE_STREAM), state.step)
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(seed), NOISE_STREAM), state.step)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, places)
         loss, grads = jax.lax.pmean(gradients(state.params, batch, keys), AXIS)
         norm = optax.global_norm(grads)
@@ -168,8 +175,7 @@ def make_step(config: Config, total_steps: int) -> Callable[[TrainState, Batch],
             outcome = jnp.where(finite, jnp.where(complete, 2, 1), 0)
             state = jax.lax.switch(outcome, (skip, collect, apply), state, grads)
         state = replace(state, step=state.step + 1)
-        metrics = {"loss": loss, "grad_norm": norm, "lr": lr, "skipped": state.skipped, "bad_run": state.bad_run}
-        return state, metrics
+        return state, dict(zip(METRICS, (loss, norm, lr, state.skipped, state.bad_run), strict=True))
 
     return step
 
@@ -181,7 +187,7 @@ class Driver(Protocol):
 
     @property
     def traces(self) -> int:
-        """How often the step was traced: once, or something recompiles."""
+        """How often the step was traced: once, not at all where its trace was kept, or something recompiles."""
 
     def place_state(self, state: TrainState) -> TrainState:
         """The state on every device."""
@@ -193,20 +199,26 @@ class Driver(Protocol):
 class _Traced:
     """Counts how often a function is traced: once, or something recompiles."""
 
-    def __init__(self, step: Callable):
+    def __init__(self, step: Step):
         self.step = step
         self.traces = 0
 
-    def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+    def __call__(self, state: TrainState, batch: Batch, seed: UInt32[Array, "2"]) -> tuple[TrainState, Metrics]:
         self.traces += 1
-        return self.step(state, batch)
+        return self.step(state, batch, seed)
 
 
 class _Base:
+    _step: Step
+
     def __init__(self, config: Config, total_steps: int, devices: list[jax.Device]):
         self.devices = len(devices)
         self.mesh = jax.sharding.Mesh(np.asarray(devices), (AXIS,))
         self._traced = _Traced(make_step(config, total_steps))
+        self._seed = jax.device_put(jax.random.key_data(jax.random.key(config.seed)), NamedSharding(self.mesh, P()))
+        alike = replace(config, name="any", seed=0, data=replace(config.data, root=None))
+        self._identity = f"training step: {alike!r}, {total_steps} steps"
+        self._program: Step | None = None
 
     @property
     def traces(self) -> int:
@@ -216,6 +228,23 @@ class _Base:
         # The sharding that the step's output has: with any other, the first donation is silently ignored.
         return jax.device_put(state, NamedSharding(self.mesh, P()))
 
+    def _run(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        """`_step`, on CPUs as a program whose trace may have been kept."""
+        if not on_cpu():
+            return self._step(state, batch, self._seed)
+        if self._program is None:
+            everywhere, shared = NamedSharding(self.mesh, P()), NamedSharding(self.mesh, P(AXIS))
+            self._program = program(
+                self._step,
+                (state, batch, self._seed),
+                (state, dict.fromkeys(METRICS, 0)),
+                identity=self._identity,
+                donate=1,
+                in_shardings=(everywhere, shared, everywhere),
+                out_shardings=everywhere,
+            )
+        return self._program(state, batch, self._seed)
+
 
 class PmapDriver(_Base):
     """`jax.pmap` with an unstacked state: replicated in, replicated out."""
@@ -223,12 +252,11 @@ class PmapDriver(_Base):
     def __init__(self, config: Config, total_steps: int, devices: list[jax.Device]):
         super().__init__(config, total_steps, devices)
         self._step = jax.pmap(
-            self._traced, AXIS, in_axes=(None, 0), out_axes=None, devices=devices, donate_argnums=(0,)
+            self._traced, AXIS, in_axes=(None, 0, None), out_axes=None, devices=devices, donate_argnums=(0,)
         )
 
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        split = {k: v.reshape(self.devices, -1, *v.shape[1:]) for k, v in batch.items()}
-        return self._step(state, split)
+        return self._run(state, {k: v.reshape(self.devices, -1, *v.shape[1:]) for k, v in batch.items()})
 
 
 class JitDriver(_Base):
@@ -238,12 +266,14 @@ class JitDriver(_Base):
         super().__init__(config, total_steps, devices)
         # check_vma off: with it on, differentiating by the replicated parameters already sums over devices, and
         # the pmean in the step would come on top.
-        mapped = jax.shard_map(self._traced, mesh=self.mesh, in_specs=(P(), P(AXIS)), out_specs=P(), check_vma=False)
+        mapped = jax.shard_map(
+            self._traced, mesh=self.mesh, in_specs=(P(), P(AXIS), P()), out_specs=P(), check_vma=False
+        )
         self._step = jax.jit(mapped, donate_argnums=(0,))
         self._batch_sharding = NamedSharding(self.mesh, P(AXIS))
 
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        return self._step(state, jax.device_put(batch, self._batch_sharding))
+        return self._run(state, jax.device_put(batch, self._batch_sharding))
 
 
 def chosen_devices(config: Config) -> list[jax.Device]:

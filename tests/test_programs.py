@@ -1,0 +1,88 @@
+"""Kept traces: the same program without tracing, and never another one's."""
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from flowseg import programs
+
+EVERYWHERE = NamedSharding(jax.sharding.Mesh(np.asarray(jax.devices()[:1]), ("devices",)), PartitionSpec())
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv(programs.VARIABLE, str(tmp_path / "traces"))
+    return tmp_path / "traces"
+
+
+def run(size: int = 3, identity: str = "a test", power: int = 2) -> tuple[dict[str, np.ndarray], int]:
+    """What a program makes of {"x": 0, 1, ...}, and how often it was traced."""
+    traces = 0
+
+    def function(state: dict[str, jax.Array], shift: jax.Array) -> dict[str, jax.Array]:
+        nonlocal traces
+        traces += 1
+        return {"x": jnp.sin(state["x"]) ** power + shift}
+
+    arguments = ({"x": np.arange(size, dtype=np.float32)}, np.float32(1))
+    made = programs.program(
+        function,
+        arguments,
+        {"x": 0},
+        identity=identity,
+        in_shardings=(EVERYWHERE, EVERYWHERE),
+        out_shardings=EVERYWHERE,
+    )
+    return jax.tree.map(np.asarray, made(*arguments)), traces
+
+
+def test_a_kept_trace_gives_the_same_bits_without_tracing(folder: Path) -> None:
+    first, traces = run()
+    assert traces == 1 and len(list(folder.iterdir())) == 1
+    second, traces = run()
+    assert traces == 0 and len(list(folder.iterdir())) == 1
+    assert first["x"].tobytes() == second["x"].tobytes()
+    np.testing.assert_allclose(second["x"], np.sin(np.arange(3)) ** 2 + 1, rtol=1e-6)
+
+
+def test_nothing_is_kept_without_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(programs.VARIABLE, "")
+    assert [run()[1], run()[1]] == [1, 1]
+    assert not folder.exists()
+
+
+def test_another_shape_or_identity_is_another_trace(folder: Path) -> None:
+    run()
+    assert run(size=4)[1] == 1
+    assert run(identity="another", power=3)[1] == 1
+    assert len(list(folder.iterdir())) == 3
+
+
+@pytest.mark.parametrize("change", ["source", "library", "setting", "nothing"])
+def test_changed_software_traces_again(folder: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    run()
+    programs._software.cache_clear()
+    if change == "source":
+        (folder / "package").mkdir()
+        (folder / "package" / "step.py").write_text("changed\n")
+        monkeypatch.setattr(programs, "PACKAGE", folder / "package")
+    elif change == "library":
+        monkeypatch.setattr(programs, "version", lambda name: f"another version of {name}")
+    with jax.default_matmul_precision("float32") if change == "setting" else nullcontext():
+        assert run()[1] == (change != "nothing")
+    programs._software.cache_clear()
+
+
+def test_a_damaged_file_is_said_and_replaced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, _ = run()
+    (file,) = folder.iterdir()
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    again, traces = run()
+    assert traces == 1 and again["x"].tobytes() == good["x"].tobytes()
+    assert "cannot be read" in capsys.readouterr().out
+    assert run()[1] == 0
