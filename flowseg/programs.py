@@ -23,7 +23,7 @@ from flowseg.progress import console
 
 VARIABLE = "FLOWSEG_TRACES"
 """Names the folder of the kept traces (the command sets it, cli.set_up_jax); empty or absent: none are kept."""
-LIBRARIES = ("jax", "jaxlib", "flax", "optax", "diffrax")
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "diffrax", "numpy")
 PACKAGE = Path(__file__).resolve().parent
 
 
@@ -55,10 +55,18 @@ def _read(path: Path) -> export.Exported | None:
 
 
 def _write(path: Path, exported: export.Exported) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(f".{os.getpid()}")
-    beside.write_bytes(exported.serialize())
-    beside.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(exported.serialize())
+        beside.replace(path)
+    except OSError as error:
+        # A home that is full or read-only is no reason not to train.
+        console.print(
+            f"{path.parent}: a trace cannot be kept there ({error.strerror}); name a folder that can be "
+            f"written by {VARIABLE}, or leave it empty",
+            markup=False,
+        )
 
 
 def program(

@@ -86,3 +86,12 @@ def test_a_damaged_file_is_said_and_replaced(folder: Path, capsys: pytest.Captur
     assert traces == 1 and again["x"].tobytes() == good["x"].tobytes()
     assert "cannot be read" in capsys.readouterr().out
     assert run()[1] == 0
+
+
+def test_a_folder_that_cannot_be_written_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv(programs.VARIABLE, str(tmp_path / "file" / "traces"))
+    assert run()[1] == 1
+    assert "a trace cannot be kept there (Not a directory)" in " ".join(capsys.readouterr().out.split())
