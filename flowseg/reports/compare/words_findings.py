@@ -123,16 +123,16 @@ FINDINGS: dict[str, tuple[str, str]] = {
     ),
     "found_changes": (
         "{name}: new bests by {step} or more at {jumps:epochs}; falls by {step} or more at {falls:epochs}.",
-        "{name}: 최고값이 {step} 이상 갱신된 에폭은 {jumps:epochs}, 직전보다 {step} 이상 하락한 에폭은 "
-        "{falls:epochs}입니다.",
+        "{name}: 최고값이 {step} 이상 갱신된 시점은 {jumps:epochs} 에폭, 직전보다 {step} 이상 하락한 시점은 "
+        "{falls:epochs} 에폭입니다.",
     ),
     "found_jumps": (
         "{name}: new bests by {step} or more at {jumps:epochs}; no fall of that size.",
-        "{name}: 최고값이 {step} 이상 갱신된 에폭은 {jumps:epochs}입니다. 그 정도의 하락은 없습니다.",
+        "{name}: 최고값이 {step} 이상 갱신된 시점은 {jumps:epochs} 에폭입니다. 그 정도의 하락은 없습니다.",
     ),
     "found_falls": (
         "{name}: falls by {step} or more at {falls:epochs}; no new best by that much.",
-        "{name}: 직전보다 {step} 이상 하락한 에폭은 {falls:epochs}입니다. 최고값이 그만큼 갱신된 적은 없습니다.",
+        "{name}: 직전보다 {step} 이상 하락한 시점은 {falls:epochs} 에폭입니다. 최고값이 그만큼 갱신된 적은 없습니다.",
     ),
     "found_across": (
         "{name}: Dice went from {before:.4f} to {after:.4f} somewhere between epochs {start} and {end}, across the "
