@@ -69,6 +69,7 @@ class Worker:
                 "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
                 **os.environ,
                 "JAX_COMPILATION_CACHE_DIR": cache,
+                "FLOWSEG_TRACES": str(Path(cache) / "traces"),
                 "TORCHINDUCTOR_CACHE_DIR": cache,
             },
         )

@@ -9,12 +9,13 @@ export must be told to let through, one by one.
 import hashlib
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import flax
 import jax
 from jax import export
 from jax.sharding import Sharding
@@ -23,13 +24,13 @@ from flowseg.progress import console
 
 VARIABLE = "FLOWSEG_TRACES"
 """Names the folder of the kept traces (the command sets it, cli.set_up_jax); empty or absent: none are kept."""
-LIBRARIES = ("jax", "jaxlib", "flax", "optax", "diffrax", "numpy")
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "opt_einsum", "ml_dtypes", "jaxtyping")
 PACKAGE = Path(__file__).resolve().parent
+_DIGEST_BYTES = 32
 
 
-@cache
 def _software() -> str:
-    """Digest of all that decides what a trace looks like besides its arguments: our sources, libraries, settings."""
+    """Digest of the code that traces: our source files as they are now, Python, the libraries."""
     digest = hashlib.sha256()
     for file in sorted(PACKAGE.rglob("*.py")):
         digest.update(f"{file.relative_to(PACKAGE)}\0".encode() + file.read_bytes() + b"\0")
@@ -37,29 +38,44 @@ def _software() -> str:
     return digest.hexdigest()
 
 
-def _key(identity: str, arguments: Any, shardings: Any) -> str:
-    settings = sorted((name, repr(value)) for name, value in jax.config.values.items() if "cache" not in name)
-    shapes = [(str(path), x.shape, str(x.dtype)) for path, x in jax.tree_util.tree_leaves_with_path(arguments)]
-    about = (identity, shapes, str(shardings), len(jax.devices()), settings, _software())
-    return hashlib.sha256(repr(about).encode()).hexdigest()
+# Taken now, not when a program is made: by then the files may be newer than what was imported.
+SOFTWARE = _software()
+
+
+def _settings() -> list[str]:
+    """What JAX and Flax were told."""
+    return [*sorted(f"{k}={v!r}" for k, v in jax.config.values.items() if "cache" not in k), repr(flax.config)]
 
 
 def _read(path: Path) -> export.Exported | None:
-    if not path.exists():
-        return None
+    """The trace kept there; None without one, or, said, with a damaged one."""
     try:
-        return export.deserialize(bytearray(path.read_bytes()))
-    except Exception as error:  # What a damaged file raises is not documented.
-        console.print(f"{path} cannot be read ({type(error).__name__}): the program is traced again", markup=False)
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        console.print(f"{path} cannot be read ({error.strerror}): the program is traced again", markup=False)
+        return None
+    digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    # JAX looks at little of what it deserialises: a changed byte may be another program, or a crash.
+    if hashlib.sha256(payload).digest() != digest:
+        console.print(f"{path} cannot be read (damaged): the program is traced again", markup=False)
+        return None
+    return export.deserialize(bytearray(payload))
 
 
 def _write(path: Path, exported: export.Exported) -> None:
-    beside = path.with_suffix(f".{os.getpid()}")
+    payload = bytes(exported.serialize())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(exported.serialize())
-        beside.replace(path)
+        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as beside:
+            try:
+                beside.write(hashlib.sha256(payload).digest() + payload)
+                beside.close()
+                Path(beside.name).replace(path)
+            except OSError:
+                Path(beside.name).unlink()
+                raise
     except OSError as error:
         # A home that is full or read-only is no reason not to train.
         console.print(
@@ -69,53 +85,69 @@ def _write(path: Path, exported: export.Exported) -> None:
         )
 
 
-def program(
-    function: Callable[..., Any],
-    arguments: Sequence[Any],
-    result: Any,
-    *,
-    identity: str,
-    donate: int = 0,
-    in_shardings: Sequence[Sharding],
-    out_shardings: Any,
-) -> Callable[..., Any]:
-    """`function` as a compiled program for arguments of these shapes.
+class Program:
+    """A pure function compiled for arguments of some shapes; its trace is read from the folder if it is there.
 
     Args:
         function: pure and traceable; a closure only over what `identity` tells.
-        arguments: pytrees of arrays (or anything with shape and dtype).
+        arguments: pytrees of arrays.
         result: any pytree with the structure of what it returns.
-        identity: what decides the trace besides the arguments' shapes, flowseg's source and the libraries: two
-            functions of one identity must be the same.
+        identity: what decides the trace besides the arguments' shapes and flowseg's source: two functions of one
+            identity must be the same.
         donate: how many of the first arguments are donated.
         in_shardings: where each argument lies.
-        out_shardings: where the result lies.
+        out_sharding: where all of the result lies.
     """
-    leaves = [jax.tree.flatten(argument) for argument in arguments]
-    counts = [len(found) for found, _ in leaves]
 
-    def flat(*values: jax.Array) -> list[jax.Array]:
-        rest = list(values)
-        parts = []
-        for found, structure in leaves:
-            parts.append(jax.tree.unflatten(structure, rest[: len(found)]))
-            del rest[: len(found)]
-        return jax.tree.leaves(function(*parts))
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        arguments: Sequence[Any],
+        result: Any,
+        *,
+        identity: str,
+        donate: int = 0,
+        in_shardings: Sequence[Sharding],
+        out_sharding: Sharding,
+    ):
+        self.lowered = 0
+        """How often the trace was made a program: once, or something recompiles."""
+        self._result = jax.tree.structure(result)
+        flattened = [jax.tree.flatten(argument) for argument in arguments]
+        leaves = [leaf for found, _ in flattened for leaf in found]
 
-    flat_shardings = [s for s, count in zip(in_shardings, counts, strict=True) for _ in range(count)]
-    donated = tuple(range(sum(counts[:donate])))
-    folder = os.environ.get(VARIABLE)
-    path = Path(folder) / f"{_key(identity, list(arguments), in_shardings)}.stablehlo" if folder else None
-    exported = _read(path) if path else None
-    if exported is None:
-        traced = jax.jit(flat, donate_argnums=donated, in_shardings=flat_shardings, out_shardings=out_shardings)
-        exported = export.export(traced)(*[leaf for found, _ in leaves for leaf in found])
-        if path:
-            _write(path, exported)
-    called = jax.jit(exported.call, donate_argnums=donated, in_shardings=flat_shardings, out_shardings=out_shardings)
-    structure = jax.tree.structure(result)
+        def flat(*values: jax.Array) -> list[jax.Array]:
+            rest = list(values)
+            parts = []
+            for found, structure in flattened:
+                parts.append(jax.tree.unflatten(structure, rest[: len(found)]))
+                del rest[: len(found)]
+            return jax.tree.leaves(function(*parts))
 
-    def call(*arguments: Any) -> Any:
-        return jax.tree.unflatten(structure, called(*jax.tree.leaves(arguments)))
+        how: dict[str, Any] = {
+            "donate_argnums": tuple(range(sum(len(found) for found, _ in flattened[:donate]))),
+            "in_shardings": [s for s, (f, _) in zip(in_shardings, flattened, strict=True) for _ in f],
+            "out_shardings": out_sharding,
+        }
+        shapes = [(x.shape, str(x.dtype), getattr(x, "weak_type", False)) for x in leaves]
+        structures = [str(structure) for _, structure in flattened]
+        about = (identity, shapes, structures, str(self._result), str(how), len(jax.devices()), _settings(), SOFTWARE)
+        folder = os.environ.get(VARIABLE)
+        path = None
+        if folder and _software() == SOFTWARE:
+            path = Path(folder).expanduser() / f"{hashlib.sha256(repr(about).encode()).hexdigest()}.stablehlo"
+        exported = _read(path) if path else None
+        if exported is None:
+            exported = export.export(jax.jit(flat, **how))(*leaves)
+            if path:
+                _write(path, exported)
+        kept = exported
 
-    return call
+        def counted(*values: jax.Array) -> list[jax.Array]:
+            self.lowered += 1
+            return kept.call(*values)
+
+        self._call = jax.jit(counted, **how)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return jax.tree.unflatten(self._result, self._call(*jax.tree.leaves(arguments)))

@@ -30,15 +30,18 @@ def run(size: int = 3, identity: str = "a test", power: int = 2) -> tuple[dict[s
         return {"x": jnp.sin(state["x"]) ** power + shift}
 
     arguments = ({"x": np.arange(size, dtype=np.float32)}, np.float32(1))
-    made = programs.program(
+    made = programs.Program(
         function,
         arguments,
         {"x": 0},
         identity=identity,
         in_shardings=(EVERYWHERE, EVERYWHERE),
-        out_shardings=EVERYWHERE,
+        out_sharding=EVERYWHERE,
     )
-    return jax.tree.map(np.asarray, made(*arguments)), traces
+    made(*arguments)
+    result = jax.tree.map(np.asarray, made(*arguments))
+    assert made.lowered == 1
+    return result, traces
 
 
 def test_a_kept_trace_gives_the_same_bits_without_tracing(folder: Path) -> None:
@@ -63,29 +66,38 @@ def test_another_shape_or_identity_is_another_trace(folder: Path) -> None:
     assert len(list(folder.iterdir())) == 3
 
 
-@pytest.mark.parametrize("change", ["source", "library", "setting", "nothing"])
-def test_changed_software_traces_again(folder: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+@pytest.mark.parametrize("change", ["software", "setting", "nothing"])
+def test_changed_software_or_settings_trace_again(folder: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     run()
-    programs._software.cache_clear()
-    if change == "source":
-        (folder / "package").mkdir()
-        (folder / "package" / "step.py").write_text("changed\n")
-        monkeypatch.setattr(programs, "PACKAGE", folder / "package")
-    elif change == "library":
+    if change == "software":
         monkeypatch.setattr(programs, "version", lambda name: f"another version of {name}")
+        assert programs._software() != programs.SOFTWARE
+        monkeypatch.setattr(programs, "SOFTWARE", programs._software())
     with jax.default_matmul_precision("float32") if change == "setting" else nullcontext():
         assert run()[1] == (change != "nothing")
-    programs._software.cache_clear()
 
 
-def test_a_damaged_file_is_said_and_replaced(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_sources_newer_than_what_runs_are_neither_read_nor_kept_for(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run()
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "step.py").write_text("edited since it was imported\n")
+    monkeypatch.setattr(programs, "PACKAGE", tmp_path / "package")
+    assert [run()[1], run()[1]] == [1, 1] and len(list(folder.iterdir())) == 1
+
+
+@pytest.mark.parametrize("damage", ["cut", "bit"])
+def test_a_damaged_file_is_said_and_replaced(folder: Path, capsys: pytest.CaptureFixture[str], damage: str) -> None:
     good, _ = run()
     (file,) = folder.iterdir()
-    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content[: len(content) // 2] if damage == "cut" else content)
     again, traces = run()
     assert traces == 1 and again["x"].tobytes() == good["x"].tobytes()
     assert "cannot be read" in capsys.readouterr().out
-    assert run()[1] == 0
+    assert run()[1] == 0 and len(list(folder.iterdir())) == 1
 
 
 def test_a_folder_that_cannot_be_written_is_said(

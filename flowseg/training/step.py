@@ -23,7 +23,7 @@ from flowseg.flow.paths import gaussian_path
 from flowseg.models.blockwise import on_cpu
 from flowseg.models.network import Network, Params, abstract_params
 from flowseg.models.vector import Layout
-from flowseg.programs import program
+from flowseg.programs import Program
 from flowseg.training.optim import learning_rate, optimizer, plateau
 
 AXIS = "devices"
@@ -93,7 +93,7 @@ def microbatch(config: Config, local: int) -> int:
     return size
 
 
-# The last argument is the seed's key.
+# The last argument is the data of the key that all randomness comes from.
 Step = Callable[[TrainState, Batch, UInt32[Array, "2"]], tuple[TrainState, Metrics]]
 
 
@@ -159,10 +159,10 @@ def make_step(config: Config, total_steps: int) -> Step:
             bad_run=jnp.zeros_like(state.bad_run),
         )
 
-    def step(state: TrainState, batch: Batch, seed: UInt32[Array, "2"]) -> tuple[TrainState, Metrics]:
+    def step(state: TrainState, batch: Batch, root: UInt32[Array, "2"]) -> tuple[TrainState, Metrics]:
         local = batch["image"].shape[0]
         places = jax.lax.axis_index(AXIS) * local + jnp.arange(local)
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(seed), NOISE_STREAM), state.step)
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(root), NOISE_STREAM), state.step)
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, places)
         loss, grads = jax.lax.pmean(gradients(state.params, batch, keys), AXIS)
         norm = optax.global_norm(grads)
@@ -203,9 +203,9 @@ class _Traced:
         self.step = step
         self.traces = 0
 
-    def __call__(self, state: TrainState, batch: Batch, seed: UInt32[Array, "2"]) -> tuple[TrainState, Metrics]:
+    def __call__(self, state: TrainState, batch: Batch, root: UInt32[Array, "2"]) -> tuple[TrainState, Metrics]:
         self.traces += 1
-        return self.step(state, batch, seed)
+        return self.step(state, batch, root)
 
 
 class _Base:
@@ -215,14 +215,15 @@ class _Base:
         self.devices = len(devices)
         self.mesh = jax.sharding.Mesh(np.asarray(devices), (AXIS,))
         self._traced = _Traced(make_step(config, total_steps))
-        self._seed = jax.device_put(jax.random.key_data(jax.random.key(config.seed)), NamedSharding(self.mesh, P()))
+        self._root = jax.device_put(jax.random.key_data(jax.random.key(config.seed)), NamedSharding(self.mesh, P()))
         alike = replace(config, name="any", seed=0, data=replace(config.data, root=None))
         self._identity = f"training step: {alike!r}, {total_steps} steps"
-        self._program: Step | None = None
+        self._program: Program | None = None
 
     @property
     def traces(self) -> int:
-        return self._traced.traces
+        again = self._program.lowered - 1 if self._program is not None else 0
+        return self._traced.traces + max(again, 0)
 
     def place_state(self, state: TrainState) -> TrainState:
         # The sharding that the step's output has: with any other, the first donation is silently ignored.
@@ -231,19 +232,19 @@ class _Base:
     def _run(self, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
         """`_step`, on CPUs as a program whose trace may have been kept."""
         if not on_cpu():
-            return self._step(state, batch, self._seed)
+            return self._step(state, batch, self._root)
         if self._program is None:
             everywhere, shared = NamedSharding(self.mesh, P()), NamedSharding(self.mesh, P(AXIS))
-            self._program = program(
+            self._program = Program(
                 self._step,
-                (state, batch, self._seed),
+                (state, batch, self._root),
                 (state, dict.fromkeys(METRICS, 0)),
                 identity=self._identity,
                 donate=1,
                 in_shardings=(everywhere, shared, everywhere),
-                out_shardings=everywhere,
+                out_sharding=everywhere,
             )
-        return self._program(state, batch, self._seed)
+        return self._program(state, batch, self._root)
 
 
 class PmapDriver(_Base):

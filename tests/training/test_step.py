@@ -113,6 +113,24 @@ def test_a_kept_trace_serves_another_seed(
     assert found[0][1] == usual[0]["loss"]
 
 
+@pytest.mark.parametrize("parallel", ["pmap", "jit"])
+def test_other_devices_call_the_step_itself(
+    tiny_config: Config, monkeypatch: pytest.MonkeyPatch, parallel: str
+) -> None:
+    config = replace(tiny_config, devices=4, parallel=parallel)
+    _, _, usual = three_steps(config)
+    # Exports are for CPUs; what a GPU runs is tried here as far as a CPU can.
+    monkeypatch.setattr("flowseg.training.step.on_cpu", lambda: False)
+    driver = make_driver(config, STEPS)
+    state = driver.place_state(init_state(config, init_params(config), STEPS))
+    leaves = jax.tree.leaves((state.params, state.ema, state.opt))
+    for i, expected in enumerate(usual):
+        state, metrics = driver(state, make_batch(i))
+        assert float(metrics["loss"]) == pytest.approx(expected["loss"], rel=1e-5)
+    assert all(leaf.is_deleted() for leaf in leaves)
+    assert driver.traces == 1
+
+
 def test_noise_depends_on_the_step(tiny_config: Config) -> None:
     driver, state = start(tiny_config)
     _, first = driver(driver.place_state(jax.tree.map(lambda a: a.copy(), state)), make_batch(0))
