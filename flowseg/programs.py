@@ -9,11 +9,12 @@ export must be told to let through, one by one.
 import hashlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import flax
 import jax
@@ -66,17 +67,14 @@ def _read(path: Path) -> export.Exported | None:
 
 def _write(path: Path, exported: export.Exported) -> None:
     payload = bytes(exported.serialize())
+    beside = path.with_suffix(f".{uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as beside:
-            try:
-                beside.write(hashlib.sha256(payload).digest() + payload)
-                beside.close()
-                Path(beside.name).replace(path)
-            except OSError:
-                Path(beside.name).unlink()
-                raise
+        beside.write_bytes(hashlib.sha256(payload).digest() + payload)
+        beside.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            beside.unlink()
         # A home that is full or read-only is no reason not to train.
         console.print(
             f"{path.parent}: a trace cannot be kept there ({error.strerror}); name a folder that can be "
