@@ -18,7 +18,7 @@ from rich.console import Console
 from scipy import stats
 from training_runs import flowseg, trained
 
-from flowseg.runs import write_text
+from flowseg.files import write_text
 
 HERE = Path(__file__).resolve().parent
 CONTROLS = ("image-stats", "random", "constant")

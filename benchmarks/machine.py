@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from flowseg.runs import write_text
+from flowseg.files import write_text
 
 
 def describe_machine() -> dict[str, Any]:

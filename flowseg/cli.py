@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
@@ -18,20 +18,15 @@ from flowseg.commands.experiment import Experiment, experiment
 from flowseg.commands.parsing import parse, with_config
 from flowseg.commands.phantoms import Phantoms, phantoms
 from flowseg.commands.predict import Predict, predict
-from flowseg.commands.sampling import Sampling, with_run
+from flowseg.commands.sampling import OnSplit, Sampling, with_run
 from flowseg.commands.train import Train, train
 from flowseg.config import Config, FilmPoint
 from flowseg.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
-class Eval(Sampling):
+class Eval(Sampling, OnSplit):
     """Score a run's best checkpoint on a split."""
-
-    split: Literal["train", "val", "test"] = "test"
-    """Which images."""
-    data: str | None = None
-    """Another data set than the run's own."""
 
 
 @dataclass(frozen=True)

@@ -20,18 +20,18 @@ from flowseg.evaluation.evaluate import evaluate
 from flowseg.evaluation.score import Embeddings
 from flowseg.evaluation.threshold import FIXED, tuned_threshold
 from flowseg.evaluation.windows import WindowSampler
+from flowseg.files import write_text
 from flowseg.models.network import Params, abstract_params, parameter_counts
 from flowseg.progress import console, task
 from flowseg.runs import (
-    CONFIG_FILE,
     DONE_FILE,
     Run,
     create_run,
     find_interrupted,
+    is_run,
     lock,
     new_path,
     open_to_resume,
-    write_text,
 )
 from flowseg.training.checkpoints import Checkpoints
 from flowseg.training.loop import train
@@ -96,7 +96,7 @@ def choose_run(config: Config, encoder: Encoder | None, resume: str | None, out:
     if resume != "auto":
         return open_to_resume(Path(resume), config)
     if out is not None:
-        return open_to_resume(out, config) if (out / CONFIG_FILE).exists() else create_run(out, config, encoder)
+        return open_to_resume(out, config) if is_run(out) else create_run(out, config, encoder)
     found = find_interrupted(config)
     if found is None:
         console.print("nothing to resume: no interrupted run of this config under runs/; starting a new one")

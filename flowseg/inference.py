@@ -18,8 +18,9 @@ from flowseg.evaluation.overlays import overlay, save_png
 from flowseg.evaluation.predict import Segmentation, segment
 from flowseg.evaluation.windows import Query, WindowSampler
 from flowseg.experiment import check_encoder, elsewhere, embedding_source, threshold_of
+from flowseg.files import write_text
 from flowseg.progress import console, task
-from flowseg.runs import Run, write_text
+from flowseg.runs import Run
 from flowseg.training.checkpoints import Checkpoints
 
 SUMMARY = "prediction.json"

@@ -10,17 +10,16 @@ import hashlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import flax
 import jax
 from jax import export
 from jax.sharding import Sharding
 
+from flowseg.files import replaced_file
 from flowseg.progress import console
 
 VARIABLE = "FLOWSEG_TRACES"
@@ -55,26 +54,24 @@ def _read(path: Path) -> export.Exported | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        console.print(f"{path} cannot be read ({error.strerror}): the program is traced again", markup=False)
-        return None
-    digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-    # JAX looks at little of what it deserialises: a changed byte may be another program, or a crash.
-    if hashlib.sha256(payload).digest() != digest:
-        console.print(f"{path} cannot be read (damaged): the program is traced again", markup=False)
-        return None
-    return export.deserialize(bytearray(payload))
+        reason = error.strerror
+    else:
+        digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+        # JAX looks at little of what it deserialises: a changed byte may be another program, or a crash.
+        if hashlib.sha256(payload).digest() == digest:
+            return export.deserialize(bytearray(payload))
+        reason = "damaged"
+    console.print(f"{path} cannot be read ({reason}): the program is traced again", markup=False)
+    return None
 
 
 def _write(path: Path, exported: export.Exported) -> None:
     payload = bytes(exported.serialize())
-    beside = path.with_suffix(f".{uuid4().hex}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(hashlib.sha256(payload).digest() + payload)
-        beside.replace(path)
+        with replaced_file(path) as part:
+            part.write_bytes(hashlib.sha256(payload).digest() + payload)
     except OSError as error:
-        with suppress(OSError):
-            beside.unlink()
         # A home that is full or read-only is no reason not to train.
         console.print(
             f"{path.parent}: a trace cannot be kept there ({error.strerror}); name a folder that can be "

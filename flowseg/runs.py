@@ -2,10 +2,6 @@
 
 import fcntl
 import json
-import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +11,7 @@ from flowseg import __version__
 from flowseg.config import Config, differences, from_dict, to_json
 from flowseg.embeddings.store import Encoder
 from flowseg.errors import UserError
+from flowseg.files import write_text
 
 CONFIG_FILE = "config.json"
 DONE_FILE = "done.json"
@@ -33,33 +30,6 @@ class Run:
     @property
     def finished(self) -> bool:
         return (self.path / DONE_FILE).exists()
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes a file beside and renames it: whole or not at all."""
-    part = path.with_name(f"{path.name}.part-{os.getpid()}")
-    part.write_text(text)
-    part.replace(path)
-
-
-@contextmanager
-def replaced_folder(path: Path) -> Iterator[Path]:
-    """A new folder to write into, which takes the place of `path` at the end: whole, or what was there stays."""
-    part, old = (path.with_name(f"{path.name}.{kind}-{os.getpid()}") for kind in ("part", "old"))
-    try:
-        part.mkdir(parents=True)
-        yield part
-        if path.exists():
-            path.rename(old)
-        try:
-            part.rename(path)
-        except OSError:
-            if old.exists():
-                old.rename(path)
-            raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def create_run(path: Path, config: Config, encoder: Encoder | None) -> Run:
@@ -94,6 +64,11 @@ def open_run(path: Path) -> Run:
             f"{file}: is not a run's config ({type(error).__name__}: {error}); restore or remove it"
         ) from None
     return Run(path, config, made)
+
+
+def is_run(path: Path) -> bool:
+    """Whether a folder looks like a run's."""
+    return (path / CONFIG_FILE).is_file()
 
 
 def new_path(config: Config) -> Path:

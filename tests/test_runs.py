@@ -7,7 +7,8 @@ import pytest
 from flowseg.config import Config, OptimConfig
 from flowseg.errors import UserError
 from flowseg.experiment import choose_run
-from flowseg.runs import create_run, write_text
+from flowseg.files import write_text
+from flowseg.runs import create_run
 
 
 def test_auto_continues_what_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,25 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
-
-import tyro
 
 from flowseg.commands.parsing import parse
+from flowseg.commands.sampling import OnSplit
 
 
-@dataclass(frozen=True)
-class AnalyzeFilm:
+@dataclass(frozen=True, kw_only=True)
+class AnalyzeFilm(OnSplit):
     """Report what the embeddings contribute to a trained FiLM run."""
 
-    run: tyro.conf.Positional[Path]
-    """The run's folder."""
-    split: Literal["train", "val", "test"] = "test"
-    """Which images."""
-    data: str | None = None
-    """Another data set than the run's own."""
-    embeddings: str | None = None
-    """Another embedding store than the run's own."""
     images: int | None = None
     """How many images, drawn by seed; default: all."""
     out: Path | None = None

@@ -49,9 +49,9 @@ class Planned:
         Raises:
             UserError: another config's run is there.
         """
-        from flowseg.runs import open_to_resume
+        from flowseg.runs import is_run, open_to_resume
 
-        return (self.folder / "config.json").exists() and open_to_resume(self.folder, self.config).finished
+        return is_run(self.folder) and open_to_resume(self.folder, self.config).finished
 
 
 def plan(asked: Experiment, more: list[str]) -> list[Planned]:

@@ -9,9 +9,7 @@ optional: which part of which list of images it holds, flowseg.embeddings.shards
 Images are found by content: a store fits a data set however its files are called.
 """
 
-import contextlib
 import json
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +24,7 @@ from flowseg.embeddings import shards
 from flowseg.embeddings.shards import Shard
 from flowseg.embeddings.tensor_file import save_file
 from flowseg.errors import UserError, first_of
+from flowseg.files import replaced_file
 
 FORMAT = "flowseg-embeddings-1"
 
@@ -86,14 +85,11 @@ def write_store(
     metadata = {"format": FORMAT, "encoder": encoder.name, "settings": json.dumps(encoder.settings, sort_keys=True)}
     if shard is not None:
         metadata["shard"] = shards.to_json(shard)
-    part = path.with_name(f"{path.name}.part-{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, part, metadata)
-        part.replace(path)
+        with replaced_file(path) as part:
+            save_file(tensors, part, metadata)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
         raise UserError(f"{path}: cannot be written ({error}); choose another --out or free some space") from None
 
 

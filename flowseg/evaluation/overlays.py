@@ -1,12 +1,13 @@
 """Pictures of masks over images. Colours are Okabe and Ito's (2008), told apart by colour-blind readers."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
+
+from flowseg.files import replaced_file
 
 TRUE_POSITIVE = (0, 158, 115)  # bluish green
 FALSE_POSITIVE = (213, 94, 0)  # vermilion
@@ -101,13 +102,8 @@ def save_png(path: Path, array: UInt8[np.ndarray, "H W"] | UInt8[np.ndarray, "H 
         OSError: the file cannot be written; an earlier file at `path` is then untouched.
     """
     _check_picture(array)
-    # The process number keeps two runs that write the same picture from sharing the unfinished file.
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with replaced_file(path) as part:
         Image.fromarray(array).save(part, format="PNG")
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _check_picture(array: np.ndarray) -> None:

@@ -12,9 +12,9 @@ from jaxtyping import Bool, Float32, Float64
 from flowseg.errors import UserError
 from flowseg.evaluation.score import FIXED, Embeddings, Examples, score_split
 from flowseg.evaluation.windows import WindowSampler
+from flowseg.files import write_text
 from flowseg.models.network import Params
 from flowseg.progress import console, task
-from flowseg.runs import write_text
 
 GRID = tuple(k / 100 for k in range(1, 100))
 """The thresholds that tuning chooses from; FIXED is one of them."""

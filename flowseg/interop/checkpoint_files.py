@@ -7,9 +7,10 @@ from typing import Any
 
 from flowseg.config import Config, FilmPoint
 from flowseg.errors import UserError
+from flowseg.files import write_text
 from flowseg.interop.torch_weights import import_torch
 from flowseg.models.network import params_of
-from flowseg.runs import Run, create_run, write_text
+from flowseg.runs import Run, create_run
 from flowseg.training.checkpoints import Checkpoints
 from flowseg.training.step import init_state
 

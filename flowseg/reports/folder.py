@@ -4,9 +4,10 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from flowseg.errors import UserError
-from flowseg.runs import replaced_folder
+from flowseg.files import replaced_folder
 
 JSON_FILE = "report.json"
 """Every report's numbers; its field `format` says whose."""
@@ -24,11 +25,16 @@ def check_free(folder: Path, layout: str, command: str) -> None:
 
 
 def _holds(folder: Path, layout: str) -> bool:
+    return read_json(folder / JSON_FILE).get("format") == layout
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; empty where there is none."""
     try:
-        content = json.loads((folder / JSON_FILE).read_text())
+        content = json.loads(path.read_text())
     except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and content.get("format") == layout
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def make_parent(folder: Path) -> None:

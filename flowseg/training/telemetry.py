@@ -9,6 +9,8 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 from tensorboardX import SummaryWriter
 
+from flowseg.files import write_text
+
 METRICS_FILE = "metrics.jsonl"
 
 
@@ -70,9 +72,7 @@ class Telemetry:
     def __init__(self, run: Path, step: int, validated: int):
         kept = [m for m in read_metrics(run) if m["step"] <= (step if m["kind"] == "train" else validated)]
         path = run / METRICS_FILE
-        part = path.with_suffix(".part")
-        part.write_text("".join(json.dumps(m) + "\n" for m in kept))
-        part.replace(path)
+        write_text(path, "".join(json.dumps(m) + "\n" for m in kept))
         self._file = path.open("a")
         self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1 if step else None)
 

@@ -5,11 +5,11 @@ import json
 import shutil
 import sys
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from html_page import Page
 from PIL import Image
 
 from flowseg import cli
@@ -72,24 +72,6 @@ def content(folder: Path) -> dict:
     return json.loads((folder / "report.json").read_text())
 
 
-class Page(HTMLParser):
-    """What a page asks a browser for, its tags and its text."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.tags: set[str] = set()
-        self.asked: list[str] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
-        self.asked += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-
 def test_own_is_what_eval_gives(report: Path, trained: Path) -> None:
     with (trained / "eval" / "test" / "per_image.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -136,7 +118,7 @@ def test_the_page_needs_nothing_else_and_shows_names_as_text(report: Path) -> No
     page = Page(text)
     assert page.asked and all(a.startswith("data:image/png;base64,") for a in page.asked)
     assert "http:" not in text and "https:" not in text and "url(" not in text and "@import" not in text
-    assert not page.tags & {"script", "link", "iframe", "object"}
+    assert not set(page.tags) & {"script", "link", "iframe", "object"}
     assert MARKUP in page.text  # in the gallery's captions
     assert "<script>" not in (report / "report.md").read_text()
 

@@ -9,18 +9,13 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.stats import norm, t, ttest_ind, ttest_rel
 
-from flowseg.evaluation.metrics import LOWER_IS_BETTER, bootstrap_mean
+from flowseg.evaluation.metrics import LOWER_IS_BETTER, METRICS, bootstrap_mean
 from flowseg.evaluation.paired import compare, holm, images_needed, paired_differences, rank_biserial
 from flowseg.reports.compare.scores import Values
 
 LEVEL = 0.95
 
-HIGHER_IS_BETTER = frozenset(
-    {
-        *("dice", "iou", "precision", "recall", "specificity", "auc", "average_precision", "cldice"),
-        *("surface_dice_1", "surface_dice_2"),
-    }
-)
+HIGHER_IS_BETTER = frozenset(METRICS) - LOWER_IS_BETTER
 """Metrics of which a higher value is better. What is neither here nor in LOWER_IS_BETTER has no winner."""
 
 Series = dict[int, float]

@@ -49,11 +49,19 @@ class OnTest:
     tests: list[Test]
     partial: list[str]
     """Metrics that only some evaluations have."""
-    evaluation: list[dict]
-    """Settings of sampling in which the evaluations differ."""
     cases: list[Case]
-    first: dict[str, Scores]
-    """Scores of each group's first run, whose pictures are shown."""
+    scores: dict[str, dict[int, Scores]]
+    """Of each group, by seed."""
+
+    @property
+    def first(self) -> dict[str, Scores]:
+        """Scores of each group's first run, whose pictures are shown."""
+        return {name: next(iter(group.values())) for name, group in self.scores.items()}
+
+    @property
+    def evaluation(self) -> list[dict]:
+        """Settings of sampling in which the evaluations differ."""
+        return setups.differing_evaluation(self.first)
 
 
 @dataclass(frozen=True)
@@ -173,8 +181,11 @@ def _on_test(groups: Sequence[Group]) -> OnTest | None:
     """Test scores of two or more groups; None where fewer are run folders."""
     if len(groups) < 2:
         return None
-    scores = {group.name: [read_scores(log.run) for log in group.logs if log.run is not None] for group in groups}
-    every = [one for group in scores.values() for one in group]
+    scores = {
+        group.name: {log.run.config.seed: read_scores(log.run) for log in group.logs if log.run is not None}
+        for group in groups
+    }
+    every = [one for group in scores.values() for one in group.values()]
     check_same_images(every)
     for other in every[1:]:
         check_same_pixels(every[0], other, every[0].keys)
@@ -184,8 +195,7 @@ def _on_test(groups: Sequence[Group]) -> OnTest | None:
         raise UserError(
             f"{every[1].folder}: shares no metric with {every[0].folder}; evaluate both again: flowseg eval"
         )
-    values = {name: mean_scores(group, keys, metrics) for name, group in scores.items()}
-    first = {name: group[0] for name, group in scores.items()}
+    values = {name: mean_scores(list(group.values()), keys, metrics) for name, group in scores.items()}
     return OnTest(
         keys=keys,
         values=values,
@@ -194,9 +204,8 @@ def _on_test(groups: Sequence[Group]) -> OnTest | None:
         },
         tests=image_tests(values),
         partial=partial,
-        evaluation=setups.differing_evaluation(first),
         cases=cases.choose_cases(keys, {name: by["dice"] for name, by in values.items()}) if "dice" in metrics else [],
-        first=first,
+        scores=scores,
     )
 
 
@@ -212,7 +221,7 @@ def _over_seeds(groups: Sequence[Group], on_test: OnTest | None) -> list[Seeds]:
             found.append(Seeds(group.name, "best_validation_dice", bests, seed_mean(list(bests.values()))))
         if on_test is None:
             continue
-        scores = {seed: read_scores(log.run) for seed, log in runs if log.run is not None}
+        scores = on_test.scores[group.name]
         for metric in on_test.values[group.name]:
             means = {seed: _mean(one.metrics[metric]) for seed, one in scores.items()}
             values = {seed: mean for seed, mean in means.items() if mean is not None}

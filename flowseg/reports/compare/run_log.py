@@ -1,8 +1,6 @@
 """What flowseg's own runs logged (metrics.jsonl), by epoch."""
 
-import json
 from collections import defaultdict
-from pathlib import Path
 from typing import Any
 
 from flowseg.errors import UserError
@@ -56,17 +54,3 @@ def _losses(lines: list[dict[str, Any]], per_epoch: int) -> dict[int, float]:
             total[epoch] += shared * line["loss"]
             steps[epoch] += shared
     return {epoch: total[epoch] / steps[epoch] for epoch in total}
-
-
-def is_run(path: Path) -> bool:
-    """Whether a folder looks like a run's."""
-    return (path / "config.json").is_file()
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object that a run keeps beside its scores; empty where there is none."""
-    try:
-        content = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -12,7 +12,7 @@ from jaxtyping import Float64
 
 from flowseg.errors import UserError, first_of
 from flowseg.evaluation.uncertainty import EXPECTED_ERROR
-from flowseg.reports.compare.run_log import read_json
+from flowseg.reports.folder import read_json
 from flowseg.runs import Run
 
 SPLIT = "test"

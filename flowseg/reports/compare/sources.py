@@ -8,8 +8,8 @@ from flowseg.config import Config
 from flowseg.errors import UserError
 from flowseg.reports.compare.csv_log import read_csv_log
 from flowseg.reports.compare.log import RunLog
-from flowseg.reports.compare.run_log import is_run, read_run_log
-from flowseg.runs import open_run
+from flowseg.reports.compare.run_log import read_run_log
+from flowseg.runs import is_run, open_run
 
 
 @dataclass(frozen=True)

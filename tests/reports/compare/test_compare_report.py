@@ -3,11 +3,11 @@
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
+from html_page import Page
 from made_runs import dice_of, make_run
 from PIL import Image
 from refusals import refusal
@@ -115,24 +115,6 @@ def test_report_json_is_whole_and_says_what_it_holds(damaged: Path) -> None:
         dice["difference"] == pytest.approx(-WORSE, abs=0.01) and dice["low"] < dice["difference"] < dice["high"] < 0
     )
     assert dice["detectable"] < WORSE and dice["images_needed"] < COUNT and dice["effect"] == pytest.approx(-1)
-
-
-class Page(HTMLParser):
-    """A page's tags, what it asks a browser for, and its text."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.tags: list[str] = []
-        self.asked: list[str] = []
-        self.text = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.asked += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data", "action")]
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def test_the_page_needs_nothing_else_and_shows_names_as_text(damaged: Path) -> None:
