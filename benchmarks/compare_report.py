@@ -26,10 +26,10 @@ from rich.table import Table
 from scipy.ndimage import gaussian_filter
 
 from flowseg.commands.parsing import load_config
-from flowseg.data.phantom import write_phantoms
 from flowseg.evaluation.overlays import overlay, save_png, strip
+from flowseg.phantoms.angiogram import write_phantoms
 from flowseg.reports.compare.words_page import METRICS
-from flowseg.runs import create_run
+from flowseg.runs.folder import create_run
 
 HERE = Path(__file__).resolve().parent
 EPOCHS, STEPS, VALIDATE = 500, 26, 15

@@ -24,11 +24,11 @@ from machine import describe_machine, write_results
 from rich.console import Console
 from rich.table import Table
 
-from flowseg.data.phantom import draw_phantom
 from flowseg.evaluation.metrics import METRICS, image_metrics, overlap_metrics
 from flowseg.evaluation.soft import soft_metrics
 from flowseg.evaluation.surface import surface_metrics
 from flowseg.evaluation.topology import Shape, betti, cldice
+from flowseg.phantoms.angiogram import draw_phantom
 
 HERE = Path(__file__).resolve().parent
 TARGET_MS = 150.0

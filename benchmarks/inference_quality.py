@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flowseg.cli import set_up_jax, use_huge_pages
+from flowseg.commands.startup import set_up_jax, use_huge_pages
 
 if __name__ == "__main__":
     # Before JAX is imported.
@@ -37,14 +37,14 @@ from flowseg.config import Config
 from flowseg.data.dataset import Dataset
 from flowseg.data.folders import read_label
 from flowseg.evaluation.metrics import overlap_metrics
-from flowseg.evaluation.predict import Segmentation, segment
-from flowseg.evaluation.threshold import FIXED, best_threshold
 from flowseg.evaluation.uncertainty import predictive_entropy, uncertainty_auroc
-from flowseg.evaluation.windows import Query, WindowSampler
-from flowseg.experiment import prepare
 from flowseg.models.network import Params
-from flowseg.runs import open_run
-from flowseg.training.checkpoints import Checkpoints
+from flowseg.runs.checkpoints import Checkpoints
+from flowseg.runs.folder import open_run
+from flowseg.runs.threshold import FIXED, best_threshold
+from flowseg.sampling.segment import Segmentation, segment
+from flowseg.sampling.windows import Query, WindowSampler
+from flowseg.training.experiment import prepare
 
 HERE = Path(__file__).resolve().parent
 SHOWN = ("dice", "dice_tuned", "auroc", "auroc_near", "auroc_deviation", "error", "expected_error", "spearman")

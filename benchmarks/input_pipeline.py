@@ -17,10 +17,10 @@ from rich.console import Console
 from rich.table import Table
 
 from flowseg.commands.parsing import load_config
+from flowseg.commands.presets import cpu_preset
 from flowseg.data.dataset import load_splits
 from flowseg.data.pipeline import iterate, training_batches
-from flowseg.data.root import data_root
-from flowseg.presets import cpu_preset
+from flowseg.phantoms.default import data_root
 
 HERE = Path(__file__).resolve().parent
 

@@ -102,7 +102,7 @@ def peak_bytes() -> int:
 
 def main() -> None:
     args = parse()
-    from flowseg.cli import set_up_jax, use_huge_pages
+    from flowseg.commands.startup import set_up_jax, use_huge_pages
 
     use_huge_pages()
     set_up_jax()

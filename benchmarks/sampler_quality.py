@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flowseg.cli import set_up_jax, use_huge_pages
+from flowseg.commands.startup import set_up_jax, use_huge_pages
 
 if __name__ == "__main__":
     # Before JAX is imported.
@@ -29,11 +29,11 @@ from rich.table import Table
 
 from flowseg.data.dataset import Dataset
 from flowseg.evaluation.score import mean_metrics, score_split
-from flowseg.evaluation.windows import WindowSampler
-from flowseg.experiment import prepare
-from flowseg.flow.samplers import Sampler
-from flowseg.runs import open_run
-from flowseg.training.checkpoints import Checkpoints
+from flowseg.flow.ode import Sampler
+from flowseg.runs.checkpoints import Checkpoints
+from flowseg.runs.folder import open_run
+from flowseg.sampling.windows import WindowSampler
+from flowseg.training.experiment import prepare
 
 HERE = Path(__file__).resolve().parent
 STAGES: dict[Sampler, int] = {"euler": 1, "heun": 2, "midpoint": 2, "rk4": 4}

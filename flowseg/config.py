@@ -286,7 +286,7 @@ class EvalConfig:
     as much; validation in training goes without."""
     threshold: Literal["fixed", "tuned"] = "fixed"
     """Probability above which a pixel is vessel: fixed at 0.5, where a sample crosses 0, or tuned on the validation
-    split and kept with the run (flowseg.evaluation.threshold)."""
+    split and kept with the run (flowseg.runs.threshold)."""
 
     def __post_init__(self) -> None:
         _check_types(self, "eval")

@@ -53,7 +53,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set of eleven phantoms of 64x64; tests copy it before they change it."""
-    from flowseg.data.phantom import write_phantoms
+    from flowseg.phantoms.angiogram import write_phantoms
 
     root = tmp_path_factory.mktemp("tiny") / "data"
     write_phantoms(root, size=64, counts={"train": 6, "val": 2, "test": 3})

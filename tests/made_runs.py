@@ -9,7 +9,7 @@ import numpy as np
 
 from flowseg.config import Config, from_dict
 from flowseg.evaluation.overlays import overlay, save_png, strip
-from flowseg.runs import create_run
+from flowseg.runs.folder import create_run
 
 NARROW = {"dim": 8, "heads": 1, "head_dim": 8}
 STEPS = 10  # per epoch

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from flowseg.commands.parsing import load_config
+from flowseg.commands.presets import cpu_preset
 from flowseg.config import (
     Config,
     DataConfig,
@@ -25,7 +26,6 @@ from flowseg.config import (
 )
 from flowseg.errors import UserError
 from flowseg.models.network import abstract_params, parameter_counts
-from flowseg.presets import cpu_preset
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
 PUBLISHED = {

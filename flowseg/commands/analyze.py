@@ -22,7 +22,7 @@ class AnalyzeFilm(OnSplit):
 def analyze_film(args: list[str]) -> None:
     """flowseg analyze film"""
     from flowseg.reports import film
-    from flowseg.runs import open_run
+    from flowseg.runs.folder import open_run
 
     parsed = parse(AnalyzeFilm, args, "analyze film")
     film.analyze_film(

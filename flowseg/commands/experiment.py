@@ -49,7 +49,7 @@ class Planned:
         Raises:
             UserError: another config's run is there.
         """
-        from flowseg.runs import is_run, open_to_resume
+        from flowseg.runs.folder import is_run, open_to_resume
 
         return is_run(self.folder) and open_to_resume(self.folder, self.config).finished
 

@@ -33,13 +33,13 @@ class Phantoms:
 
 def phantoms(args: list[str]) -> None:
     """flowseg phantoms"""
-    from flowseg.data import phantom, phantom_choice
+    from flowseg.phantoms import angiogram, choice
     from flowseg.progress import console, task
 
     parsed = parse(Phantoms, args, "phantoms")
     if parsed.out.exists():
         raise UserError(f"{parsed.out}: exists already; choose another folder, or remove it")
-    defaults = phantom.COUNTS if parsed.variant == "plain" else phantom_choice.COUNTS
+    defaults = angiogram.COUNTS if parsed.variant == "plain" else choice.COUNTS
     given = {"train": parsed.train, "val": parsed.val, "test": parsed.test}
     counts = {split: defaults[split] if number is None else number for split, number in given.items()}
     for name, number in (("size", parsed.size), *counts.items()):
@@ -51,9 +51,9 @@ def phantoms(args: list[str]) -> None:
         with task("phantoms", sum(counts.values())) as advance:
             common["on_image"] = lambda done, total: advance()
             if parsed.variant == "choice":
-                store = phantom_choice.write_choice_phantoms(parsed.out, **common)
+                store = choice.write_choice_phantoms(parsed.out, **common)
             else:
-                phantom.write_phantoms(parsed.out, **common)
+                angiogram.write_phantoms(parsed.out, **common)
     except OSError as error:
         raise UserError(f"{parsed.out}: cannot be written ({error.strerror}); choose another folder") from None
     console.print(f"{parsed.out}: {', '.join(f'{number} {split}' for split, number in counts.items())} images")

@@ -40,7 +40,7 @@ def parse_frames(text: str) -> list[int] | None:
 
 def predict(args: list[str]) -> None:
     """flowseg predict"""
-    from flowseg.inference import predict_images
+    from flowseg.evaluation.prediction import predict_images
 
     parsed, run = with_run(Predict, args, "predict")
     if not parsed.images:

@@ -10,7 +10,7 @@ from flowseg.commands.parsing import parse
 from flowseg.config import EvalConfig
 
 if TYPE_CHECKING:
-    from flowseg.runs import Run
+    from flowseg.runs.folder import Run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ S = TypeVar("S", bound=Sampling)
 
 def with_run(cls: type[S], args: list[str], command: str) -> "tuple[S, Run]":
     """Parses a command on a run, and opens that."""
-    from flowseg.runs import open_run
+    from flowseg.runs.folder import open_run
 
     parsed = parse(cls, args, command)
     run = open_run(parsed.run)

@@ -29,7 +29,7 @@ class Train:
 
 def configured(args: list[str]) -> tuple[Train, bool]:
     """What the command line asks for, its config reduced where the preset says so, and whether it was."""
-    from flowseg import presets
+    from flowseg.commands import presets
 
     wanted = value_of(args, "--preset", "full")
     reduce = wanted in ("cpu", "auto") and (wanted == "cpu" or not presets.has_accelerator())
@@ -43,9 +43,9 @@ def configured(args: list[str]) -> tuple[Train, bool]:
 
 def train(args: list[str]) -> None:
     """flowseg train"""
-    from flowseg import presets
-    from flowseg.experiment import run_experiment
+    from flowseg.commands import presets
     from flowseg.progress import console
+    from flowseg.training.experiment import run_experiment
 
     parsed, reduced = configured(args)
     if reduced:

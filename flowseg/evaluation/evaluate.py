@@ -28,10 +28,10 @@ from flowseg.evaluation.metrics import (
 from flowseg.evaluation.overlays import overlay, save_png, strip
 from flowseg.evaluation.score import FIXED, Scored, intervals, score_split
 from flowseg.evaluation.uncertainty import AUROC, EXPECTED_ERROR, uncertainty_auroc
-from flowseg.evaluation.windows import WindowSampler
 from flowseg.files import replaced_folder
 from flowseg.models.network import Params
 from flowseg.progress import Task, console, duration, task
+from flowseg.sampling.windows import WindowSampler
 
 Row = dict[str, float | None]
 

@@ -19,8 +19,8 @@ from flowseg.evaluation.mask_difference import MaskDifference, mask_difference
 from flowseg.evaluation.modulation import StageModulation, modulation
 from flowseg.evaluation.score import Embeddings, Examples, Scored, score_split
 from flowseg.evaluation.topology import TOPOLOGY, Shape, topology_metrics
-from flowseg.evaluation.windows import WindowSampler
 from flowseg.models.network import Network, Params
+from flowseg.sampling.windows import WindowSampler
 
 MEASURES = ("dice", *TOPOLOGY)
 """What is measured of each image under each condition."""
@@ -163,7 +163,7 @@ def measure_effect(
 ) -> FilmEffect:
     """Runs every condition on every image.
 
-    The noise of an image is a function of its content and the config's seed (flowseg.evaluation.windows), hence the
+    The noise of an image is a function of its content and the config's seed (flowseg.sampling.windows), hence the
     same under all conditions.
 
     Args:

@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float32
 from flowseg.data.dataset import Example
 from flowseg.data.folders import Pair, read_label
 from flowseg.evaluation.metrics import OVERLAP, Interval, bootstrap_mean, overlap_metrics
-from flowseg.evaluation.predict import segment
-from flowseg.evaluation.windows import Query, WindowSampler
 from flowseg.models.network import Params
+from flowseg.sampling.segment import segment
+from flowseg.sampling.windows import Query, WindowSampler
 
 FIXED = 0.5
 """The probability above which a pixel is vessel: where a sample, a map in [-1, 1], crosses 0."""

@@ -10,8 +10,8 @@ from flowseg.errors import UserError
 from flowseg.files import write_text
 from flowseg.interop.torch_weights import import_torch
 from flowseg.models.network import params_of
-from flowseg.runs import Run, create_run
-from flowseg.training.checkpoints import Checkpoints
+from flowseg.runs.checkpoints import Checkpoints
+from flowseg.runs.folder import Run, create_run
 from flowseg.training.step import init_state
 
 

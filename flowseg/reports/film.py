@@ -13,16 +13,16 @@ from flowseg.config import Config
 from flowseg.data.folders import as_uint8, find_pairs, read_image
 from flowseg.errors import UserError
 from flowseg.evaluation.film_effect import Chosen, FilmEffect, choose, condition_count, measure_effect
-from flowseg.evaluation.windows import WindowSampler
-from flowseg.experiment import Prepared, check_encoder, elsewhere, embedding_source, prepare
 from flowseg.progress import console, task
 from flowseg.reports import film_plots
 from flowseg.reports.film_summary import FORMAT, summarize
 from flowseg.reports.folder import JSON_FILE, check_free, make_parent, report_folder
 from flowseg.reports.pages import render
-from flowseg.runs import Run
-from flowseg.training.checkpoints import Checkpoints
-from flowseg.training.telemetry import read_metrics
+from flowseg.runs.checkpoints import Checkpoints
+from flowseg.runs.folder import Run
+from flowseg.runs.log import read_metrics
+from flowseg.sampling.windows import WindowSampler
+from flowseg.training.experiment import Prepared, check_encoder, elsewhere, embedding_source, prepare
 
 _TEMPLATES = {"report.html": "film.html.j2", "report.md": "film.md.j2"}
 

@@ -18,16 +18,16 @@ from flowseg.data.pipeline import iterate, steps_per_epoch, training_batches
 from flowseg.errors import UserError
 from flowseg.evaluation.overlays import overlay, save_png, strip
 from flowseg.evaluation.score import Scored, mean_metrics, score_split
-from flowseg.evaluation.windows import WindowSampler
 from flowseg.models.network import Network, abstract_params, init_params
 from flowseg.models.vector import Layout
 from flowseg.progress import Task, console, duration
-from flowseg.runs import Run
-from flowseg.training.checkpoints import Checkpoints
+from flowseg.runs.checkpoints import Checkpoints
+from flowseg.runs.folder import Run
+from flowseg.runs.log import Telemetry, film_statistics
+from flowseg.sampling.windows import WindowSampler
 from flowseg.training.interrupt import Interrupted, StopRequest, stop_on_signals
 from flowseg.training.optim import plateau
 from flowseg.training.step import TrainState, init_state, make_driver
-from flowseg.training.telemetry import Telemetry, film_statistics
 
 Embeddings = dict[str, Float32[np.ndarray, "n e"]]
 _GRID_IMAGES = 4

@@ -23,8 +23,8 @@ from flowseg.flow.paths import gaussian_path
 from flowseg.models.blockwise import on_cpu
 from flowseg.models.network import Network, Params, abstract_params
 from flowseg.models.vector import Layout
-from flowseg.programs import Program
 from flowseg.training.optim import learning_rate, optimizer, plateau
+from flowseg.training.traces import Program
 
 AXIS = "devices"
 # Streams of the seed tree; folded in before the step.

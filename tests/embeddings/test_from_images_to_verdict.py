@@ -15,7 +15,7 @@ pytest.importorskip("transformers", reason="needs the vlm extra: pip install 'fl
 from safetensors.numpy import load_file
 from tiny_qwen import make_tiny_qwen
 
-from flowseg.data.phantom import write_phantoms
+from flowseg.phantoms.angiogram import write_phantoms
 
 pytestmark = pytest.mark.torch
 REPO = Path(__file__).resolve().parents[2]

@@ -20,9 +20,9 @@ from flowseg.evaluation import frangi
 from flowseg.evaluation.evaluate import SHOWN, evaluate, table
 from flowseg.evaluation.metrics import LOWER_IS_BETTER, MASK_METRICS, METRICS, Interval, image_metrics, mask_metrics
 from flowseg.evaluation.uncertainty import predictive_entropy, uncertainty_auroc
-from flowseg.evaluation.windows import Query
 from flowseg.reports.compare.scores import read_scores
-from flowseg.runs import Run
+from flowseg.runs.folder import Run
+from flowseg.sampling.windows import Query
 
 MARKUP = "[red]<b>x & y"
 SPLITS = {"train": ["one"], "val": ["a", "b"], "test": ["0001", "0002", MARKUP]}

@@ -24,8 +24,8 @@ from flowseg.evaluation.film_effect import (
 from flowseg.evaluation.mask_difference import mask_difference
 from flowseg.evaluation.score import score_split
 from flowseg.evaluation.topology import Shape
-from flowseg.evaluation.windows import WindowSampler
 from flowseg.models.network import Network, Params, init_params
+from flowseg.sampling.windows import WindowSampler
 
 CROP, WIDTH, STAGES = 16, 4, (1, 3)
 

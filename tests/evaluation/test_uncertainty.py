@@ -7,8 +7,8 @@ import pytest
 from scipy.stats import entropy
 
 from flowseg.evaluation.metrics import overlap_metrics
-from flowseg.evaluation.predict import Segmentation
 from flowseg.evaluation.uncertainty import expected_error, predictive_entropy, uncertainty_auroc
+from flowseg.sampling.segment import Segmentation
 
 
 def test_entropy_is_that_of_a_coin_in_bits() -> None:

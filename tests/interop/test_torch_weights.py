@@ -177,8 +177,8 @@ def test_without_pytorch_a_ckpt_names_what_to_install(tmp_path: Path, monkeypatc
 @pytest.mark.torch
 def test_an_original_ckpt_becomes_a_run(shared: Path, whole: Params, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="needs the vlm extra: pip install 'flowseg[vlm]'")
-    from flowseg.runs import open_run
-    from flowseg.training.checkpoints import Checkpoints
+    from flowseg.runs.checkpoints import Checkpoints
+    from flowseg.runs.folder import open_run
 
     run = import_run(shared / "parity" / "original_checkpoint_dim8.ckpt", tmp_path / "run")
     assert open_run(run.path).config == run.config and run.finished

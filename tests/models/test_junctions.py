@@ -9,9 +9,9 @@ from scipy import ndimage
 from skimage.morphology import skeletonize
 
 from flowseg.config import Config, DataConfig, FilmConfig, ModelConfig
-from flowseg.data.phantom import draw_phantom
 from flowseg.models.junctions import at_stage, junction_gate, junctions, thin
 from flowseg.models.network import Network, init_params
+from flowseg.phantoms.angiogram import draw_phantom
 
 
 def t_shape() -> np.ndarray:

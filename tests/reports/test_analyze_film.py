@@ -14,13 +14,13 @@ from PIL import Image
 
 from flowseg import cli
 from flowseg.config import DataConfig
-from flowseg.data.phantom import write_phantoms
 from flowseg.evaluation.film_effect import without_film
-from flowseg.experiment import prepare
+from flowseg.phantoms.angiogram import write_phantoms
 from flowseg.reports import film
 from flowseg.reports.film import mean_embedding
-from flowseg.runs import create_run, open_run
-from flowseg.training.checkpoints import Checkpoints
+from flowseg.runs.checkpoints import Checkpoints
+from flowseg.runs.folder import create_run, open_run
+from flowseg.training.experiment import prepare
 from flowseg.training.step import init_state
 
 REPO = Path(__file__).resolve().parents[2]

@@ -16,14 +16,14 @@ import pytest
 
 from flowseg.config import Config
 from flowseg.errors import UserError
-from flowseg.experiment import Prepared, prepare
 from flowseg.models.network import init_params
-from flowseg.runs import Run, create_run
+from flowseg.runs.checkpoints import Checkpoints
+from flowseg.runs.folder import Run, create_run
+from flowseg.runs.log import read_metrics
 from flowseg.training import loop
-from flowseg.training.checkpoints import Checkpoints
+from flowseg.training.experiment import Prepared, prepare
 from flowseg.training.interrupt import Interrupted
 from flowseg.training.step import TrainState, init_state
-from flowseg.training.telemetry import read_metrics
 
 
 @dataclass(frozen=True)

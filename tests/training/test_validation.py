@@ -4,9 +4,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from flowseg.config import Config
-from flowseg.experiment import prepare
-from flowseg.runs import create_run
+from flowseg.runs.folder import create_run
 from flowseg.training import loop
+from flowseg.training.experiment import prepare
 
 
 def test_validation_draws_one_plain_sample(tiny_config: Config, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from itertools import groupby, pairwise
 from pathlib import Path
 from statistics import median, median_low
 
-from flowseg.runs import Run
+from flowseg.runs.folder import Run
 
 MIN_REPEATS = 3
 """Fewer values that repeat the one before may be chance: validation Dice written with few decimals."""

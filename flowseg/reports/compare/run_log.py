@@ -5,8 +5,8 @@ from typing import Any
 
 from flowseg.errors import UserError
 from flowseg.reports.compare.log import Row, RunLog
-from flowseg.runs import Run
-from flowseg.training.telemetry import METRICS_FILE, read_metrics
+from flowseg.runs.folder import Run
+from flowseg.runs.log import METRICS_FILE, read_metrics
 
 
 def read_run_log(run: Run, name: str) -> RunLog:

@@ -13,7 +13,7 @@ from jaxtyping import Float64
 from flowseg.errors import UserError, first_of
 from flowseg.evaluation.uncertainty import EXPECTED_ERROR
 from flowseg.reports.folder import read_json
-from flowseg.runs import Run
+from flowseg.runs.folder import Run
 
 SPLIT = "test"
 REFERENCE = "frangi_"

@@ -9,7 +9,7 @@ from flowseg.errors import UserError
 from flowseg.reports.compare.csv_log import read_csv_log
 from flowseg.reports.compare.log import RunLog
 from flowseg.reports.compare.run_log import read_run_log
-from flowseg.runs import is_run, open_run
+from flowseg.runs.folder import is_run, open_run
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from flowseg.reports.compare.differences import Test as ImageTest
 from flowseg.reports.compare.judgements import Judgement, judge_pair
 from flowseg.reports.compare.log import Row, RunLog
 from flowseg.reports.compare.sources import Group
-from flowseg.runs import Run
+from flowseg.runs.folder import Run
 
 CLEAR = ImageTest("dice", "a", "b", 40, 0.7, 0.75, 0.05, 0.03, 0.07, 1e-6, 1e-5, 0.9, 0.02, 10)
 

@@ -20,7 +20,7 @@ from flowseg.reports.compare.pictures import (
     read_pictures,
 )
 from flowseg.reports.compare.scores import read_scores
-from flowseg.runs import open_run
+from flowseg.runs.folder import open_run
 
 
 @pytest.mark.parametrize("seed", range(10))

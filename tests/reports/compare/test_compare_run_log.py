@@ -8,7 +8,7 @@ from made_runs import make_run
 from refusals import refusal
 
 from flowseg.reports.compare.run_log import read_run_log
-from flowseg.runs import open_run
+from flowseg.runs.folder import open_run
 
 
 def rows(folder: Path, lines: list[dict]) -> list[tuple]:

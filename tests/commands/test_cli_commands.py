@@ -1,0 +1,107 @@
+"""What the commands print and write when all is well, and their help."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import BASELINE, FILM, Flowseg
+
+from flowseg import cli
+from flowseg.commands.parsing import load_config
+from flowseg.config import DataConfig, EmbeddingConfig
+from flowseg.embeddings.source import IMAGE_STATS, EmbeddingSource, describe_images
+from flowseg.embeddings.store import EmbeddingStore
+from flowseg.training.experiment import prepare
+
+
+@pytest.mark.parametrize("config", [BASELINE, FILM], ids=["baseline", "vlm_film"])
+def test_params_json_is_the_table_s_totals(flowseg: Flowseg, config: Path) -> None:
+    outcome = flowseg("params", config, "--json")
+    assert outcome.status == 0
+    counts = json.loads(outcome.out)
+    film = config == FILM
+    assert counts == {
+        "total": 11_649_729 if film else 10_694_977,
+        "base": 10_694_977,
+        "conditioner": 525_056 if film else 0,
+        "film_heads": 429_696 if film else 0,
+    }
+
+
+def test_params_table_ends_with_the_totals(flowseg: Flowseg) -> None:
+    outcome = flowseg("params", BASELINE, "--model.dim", "16")
+    assert outcome.status == 0
+    last = outcome.out.strip().splitlines()[-1]
+    assert last.startswith("total: ") and "base: " in last
+    assert int(last.split()[1].replace(",", "")) < 10_694_977
+    assert "middle/cross1/qkv_x/kernel" in outcome.out
+
+
+@pytest.mark.parametrize("args", [(), ("--help",), ("-h",)])
+def test_usage_lists_every_command(flowseg: Flowseg, args: tuple[str, ...]) -> None:
+    outcome = flowseg(*args)
+    assert outcome.status == (0 if args else 2)
+    for command in cli.COMMANDS:
+        assert f"\n  {command} " in outcome.out
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_each_command_has_help(flowseg: Flowseg, command: str) -> None:
+    outcome = flowseg(command, "--help")
+    assert outcome.status == 0
+    assert f"flowseg {command}" in outcome.out and outcome.err == ""
+
+
+def test_an_unknown_command_is_named(flowseg: Flowseg) -> None:
+    outcome = flowseg("trian")
+    assert outcome.status == 2
+    assert "trian" in outcome.err and "train" in outcome.err and outcome.err.count("\n") == 1
+
+
+def test_embed_makes_a_store_that_a_run_uses(flowseg: Flowseg, tiny_data: Path, tmp_path: Path) -> None:
+    store = tmp_path / "new" / "store.safetensors"
+    outcome = flowseg("embed", tiny_data, "--out", store)
+    assert outcome.status == 0 and str(store) in outcome.out
+    assert EmbeddingStore(store).encoder == IMAGE_STATS
+    assert len(EmbeddingStore(store)) == 11
+    config = replace(load_config(FILM), data=DataConfig(root=str(tiny_data), crop=32))
+    stored = prepare(replace(config, embeddings=EmbeddingConfig(str(store))))
+    computed = prepare(config)
+    assert stored.encoder == computed.encoder == IMAGE_STATS
+    assert stored.embeddings is not None and computed.embeddings is not None
+    for split, count in (("train", 6), ("val", 2), ("test", 3)):
+        assert stored.embeddings[split].shape == (count, 2048)
+        np.testing.assert_array_equal(stored.embeddings[split], computed.embeddings[split])
+    assert len(np.unique(stored.embeddings["train"], axis=0)) == 6
+
+
+def test_embed_takes_a_plain_folder_of_images(flowseg: Flowseg, tiny_data: Path, tmp_path: Path) -> None:
+    folder, store = tiny_data / "test" / "image", tmp_path / "store.safetensors"
+    assert flowseg("embed", folder, "--out", store).status == 0
+    paths = sorted(folder.iterdir())
+    hashes, vectors = describe_images(paths)
+    found = EmbeddingSource(str(store), 2048).vectors(["x"] * 3, paths, hashes, "x")
+    np.testing.assert_array_equal(found, vectors)
+
+
+@pytest.mark.parametrize("variant", ["plain", "choice"])
+def test_phantoms_are_a_data_set_to_train_on(flowseg: Flowseg, tmp_path: Path, variant: str) -> None:
+    out = tmp_path / "drawn"
+    sizes = ("--size", 64, "--train", 3, "--val", 1, "--test", 2)
+    outcome = flowseg("phantoms", out, "--variant", variant, *sizes)
+    assert outcome.status == 0 and "3 train, 1 val, 2 test images" in outcome.out
+    for split, count in (("train", 3), ("val", 1), ("test", 2)):
+        for kind in ("image", "label"):
+            assert len(list((out / split / kind).iterdir())) == count
+    assert (out / "choice.safetensors").exists() == (variant == "choice")
+    before = sorted(out.rglob("*"))
+    again = flowseg("phantoms", out, "--variant", variant, *sizes)
+    assert again.status == 1 and "exists already" in again.err and again.err.count("\n") == 1
+    assert sorted(out.rglob("*")) == before
+
+
+def test_phantoms_too_small_are_refused(refused: Callable[..., str], tmp_path: Path) -> None:
+    assert "--size 8: is too small; at least 32" in refused("phantoms", tmp_path / "drawn", "--size", 8)

@@ -1,0 +1,234 @@
+"""`flowseg predict`: what it writes, for which inputs, and how it refuses."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import Flowseg, first, write
+from dicom_files import empty, write_dicom
+from PIL import Image
+from refusals import refusal
+
+from flowseg.commands.predict import parse_frames
+from flowseg.config import Config, DataConfig, EvalConfig, FilmConfig, ModelConfig
+from flowseg.data.folders import read_image
+from flowseg.data.inputs import read_inputs
+from flowseg.embeddings.source import IMAGE_STATS, describe_images
+from flowseg.embeddings.store import write_store
+from flowseg.evaluation import prediction
+from flowseg.evaluation.overlays import PREDICTED
+from flowseg.models.network import init_params
+from flowseg.runs.checkpoints import Checkpoints
+from flowseg.runs.folder import create_run, open_run
+from flowseg.training.step import init_state
+
+SETTINGS = EvalConfig(sampler="euler", steps=1, window_batch=8)
+PICTURES = ("mask", "overlay", "probability")
+
+
+def make_run(folder: Path, root: Path, **settings: object) -> Path:
+    """A run of a narrow FiLM network whose heads answer to the embedding; its parameters are random."""
+    film = FilmConfig(stages=(1, 3), condition_width=8, hidden_width=8)
+    config = Config(
+        name="tiny",
+        devices=1,
+        model=ModelConfig(dim=8, heads=1, head_dim=8, film=film),
+        data=DataConfig(root=str(root), crop=16, max_side=48),
+        eval=EvalConfig(**{**asdict(SETTINGS), **settings}),
+    )
+    run = create_run(folder, config, IMAGE_STATS)
+    params = init_params(config)
+    rng = np.random.default_rng(0)
+    for head in params["film"]["heads"].values():
+        head["dense2"] = {k: rng.normal(0, 1, v.shape).astype(np.float32) for k, v in head["dense2"].items()}
+    checkpoints = Checkpoints(run.path)
+    checkpoints.save("best", init_state(config, params, 12), config, {"best_dice": 0.5})
+    checkpoints.close()
+    return run.path
+
+
+@pytest.fixture(scope="module")
+def world(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run(tmp_path_factory.mktemp("run") / "tiny", tiny_data)
+
+
+@pytest.fixture
+def run(world: Path, tmp_path: Path) -> Path:
+    """The run, to write into."""
+    return Path(shutil.copytree(world, tmp_path / "run"))
+
+
+def grey(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path))
+
+
+def test_pictures_have_their_images_size(flowseg: Flowseg, run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    image, out = first(tiny_data, "image", "test"), tmp_path / "out"
+    tall, exif = tmp_path / "tall.jpg", Image.Exif()
+    exif[0x0112] = 6  # to be shown lying on its side
+    Image.open(image).crop((0, 0, 40, 64)).save(tall, exif=exif)
+    outcome = flowseg("predict", run, image, tall, "--out", out)
+    assert outcome.status == 0, outcome.err
+    assert "EXIF orientation not applied, outputs lie as the pixels are stored: tall.jpg" in outcome.out
+    written = sorted(p.name for p in out.iterdir())
+    assert written == sorted([*(f"{s}_{k}.png" for s in (image.stem, "tall") for k in PICTURES), "prediction.json"])
+    for path in (image, tall):
+        mask, probability, overlay = (grey(out / f"{path.stem}_{k}.png") for k in ("mask", "probability", "overlay"))
+        assert mask.shape == probability.shape == overlay.shape[:2] == grey(path).shape
+        assert set(np.unique(mask)) == {0, 255}
+        assert ((probability > 128) <= (mask > 0)).all() and ((probability < 127) <= (mask == 0)).all()
+        seen = read_image(path)[0]
+        np.testing.assert_allclose(overlay[mask == 0][:, 0], (seen[mask == 0] + 1) * 127.5, atol=0.51)
+        assert np.abs(overlay[mask > 0].astype(int) - PREDICTED).max() <= 40
+    said = json.loads((out / "prediction.json").read_text())
+    assert (said["run"], said["step"], said["threshold"]) == (str(run), 0, 0.5)
+    assert [(row["name"], row["file"]) for row in said["images"]] == [(image.stem, str(image)), ("tall", str(tall))]
+    assert said["eval"] == asdict(SETTINGS)
+    assert all(row["expected_error"] is None and row["frame"] is None for row in said["images"])
+
+
+def test_an_ensemble_says_where_and_how_far_it_is_unsure(
+    flowseg: Flowseg, run: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    image, out = first(tiny_data, "image", "test"), tmp_path / "out"
+    outcome = flowseg("predict", run, image, "--out", out, "--ensemble", 3, "--tta")
+    assert outcome.status == 0 and "uncertainties" in outcome.out
+    p = grey(out / f"{image.stem}_probability.png") / 255
+    uncertainty = grey(out / f"{image.stem}_uncertainty.png") / 255
+    entropy = -(p * np.log2(np.maximum(p, 1e-9)) + (1 - p) * np.log2(np.maximum(1 - p, 1e-9)))
+    sure = (p < 0.05) | (p > 0.95)  # there a rounded p says little of its entropy
+    np.testing.assert_allclose(uncertainty[~sure], entropy[~sure], atol=0.02)
+    said = json.loads((out / "prediction.json").read_text())
+    assert 0 < said["images"][0]["expected_error"] < 1
+    assert (said["eval"]["ensemble"], said["eval"]["tta"]) == (3, True)
+
+
+def test_the_run_s_config_is_the_default(flowseg: Flowseg, tiny_data: Path, tmp_path: Path) -> None:
+    run, out = make_run(tmp_path / "own", tiny_data, ensemble=3, tta=True), tmp_path / "out"
+    for options, expected in ((), (3, True)), (("--ensemble", 1, "--no-tta"), (1, False)):
+        assert flowseg("predict", run, first(tiny_data, "image"), "--out", out, *options).status == 0
+        said = json.loads((out / "prediction.json").read_text())["eval"]
+        assert (said["ensemble"], said["tta"], said["steps"]) == (*expected, 1)
+
+
+def test_frames_of_a_series_are_images_of_their_own(flowseg: Flowseg, run: Path, tmp_path: Path) -> None:
+    """A frame gives what a PNG of its pixels gives: the same noise, embedding and scaling."""
+    rng = np.random.default_rng(3)
+    frames = np.kron(rng.integers(0, 2**12, (5, 5, 8)), np.ones((1, 8, 8))).astype(np.uint16)
+    series, alone, out = write_dicom(tmp_path / "series.dcm", frames, 12), tmp_path / "alone.png", tmp_path / "out"
+    write(alone, frames[3])
+    outcome = flowseg("predict", run, series, alone, "--out", out)
+    assert outcome.status == 0, outcome.err
+    names = [f"series_frame{k:03d}" for k in (1, 2, 3, 4, 5)]
+    assert sorted(p.name for p in out.glob("series*")) == sorted(f"{n}_{k}.png" for n in names for k in PICTURES)
+    for kind in PICTURES:
+        np.testing.assert_array_equal(grey(out / f"series_frame004_{kind}.png"), grey(out / f"alone_{kind}.png"))
+    assert not np.array_equal(grey(out / "series_frame005_mask.png"), grey(out / "series_frame004_mask.png"))
+
+
+def test_frames_have_embeddings_of_their_own(run: Path, tmp_path: Path) -> None:
+    """Computed, or found in a store that was made of PNG files of the same values."""
+    frames = np.random.default_rng(3).integers(0, 2**12, (3, 40, 64)).astype(np.uint16)
+    series = write_dicom(tmp_path / "series.dcm", frames, 12)
+    pictures = [tmp_path / f"{k}.png" for k in range(3)]
+    for path, frame in zip(pictures, frames, strict=True):
+        write(path, frame)
+    hashes, vectors = describe_images(pictures)
+    assert len(np.unique(vectors, axis=0)) == 3
+    stores = [tmp_path / "all.safetensors", tmp_path / "two.safetensors"]
+    for store, held in zip(stores, (3, 2), strict=True):
+        write_store(store, IMAGE_STATS, [str(k) for k in range(held)], hashes[:held], vectors[:held])
+    items = read_inputs([series])
+    for given in (None, str(stores[0])):
+        found = prediction._queries(open_run(run), [series], items, given)
+        np.testing.assert_array_equal([one.embedding for one in found], vectors)
+        assert [one.content for one in found] == hashes
+    message = refusal(lambda: prediction._queries(open_run(run), [series], items, str(stores[1])))
+    assert "1 of 3 images are not in it (series_frame003)" in message and "reads no DICOM" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "frames"), [("all", None), ("3", [3]), ("3,7,10-14", [3, 7, 10, 11, 12, 13, 14]), ("2, 1-2", [1, 2])]
+)
+def test_frames_are_numbers_and_ranges(text: str, frames: list[int] | None) -> None:
+    assert parse_frames(text) == frames
+
+
+@pytest.mark.parametrize("text", ["", "0", "3-", "5-3", "x", "1,,2", "-1", "1.5", "99999999"])
+def test_other_frames_are_refused(text: str) -> None:
+    assert f"--frames {text}: give numbers and ranges" in refusal(lambda: parse_frames(text))
+
+
+def test_a_tuned_threshold_is_made_once_and_used(flowseg: Flowseg, run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    image, out = first(tiny_data, "image", "test"), tmp_path / "out"
+    outcome = flowseg("predict", run, image, "--out", out, "--threshold", "tuned")
+    assert outcome.status == 0 and "tuned on val (2 images)" in outcome.out
+    kept = json.loads((run / "threshold.json").read_text())
+    assert kept["dice"] > kept["dice_fixed"] and kept["threshold"] != 0.5 and kept["eval"]["ensemble"] == 1
+    probability, mask = (grey(out / f"{image.stem}_{kind}.png") for kind in ("probability", "mask"))
+    beyond = np.abs(probability / 255 - kept["threshold"]) > 0.01
+    np.testing.assert_array_equal(mask[beyond] > 0, probability[beyond] / 255 > kept["threshold"])
+    assert json.loads((out / "prediction.json").read_text())["threshold"] == kept["threshold"]
+    again = flowseg("predict", run, image, "--out", out, "--threshold", "tuned")
+    assert again.status == 0 and "tuned on" not in again.out
+
+
+def test_a_threshold_needs_the_run_s_validation_images(
+    refused: Callable[..., str], data: Path, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "own", tmp_path / "gone")
+    message = refused("predict", run, first(data, "image"), "--out", tmp_path / "out", "--threshold", "tuned")
+    assert f"{tmp_path}/gone: no such folder" in message and "validation images; or use fixed" in message
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A run without checkpoints: what is asked of it must be refused before they are read."""
+    return create_run(tmp_path / "bare", replace(Config()), None).path
+
+
+def test_bad_images_are_refused_before_anything_is_written(
+    refused: Callable[..., str], bare: Path, data: Path, tmp_path: Path
+) -> None:
+    good, frames = first(data, "image"), np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    series = write_dicom(tmp_path / "series.dcm", frames)
+    report = tmp_path / "report.dcm"
+    empty(report).save_as(report)
+    colour = write_dicom(tmp_path / "colour.dcm", frames, PhotometricInterpretation="RGB", SamplesPerPixel=3)
+    text = tmp_path / "text.png"
+    text.write_text("no picture")
+    (tmp_path / "empty").mkdir()
+    for bad, options, reason in (
+        (report, (), f"{report}: is a DICOM file without pixels"),
+        (colour, (), f"{colour}: is not grey"),
+        (text, (), f"{text}: cannot be read as an image"),
+        (tmp_path / "gone.dcm", (), "gone.dcm: no such file"),
+        (tmp_path / "empty", (), "empty: holds no images"),
+        (series, ("--frames", "1,3"), f"{series}: has no frame 3, it has frames 1 to 2"),
+        (series, ("--frames", "3-"), "--frames 3-: give numbers and ranges"),
+        (good, (), "different --out folders"),
+        (good.parent, (), "different --out folders"),
+        (series, ("--ensemble", "0"), "eval.ensemble = 0: must be at least 1"),
+        (series, ("--threshold", "best"), "threshold"),
+    ):
+        images = (bad,) if options else (good, bad)
+        assert reason in refused("predict", bare, *images, "--out", tmp_path / "out", *options)
+
+
+def test_images_are_not_overwritten(refused: Callable[..., str], bare: Path, data: Path, tmp_path: Path) -> None:
+    good = first(data, "image")
+    assert f"{good.parent}: is the folder of the images" in refused("predict", bare, good.parent, "--out", good.parent)
+    mask = good.with_name(f"{good.stem}_mask.png")
+    shutil.copy(first(data, "label"), mask)
+    message = refused("predict", bare, good, mask, "--out", good.parent)
+    assert f"{mask}: is one of the images and would be overwritten" in message
+
+
+def test_out_below_a_file(refused: Callable[..., str], run: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    message = refused("predict", run, first(data, "image"), "--out", tmp_path / "file" / "out")
+    assert f"{tmp_path}/file/out: cannot be made" in message

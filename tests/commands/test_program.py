@@ -1,0 +1,16 @@
+"""The `flowseg` command as a program of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+CONFIG = Path(__file__).parents[2] / "configs" / "vlm_film.py"
+
+
+def test_it_starts_itself_again_with_huge_pages_and_answers() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "GLIBC_TUNABLES"}
+    command = [sys.executable, "-m", "flowseg", "params", str(CONFIG), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert json.loads(done.stdout)["total"] == 11_649_729

@@ -1,0 +1,30 @@
+"""Which run a command continues or begins."""
+
+from pathlib import Path
+
+import pytest
+
+from flowseg.config import Config, OptimConfig
+from flowseg.errors import UserError
+from flowseg.files import write_text
+from flowseg.runs.folder import create_run
+from flowseg.training.experiment import choose_run
+
+
+def test_auto_continues_what_was_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = Config()
+    begun = create_run(Path("runs/baseline-1"), config, None)
+    assert choose_run(config, None, "auto", None).path == begun.path
+    write_text(begun.path / "done.json", "{}")
+    assert choose_run(config, None, "auto", None).path != begun.path
+
+
+def test_a_folder_of_one_s_own_is_kept_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = Config()
+    create_run(Path("runs/baseline-1"), config, None)
+    for _ in range(2):  # a new run, then that run
+        assert choose_run(config, None, "auto", tmp_path / "mine").path == tmp_path / "mine"
+    with pytest.raises(UserError, match=r"optim\.lr"):
+        choose_run(Config(optim=OptimConfig(lr=0.5)), None, "auto", tmp_path / "mine")

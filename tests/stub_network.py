@@ -1,0 +1,58 @@
+"""A network with a known velocity, images of many shapes, and how window samplers are made of them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from flowseg.config import Config, DataConfig, EvalConfig, FilmConfig, ModelConfig
+from flowseg.models.network import Params
+from flowseg.sampling.windows import Query, WindowSampler
+
+CROP = 16
+# Larger, smaller than a window, narrower in one direction, no multiple of anything.
+SHAPES = [(16, 16), (40, 23), (10, 12), (9, 33), (17, 16), (32, 48), (5, 5)]
+
+
+def config(
+    *, film: bool = False, batch: int = 3, overlap: float = 0.25, seed: int = 0, ensemble: int = 1, tta: bool = False
+) -> Config:
+    stages = FilmConfig(stages=(0, 1) if film else (), embedding_width=4, condition_width=8, hidden_width=8)
+    return Config(
+        seed=seed,
+        model=ModelConfig(dim=8, multipliers=(1, 1, 1, 1), heads=1, head_dim=8, film=stages),
+        data=DataConfig(crop=CROP),
+        eval=EvalConfig("euler", steps=1, window_batch=batch, overlap=overlap, ensemble=ensemble, tta=tta),
+    )
+
+
+def query(index: int, shape: tuple[int, int], value: float | None = None) -> Query:
+    image = np.random.default_rng(index).uniform(-1, 1, shape).astype(np.float32)
+    embedding = None if value is None else np.full(4, value, np.float32)
+    return Query(image, f"{index + 1:032x}", embedding)
+
+
+QUERIES = [query(i, shape) for i, shape in enumerate(SHAPES)]
+
+
+@dataclass
+class Stub:
+    """A network with a known velocity: with one Euler step the sample is x0 + velocity."""
+
+    sample: Callable[[jax.Array, jax.Array, jax.Array | None], jax.Array]
+
+    def velocity(self, params: Any, x: jax.Array, t: jax.Array, image: jax.Array, embedding: Any) -> jax.Array:
+        assert t.shape == x.shape[:1] and image.shape == x.shape and x.shape[1:] == (CROP, CROP, 1)
+        return self.sample(x, image, embedding) - x
+
+
+StubSampler = Callable[..., WindowSampler]
+
+
+def single(sampler: WindowSampler, queries: Sequence[Query], params: Params | None = None) -> Iterator[np.ndarray]:
+    """The probability maps of a sampler that draws one sample."""
+    for samples in sampler.samples({} if params is None else params, queries):
+        assert len(samples) == 1
+        yield samples[0]

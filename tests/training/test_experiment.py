@@ -1,0 +1,144 @@
+"""The main job from the command line: train, score, score again, predict."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flowseg import cli
+from flowseg.errors import UserError
+from flowseg.runs.folder import lock, open_run
+
+REPO = Path(__file__).resolve().parents[2]
+# A narrow network, 16x16 crops, 8 steps.
+SMALL = [
+    *("--preset", "cpu", "--devices", "1", "--data.crop", "16", "--data.max-side", "48"),
+    *("--model.dim", "8", "--model.heads", "1", "--model.head-dim", "8"),
+    *("--train.epochs", "2", "--train.epoch-steps", "4", "--train.validate-every", "1"),
+    *("--train.checkpoint-every", "2", "--train.log-every", "2", "--eval.steps", "1", "--eval.overlap", "0"),
+]
+
+
+def flowseg(monkeypatch: pytest.MonkeyPatch, *args: str) -> None:
+    monkeypatch.setattr(sys, "argv", ["flowseg", *args])
+    cli.main()
+
+
+@pytest.fixture(scope="module")
+def trained(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of configs/vlm_film.py."""
+    out = tmp_path_factory.mktemp("run") / "tiny"
+    with pytest.MonkeyPatch.context() as patch:
+        config = str(REPO / "configs" / "vlm_film.py")
+        flowseg(patch, "train", config, *SMALL, "--data.root", str(tiny_data), "--out", str(out))
+    return out
+
+
+def test_a_run_leaves_its_scores_pictures_and_config(trained: Path) -> None:
+    metrics = json.loads((trained / "eval" / "test" / "metrics.json").read_text())
+    assert metrics["images"] == 3 and metrics["split"] == "test"
+    for row in ("model", "frangi"):
+        for name in ("dice", "iou", "precision", "recall", "specificity"):
+            scores = metrics[row][name]
+            assert 0 <= scores["low"] <= scores["mean"] <= scores["high"] <= 1
+    with (trained / "eval" / "test" / "per_image.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert np.mean([float(r["dice"]) for r in rows]) == pytest.approx(metrics["model"]["dice"]["mean"], abs=1e-5)
+    overlays = sorted((trained / "eval" / "test" / "overlays").iterdir())
+    assert [p.stem for p in overlays] == sorted(r["image"].split("/")[1] for r in rows)
+    assert sorted(p.name for p in (trained / "eval" / "test" / "images").iterdir()) == [p.stem for p in overlays]
+    validated = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    scores = {"dice", "iou", "precision", "recall", "specificity"}
+    assert all(scores < set(m) and "hd95" not in m for m in validated if m["kind"] == "val")
+    assert sorted(p.name for p in (trained / "samples").iterdir()) == ["step-000004.png", "step-000008.png"]
+    assert list((trained / "tensorboard").iterdir())
+    assert json.loads((trained / "config.json").read_text())["config"]["train"]["epoch_steps"] == 4
+    assert not list(trained.rglob("*.part*"))
+
+
+def test_eval_restores_the_same_scores(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = trained / "eval" / "test" / "metrics.json"
+    before = json.loads(file.read_text())
+    file.unlink()
+    flowseg(monkeypatch, "eval", str(trained))
+    after = json.loads(file.read_text())
+    assert after["model"] == before["model"] and after["step"] == before["step"]
+
+
+def test_predict_keeps_size_and_agrees_with_itself(
+    trained: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = sorted((tiny_data / "test" / "image").iterdir())[0]
+    tall = tmp_path / "tall.png"
+    Image.open(image).crop((0, 0, 40, 64)).save(tall)
+    out = tmp_path / "out"
+    flowseg(monkeypatch, "predict", str(trained), str(image), str(tall), "--out", str(out))
+    for path in (image, tall):
+        mask, probability = (
+            np.asarray(Image.open(out / f"{path.stem}_{kind}.png")) for kind in ("mask", "probability")
+        )
+        assert mask.shape == probability.shape == np.asarray(Image.open(path)).shape
+        assert set(np.unique(mask)) <= {0, 255}
+        assert ((probability > 128) <= (mask > 0)).all() and ((probability < 127) <= (mask == 0)).all()
+
+
+def test_a_stored_embedding_gives_what_the_default_gives(
+    trained: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store.safetensors"
+    flowseg(monkeypatch, "embed", str(tiny_data), "--out", str(store))
+    before = json.loads((trained / "eval" / "test" / "metrics.json").read_text())
+    flowseg(monkeypatch, "eval", str(trained), "--embeddings", str(store))
+    after = json.loads((trained / "eval" / "test" / "metrics.json").read_text())
+    assert after["model"] == before["model"]
+
+
+def test_two_processes_do_not_write_one_run(trained: Path) -> None:
+    run = open_run(trained)
+    with lock(run), pytest.raises(UserError, match="another process"):
+        lock(run)
+
+
+def test_another_config_does_not_resume_a_run(
+    trained: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = str(REPO / "configs" / "vlm_film.py")
+    args = ["train", config, *SMALL, "--data.root", str(tiny_data), "--resume", str(trained), "--optim.lr", "0.5"]
+    with pytest.raises(SystemExit) as stopped:
+        flowseg(monkeypatch, *args)
+    assert stopped.value.code == 1
+    error = capsys.readouterr().err
+    assert "optim.lr: 0.001 != 0.5" in error and error.count("\n") == 1
+
+
+def test_a_killed_process_continues_with_resume_auto(tiny_data: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flowseg", "train", str(REPO / "configs" / "baseline.py"), *SMALL]
+    command += ["--data.root", str(tiny_data), "--train.epochs", "400", "--train.checkpoint-every", "1"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, env=os.environ)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 2 "):
+            process.kill()
+            break
+    process.wait()
+    (run,) = (tmp_path / "runs").iterdir()
+    again = subprocess.Popen([*command, "--resume", "auto"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert again.stdout is not None
+    seen = []
+    for line in again.stdout:
+        seen.append(line)
+        if line.startswith("epoch 4 "):
+            again.terminate()
+    assert again.wait() == 128 + 15
+    assert any(line.startswith(f"continuing runs/{run.name} from step") for line in seen)
+    assert any("stopped by SIGTERM" in line for line in seen)
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for kind in ("train", "val"):
+        steps = [m["step"] for m in lines if m["kind"] == kind]
+        assert steps == sorted(set(steps)) and len(steps) >= 3
