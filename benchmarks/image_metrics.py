@@ -24,7 +24,9 @@ from machine import describe_machine, write_results
 from rich.console import Console
 from rich.table import Table
 
-from flowseg.evaluation.metrics import METRICS, image_metrics, overlap_metrics
+from flowseg.evaluation.metric_table import IMAGE_METRICS
+from flowseg.evaluation.metrics import image_metrics
+from flowseg.evaluation.overlap import overlap_metrics
 from flowseg.evaluation.soft import soft_metrics
 from flowseg.evaluation.surface import surface_metrics
 from flowseg.evaluation.topology import Shape, betti, cldice
@@ -32,7 +34,7 @@ from flowseg.phantoms.angiogram import draw_phantom
 
 HERE = Path(__file__).resolve().parent
 TARGET_MS = 150.0
-ALL = f"all {len(METRICS)}: image_metrics"
+ALL = f"all {len(IMAGE_METRICS)}: image_metrics"
 
 Pair = tuple[np.ndarray, np.ndarray]
 PARTS: dict[str, Callable[[np.ndarray, np.ndarray], Any]] = {

@@ -18,7 +18,8 @@ from rich.table import Table
 from scipy import ndimage
 
 from flowseg.data.folders import find_pairs, read_label
-from flowseg.evaluation.metrics import MASK_METRICS, mask_metrics
+from flowseg.evaluation.metric_table import MASK_METRICS
+from flowseg.evaluation.metrics import mask_metrics
 from flowseg.evaluation.score import intervals
 from flowseg.evaluation.topology import skeleton, within
 
@@ -96,9 +97,9 @@ def main() -> None:
     for name, fault in FAULTS.items():
         rng = np.random.default_rng(0)
         rows[name] = intervals([mask_metrics(fault(mask, rng), mask) for mask in masks])
-    table = Table("fault", *MASK_METRICS, title=f"mean over {len(masks)} true masks")
+    table = Table("fault", *(row.key for row in MASK_METRICS), title=f"mean over {len(masks)} true masks")
     for name, found in rows.items():
-        table.add_row(name, *(f"{found[m].mean:.3f}" if found[m].n else "-" for m in MASK_METRICS))
+        table.add_row(name, *(f"{v.mean:.3f}" if v.n else "-" for v in found.values()))
     Console(width=200).print(table)
     write_results(
         args.out,

@@ -6,9 +6,6 @@ All pixels of the image count alike, so the background, most of an angiogram, we
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
-SOFT = ("auc", "average_precision", "ece", "brier")
-"""The keys of `soft_metrics`, in the order in which tables show them."""
-
 BINS = 15
 """Bins of the calibration error, as many as Guo et al. take."""
 
@@ -19,31 +16,22 @@ Mask = Bool[np.ndarray, "H W"]
 
 
 def soft_metrics(probability: Probability, truth: Mask) -> dict[str, float | None]:
-    """Compare vessel probabilities with the true mask, over all pixels of one image.
+    """AUC, average precision, calibration error and Brier score of a map of vessel probabilities.
 
-    =================  =========================================================================================
-    key                definition
-    =================  =========================================================================================
-    auc                area under the ROC curve: the chance that a vessel pixel has a higher probability than a
-                       background pixel, a tie counted as half. None where the truth is empty or full
-    average_precision  precision at each vessel pixel's probability as threshold (that probability or more),
-                       averaged over vessel pixels. None where the truth is empty; 1 where it is full
-    ece                expected calibration error: over `BINS` equal bins of the probability, the difference
-                       between mean probability and share of vessel pixels, averaged by the bins' pixels
-    brier              mean of (probability - truth)^2
-    =================  =========================================================================================
+    flowseg.evaluation.metric_table defines each, and says where one does not exist (None).
 
     Sources: auc of Hanley and McNeil (Radiology 1982), exact, ties included; average_precision as scikit-learn's,
-    without interpolation (Davis and Goadrich, ICML 2006, say why). ece of Naeini et al. (AAAI 2015), of the vessel
-    probability and not of the winning class's confidence as in Guo et al. (ICML 2017); a bin holds its lower end, the
-    last one 1 too. brier of Brier (Monthly Weather Review 1950), for one class, hence in [0, 1].
+    without interpolation (Davis and Goadrich, ICML 2006, explain why); it is 1 if the whole image is vessel. ece of
+    Naeini et al. (AAAI 2015), of the vessel probability and not of the winning class's confidence as in Guo et al.
+    (ICML 2017); a bin includes its lower end, the last one 1 too. brier of Brier (Monthly Weather Review 1950), for
+    one class, hence in [0, 1].
 
     Args:
         probability: in [0, 1] but for rounding, floating.
         truth: bool, of the same shape.
 
     Returns:
-        One value in [0, 1], or None, for each name in `SOFT`.
+        One value in [0, 1], or None, for each.
 
     Raises:
         ValueError: shapes differ, no pixel, a type is wrong, or a probability is nan or outside [0, 1].

@@ -14,9 +14,6 @@ from scipy import ndimage
 TOLERANCES = (1, 2)
 """Distances in pixels that surface Dice forgives."""
 
-SURFACE = ("hd95", "assd", *(f"surface_dice_{t}" for t in TOLERANCES))
-"""The keys of `surface_metrics`, in the order in which tables show them."""
-
 Mask = Bool[np.ndarray, "H W"]
 
 
@@ -52,22 +49,15 @@ def surface_distances(prediction: Mask, truth: Mask) -> tuple[Float64[np.ndarray
 
 
 def surface_metrics(prediction: Mask, truth: Mask) -> dict[str, float | None]:
-    """Compare the outlines of two masks, with the `surface_distances` in both directions.
+    """HD95, the average surface distance and surface Dice of a predicted mask, from the `surface_distances`.
 
-    ==============  ==================================================  ================  ===============
-    key             definition                                          both masks empty  one of them is
-    ==============  ==================================================  ================  ===============
-    hd95            the larger of the two directions' 95th percentiles  0                 None
-    assd            mean over the surface pixels of both masks          0                 None
-    surface_dice_1  share of both masks' surface pixels at most 1       1                 0
-                    pixel from the other surface
-    surface_dice_2  the same within 2 pixels                            1                 0
-    ==============  ==================================================  ================  ===============
+    flowseg.evaluation.metric_table defines each. A distance to an empty mask does not exist: it is None if one mask is
+    empty, and 0 if both are.
 
     Sources: hd95 of Huttenlocher et al. (IEEE TPAMI 1993), as Metrics Reloaded defines it (Maier-Hein, Reinke et al.,
-    Nature Methods 2024); MedPy takes one percentile of both directions pooled. The percentile interpolates linearly.
+    Nature Methods 2024); the percentile interpolates linearly; MedPy takes one percentile of both directions pooled.
     assd of Heimann et al. (IEEE TMI 2009); MedPy averages the two directions' means instead. Surface Dice of Nikolov
-    et al. (JMIR 2021), counted in surface pixels as MONAI does, not in lengths.
+    et al. (JMIR 2021), counted in surface pixels as in MONAI, not in lengths.
 
     Raises:
         ValueError: as `surface_distances`, except that masks may be empty.

@@ -14,9 +14,6 @@ from scipy import ndimage
 from skimage.measure import euler_number
 from skimage.morphology import skeletonize
 
-TOPOLOGY = ("cldice", "betti0_error", "betti1_error")
-"""The keys of `topology_metrics`, in the order in which tables show them."""
-
 _EIGHT = np.ones((3, 3), dtype=bool)
 
 Mask = Bool[np.ndarray, "H W"]
@@ -85,23 +82,26 @@ def cldice(prediction: Shape, truth: Shape) -> float:
     return 2 * precision * sensitivity / (precision + sensitivity) if precision + sensitivity else 0.0
 
 
-def topology_metrics(prediction: Shape, truth: Shape) -> dict[str, float]:
-    """Compare the shape of a predicted mask with that of the true one.
+def topology_metrics(prediction: Mask | Shape, truth: Mask | Shape) -> dict[str, float]:
+    """clDice and the Betti errors of a predicted mask.
 
-    cldice is in [0, 1], higher is better. betti0_error and betti1_error are the absolute differences of the whole
-    image's Betti numbers (counts; 0 is best); they compare numbers, not places: a part lost here and one made up there
-    cancel (Hu et al., NeurIPS 2019, arXiv:1906.05404, average them over random patches instead). Two empty masks give
-    1, 0 and 0; with one empty mask clDice is 0 and the errors are the other's numbers.
+    flowseg.evaluation.metric_table defines each, and says what it is if a mask is empty. The Betti errors compare
+    numbers over the whole image, not places: a part lost here and a false one there cancel out (Hu et al., NeurIPS
+    2019, arXiv:1906.05404, average them over random patches instead).
+
+    Args:
+        prediction, truth: masks of one shape; as a `Shape` if the mask is compared more than once.
 
     Raises:
-        ValueError: the masks differ in shape.
+        ValueError: the masks are not bool of two dimensions, or differ in shape.
     """
-    if prediction.mask.shape != truth.mask.shape:
-        raise ValueError(f"prediction has shape {prediction.mask.shape}, truth has shape {truth.mask.shape}")
+    p, t = (mask if isinstance(mask, Shape) else Shape(mask) for mask in (prediction, truth))
+    if p.mask.shape != t.mask.shape:
+        raise ValueError(f"prediction has shape {p.mask.shape}, truth has shape {t.mask.shape}")
     return {
-        "cldice": cldice(prediction, truth),
-        "betti0_error": float(abs(prediction.betti.b0 - truth.betti.b0)),
-        "betti1_error": float(abs(prediction.betti.b1 - truth.betti.b1)),
+        "cldice": cldice(p, t),
+        "betti0_error": float(abs(p.betti.b0 - t.betti.b0)),
+        "betti1_error": float(abs(p.betti.b1 - t.betti.b1)),
     }
 
 

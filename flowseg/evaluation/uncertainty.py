@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float32
 from scipy.special import entr
 from scipy.stats import rankdata
 
-from flowseg.evaluation.metrics import overlap_metrics
+from flowseg.evaluation.overlap import overlap_metrics
 
 AUROC, EXPECTED_ERROR = "uncertainty_auroc", "expected_error"
 """Columns that an evaluation with an ensemble has beside the metrics; the second is an estimate without the truth."""

@@ -12,7 +12,7 @@ from flowseg.evaluation.frangi import (
     tune,
     vesselness,
 )
-from flowseg.evaluation.metrics import overlap_metrics
+from flowseg.evaluation.overlap import overlap_metrics
 
 
 def _bars(dark: bool, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

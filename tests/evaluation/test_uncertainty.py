@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import entropy
 
-from flowseg.evaluation.metrics import overlap_metrics
+from flowseg.evaluation.overlap import overlap_metrics
 from flowseg.evaluation.uncertainty import expected_error, predictive_entropy, uncertainty_auroc
 from flowseg.sampling.segment import Segmentation
 
