@@ -93,13 +93,14 @@ def _write_csv(path: Path, keys: Sequence[str], rows: Sequence[Row], reference: 
 
 
 def _write_pictures(folder: Path, item: Scored, image: UInt8[np.ndarray, "h w"]) -> None:
-    """overlays/NAME.png, and in images/NAME what a viewer lays over each other, all at the image's stored size."""
+    """Writes overlays/NAME.png, and to images/NAME the layers that a viewer shows, all at the image's stored size."""
     name = Path(item.key).name
     save_png(folder / "overlays" / f"{name}.png", strip([image, overlay(image, item.prediction, item.truth)]))
     layers = folder / "images" / name
     layers.mkdir(parents=True)
     save_png(layers / "image.png", image)
-    save_png(layers / "truth.png", item.truth.astype(np.uint8) * 255)
+    for mask, of in ((item.truth, "truth"), (item.prediction, "prediction")):
+        save_png(layers / f"{of}.png", mask.astype(np.uint8) * 255)
     save_png(layers / "probability.png", np.round(item.probability * 255).astype(np.uint8))
     if item.uncertainty is not None:
         save_png(layers / "uncertainty.png", np.round(item.uncertainty * 255).astype(np.uint8))

@@ -96,18 +96,19 @@ IMAGE_METRICS = (
     Metric("betti1_error", "Betti-1 error", "Betti-1 오차", "lower", COUNT, topology_metrics, terminal=8,
            definition="difference of the numbers of holes: parts of the background, connected at edges "
            "(4-connectivity), that do not reach the image's border", if_empty="0; holes of P; holes of T",
-           source="the same"),
+           source="Hu et al. 2019, who average it over patches"),
     Metric("hd95", "HD95", "HD95", "lower", PIXELS, surface_metrics, terminal=6,
            definition="95th percentile of the distances from one mask's surface to the other's; the larger of the "
            "two directions", if_empty="0; none; none", source="Huttenlocher et al. 1993; Metrics Reloaded 2024"),
     Metric("assd", "average surface distance", "평균 표면 거리", "lower", PIXELS, surface_metrics,
-           definition="mean of these distances over the surface pixels of both masks", if_empty="0; none; none",
-           source="Heimann et al. 2009"),
+           definition="mean distance of the surface pixels of both masks to the other's surface",
+           if_empty="0; none; none", source="Heimann et al. 2009"),
     Metric("surface_dice_1", "surface Dice, 1 px", "표면 Dice(1 px)", "higher", SHARE, surface_metrics, terminal=5,
            definition="share of both surfaces that lies within 1 pixel of the other surface", if_empty="1; 0; 0",
            source="Nikolov et al. 2021"),
     Metric("surface_dice_2", "surface Dice, 2 px", "표면 Dice(2 px)", "higher", SHARE, surface_metrics,
-           definition="the same within 2 pixels", if_empty="1; 0; 0", source="the same"),
+           definition="share of both surfaces that lies within 2 pixels of the other surface", if_empty="1; 0; 0",
+           source="Nikolov et al. 2021"),
     Metric("density_error", "vessel density error", "혈관 밀도 오차", "lower", SHARE, density_metrics,
            definition="|share of the image in P - share in T|", if_empty="0; as defined; as defined",
            source="vessel area density: Chu et al. 2016"),
@@ -182,5 +183,5 @@ def with_metrics(page: str) -> str:
 
 
 if __name__ == "__main__":
-    for path in map(Path, sys.argv[1:]):
+    for path in map(Path, sys.argv[1:] or sys.exit(__doc__)):
         path.write_text(with_metrics(path.read_text(encoding="utf-8")), encoding="utf-8")

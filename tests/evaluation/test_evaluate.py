@@ -143,15 +143,17 @@ def test_pictures_have_their_image_s_size_and_show_what_was_scored(folder: Path,
     assert sorted(p.stem for p in (folder / "overlays").iterdir()) == sorted(["0001", "0002", MARKUP])
     for i, pair in enumerate(data["test"].pairs):
         layers = folder / "images" / pair.image.stem
-        assert sorted(p.name for p in layers.iterdir()) == ["image.png", "probability.png", "truth.png"]
+        names = ["image", "prediction", "probability", "truth"]
+        assert sorted(p.name for p in layers.iterdir()) == [f"{name}.png" for name in names]
         shown = {}
-        for name in ("image", "probability", "truth"):
+        for name in names:
             with Image.open(layers / f"{name}.png") as file:
                 assert file.mode == "L"
                 shown[name] = np.asarray(file)
         example = data["test"][i]
         np.testing.assert_array_equal(shown["image"], as_uint8(read_image(pair.image)[0]))
         np.testing.assert_array_equal(shown["truth"], example.mask * 255)
+        np.testing.assert_array_equal(shown["prediction"], (Known().of(example.image) > 0.5) * 255)
         np.testing.assert_allclose(shown["probability"] / 255, Known().of(example.image), atol=0.5 / 255)
 
 
@@ -229,5 +231,9 @@ def test_masks_are_cut_at_the_threshold(data: dict[str, Dataset], tmp_path: Path
         for cut in (0.3, 0.7)
     )
     assert (low["threshold"], high["threshold"]) == (0.3, 0.7)
+    for cut in (0.3, 0.7):
+        layers = tmp_path / str(cut) / "images" / "0001"
+        prediction, probability = (np.asarray(Image.open(layers / f"{n}.png")) for n in ("prediction", "probability"))
+        np.testing.assert_array_equal(prediction, np.where(probability > cut * 255, 255, 0))
     assert low["model"]["recall"]["mean"] > high["model"]["recall"]["mean"]
     assert low["model"]["auc"] == high["model"]["auc"]
