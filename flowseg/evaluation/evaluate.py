@@ -32,15 +32,15 @@ Row = dict[str, float | None]
 
 
 def _pixels(dataset: Dataset, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Image (uint8) and mask at their stored size."""
+    """An image (uint8) and its mask at their stored size."""
     pair = dataset.pairs[index]
     return as_uint8(read_image(pair.image)[0]), read_label(pair.label)
 
 
 def frangi_reference(val: Dataset, split: Dataset) -> tuple[list[Row], frangi.FrangiSettings]:
-    """Scores of a Frangi filter whose scale, threshold and polarity are tuned on `val`, image by image.
+    """The scores on `split` of a Frangi filter tuned on `val`, one row per image, and the filter's settings.
 
-    Its response is no probability: only what its mask tells is scored.
+    The filter's response is not a probability, so only metrics of its mask are computed.
     """
     with task(f"Frangi reference on {split.split}", len(split)) as advance:
         tuned = frangi.tune(*zip(*(_pixels(val, i) for i in range(len(val))), strict=True))
@@ -75,7 +75,7 @@ def _cell(found: Interval | None, row: Metric, images: int) -> str:
 
 
 def _json(scores: dict[str, Interval]) -> dict[str, Any]:
-    # A mean of no image and an interval of one do not exist; JSON has no NaN.
+    # Without images there is no mean, with one no interval. They are null, because JSON has no NaN.
     return {
         name: {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in asdict(interval).items()}
         for name, interval in scores.items()
@@ -83,7 +83,7 @@ def _json(scores: dict[str, Interval]) -> dict[str, Any]:
 
 
 def _write_csv(path: Path, keys: Sequence[str], rows: Sequence[Row], reference: Sequence[Row]) -> None:
-    """One line per image; a value that does not exist is an empty cell."""
+    """Writes one line per image; a value that does not exist is an empty cell."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["image", *rows[0], *(f"frangi_{row.key}" for row in MASK_METRICS)])
@@ -107,7 +107,7 @@ def _write_pictures(folder: Path, item: Scored, image: UInt8[np.ndarray, "h w"])
 
 
 def _measure(item: Scored) -> Row:
-    """All metrics of an image and, with an ensemble, what its uncertainty is worth."""
+    """All metrics of an image and, with an ensemble, the scores of its uncertainty."""
     row = image_metrics(item.probability, item.truth, item.threshold)
     if item.uncertainty is not None:
         auroc = uncertainty_auroc(item.prediction, item.truth, item.uncertainty)

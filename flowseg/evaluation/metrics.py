@@ -15,7 +15,7 @@ from flowseg.evaluation.metric_table import IMAGE_METRICS, MASK_METRICS
 METRICS = tuple(row.key for row in IMAGE_METRICS)
 LOWER_IS_BETTER = frozenset(row.key for row in IMAGE_METRICS if row.better == "lower")
 
-_DRAWS_PER_BLOCK = 4_000_000  # bounds the memory of the bootstrap's index table to 32 MB
+_DRAWS_PER_BLOCK = 4_000_000  # limits the memory of the resampled indices to 32 MB
 
 
 @dataclass(frozen=True)
@@ -75,19 +75,19 @@ def image_metrics(
 def bootstrap_mean(
     values: Sequence[float], *, seed: int = 0, resamples: int = 10_000, level: float = 0.95
 ) -> Interval:
-    """The mean of one value per image with its percentile-bootstrap interval (Efron, 1979).
+    """The mean of one value per image with its percentile-bootstrap interval (Efron 1979).
 
-    Images are drawn with replacement `resamples` times; the interval spans the central `level` of the
-    means of the draws. The same arguments give the same interval.
+    The images are resampled with replacement `resamples` times; the interval spans the central `level` of the
+    resampled means. The same arguments give the same interval.
 
     Args:
         values: one finite value per image; at least one.
-        seed: seeds the draws.
-        resamples: the number of draws, at least 1.
-        level: the coverage aimed at, between 0 and 1.
+        seed: the seed of the resampling.
+        resamples: the number of resampled means, at least 1.
+        level: the nominal coverage, between 0 and 1.
 
     Returns:
-        The mean and interval. One value has no spread to draw from: low and high are then nan.
+        The mean and its interval. For a single value there is no interval: low and high are nan.
 
     Raises:
         ValueError: no values, a value that is not finite, or resamples or level out of range.

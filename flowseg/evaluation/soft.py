@@ -1,15 +1,15 @@
-"""What vessel probabilities are worth before any threshold: do they rank pixels, and are they true as probabilities?
+"""Metrics of vessel probabilities that need no threshold: how well they rank pixels, and how well calibrated they are.
 
-All pixels of the image count alike, so the background, most of an angiogram, weighs most.
+All pixels of the image have the same weight, so the background, which is most of an angiogram, dominates.
 """
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
 BINS = 15
-"""Bins of the calibration error, as many as Guo et al. take."""
+"""The number of bins of the calibration error, as in Guo et al."""
 
-_ROUNDING = 1e-6  # averages of probabilities in single precision can end this far beyond 1
+_ROUNDING = 1e-6  # a mean of float32 probabilities can exceed 1 by this much
 
 Probability = Float[np.ndarray, "H W"]
 Mask = Bool[np.ndarray, "H W"]
@@ -27,14 +27,14 @@ def soft_metrics(probability: Probability, truth: Mask) -> dict[str, float | Non
     one class, hence in [0, 1].
 
     Args:
-        probability: in [0, 1] but for rounding, floating.
+        probability: floating, in [0, 1] up to rounding.
         truth: bool, of the same shape.
 
     Returns:
         One value in [0, 1], or None, for each.
 
     Raises:
-        ValueError: shapes differ, no pixel, a type is wrong, or a probability is nan or outside [0, 1].
+        ValueError: the shapes differ, there is no pixel, a dtype is wrong, or a probability is nan or outside [0, 1].
     """
     _check(probability, truth)
     flat, vessel = probability.astype(np.float64).ravel(), truth.ravel()
@@ -46,7 +46,7 @@ def soft_metrics(probability: Probability, truth: Mask) -> dict[str, float | Non
 
 
 def _ranking(vessel: Float[np.ndarray, " v"], background: Float[np.ndarray, " b"]) -> dict[str, float | None]:
-    """auc and average precision from the sorted probabilities of both classes."""
+    """AUC and average precision, from the sorted probabilities of both classes."""
     if not len(vessel):
         return {"auc": None, "average_precision": None}
     below = np.searchsorted(background, vessel, side="left")  # background pixels of lower probability

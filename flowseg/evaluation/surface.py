@@ -1,10 +1,10 @@
-"""How far apart two masks' outlines are, in pixels.
+"""Distances between the outlines of two masks, in pixels.
 
-The surface of a mask is its outermost layer of pixels: those with one of their four edge neighbours in the background
-or outside the image (as in MedPy and MONAI; DeepMind's surface-distance lays it between pixels instead and gets
-slightly different numbers). A vessel one or two pixels wide is all surface. Distances are Euclidean, between pixel
-centres, at the image's stored size. Tools differ in all of this (Podobnik and Vrtovec, arXiv:2410.02630): compare only
-numbers of one tool.
+The surface of a mask is its outermost layer of pixels: those that have one of their four edge neighbours in the
+background or outside the image. MedPy and MONAI define it in the same way; DeepMind's surface-distance places the
+surface between pixels and gives slightly different numbers. A vessel one or two pixels wide consists of surface only.
+Distances are Euclidean, between pixel centres, at the image's stored size. Tools differ in all of this (Podobnik and
+Vrtovec, arXiv:2410.02630), so only compare numbers from the same tool.
 """
 
 import numpy as np
@@ -12,35 +12,35 @@ from jaxtyping import Bool, Float64
 from scipy import ndimage
 
 TOLERANCES = (1, 2)
-"""Distances in pixels that surface Dice forgives."""
+"""The tolerances of surface Dice, in pixels."""
 
 Mask = Bool[np.ndarray, "H W"]
 
 
 def surface(mask: Mask) -> Mask:
-    """The pixels of a mask that have one of their four edge neighbours outside it; the image's outside counts."""
+    """The pixels of a mask that have one of their four edge neighbours outside the mask or outside the image."""
     p = np.pad(mask, 1)
     return mask & ~(p[:-2, 1:-1] & p[2:, 1:-1] & p[1:-1, :-2] & p[1:-1, 2:])
 
 
 def surface_distances(prediction: Mask, truth: Mask) -> tuple[Float64[np.ndarray, " p"], Float64[np.ndarray, " t"]]:
-    """For each surface pixel of one mask the distance to the nearest surface pixel of the other, in both directions.
+    """The distance from each surface pixel of one mask to the nearest surface pixel of the other, in both directions.
 
     Args:
         prediction: a mask with at least one pixel.
         truth: the same, of the same shape.
 
     Returns:
-        Distances in pixels from the prediction's p surface pixels to the true surface, and from the true mask's t
-        surface pixels to the predicted one, each in the order of rows and columns.
+        Distances in pixels: from the p surface pixels of the prediction to the true surface, and from the t surface
+        pixels of the true mask to the predicted surface. Both are in row-major order.
 
     Raises:
-        ValueError: a mask is empty, not bool or not of two dimensions, or their shapes differ.
+        ValueError: a mask is empty, not bool or not of two dimensions, or the shapes differ.
     """
     _check(prediction, truth)
     if not prediction.any() or not truth.any():
         raise ValueError("an empty mask has no surface to measure from")
-    # No distance needs a pixel outside the rectangle that holds both masks.
+    # The bounding box of both masks is enough: no shortest distance depends on a pixel outside it.
     ((rows, columns),) = ndimage.find_objects((prediction | truth).view(np.uint8))
     of_prediction, of_truth = (surface(mask)[rows, columns] for mask in (prediction, truth))
     to_truth = ndimage.distance_transform_edt(~of_truth)[of_prediction]

@@ -1,8 +1,8 @@
-"""The shape of masks: skeletons, clDice, Betti numbers, and where vessels branch.
+"""The topology of masks: skeletons, clDice, Betti numbers and vessel junctions.
 
 Connectivity is the usual pair of digital topology (Rosenfeld 1970): two foreground pixels that touch at a corner are
 connected (8-connectivity), two background pixels only if they share an edge (4-connectivity). Skeletons are
-scikit-image's, by Zhang and Suen (1984).
+scikit-image's, by the method of Zhang and Suen (1984).
 """
 
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ Mask = Bool[np.ndarray, "H W"]
 
 @dataclass(frozen=True)
 class Betti:
-    """Numbers of connected parts (b0) and of holes (b1) of a mask."""
+    """The numbers of connected parts (b0) and of holes (b1) of a mask."""
 
     b0: int
     b1: int
 
 
 def betti(mask: Mask) -> Betti:
-    """Exact Betti numbers of a mask's foreground.
+    """The exact Betti numbers of a mask's foreground.
 
     b0 is the number of 8-connected components. b1 is b0 minus the Euler number (of 8-connectivity), which is the
     number of 4-connected parts of the background that do not reach the image's border. An empty mask has (0, 0).
@@ -42,7 +42,7 @@ def betti(mask: Mask) -> Betti:
 
 
 def skeleton(mask: Mask) -> Mask:
-    """The mask thinned to lines one pixel wide; empty where the mask is, and nowhere else.
+    """The mask thinned to lines one pixel wide. It is empty only if the mask is empty.
 
     Raises:
         ValueError: the mask is not bool of two dimensions.
@@ -52,7 +52,7 @@ def skeleton(mask: Mask) -> Mask:
 
 
 class Shape:
-    """A mask with what is derived from it, each computed once: a true mask is compared with many predictions."""
+    """A mask with its skeleton and Betti numbers, each computed once however many masks it is compared with."""
 
     def __init__(self, mask: Mask):
         _check(mask)
@@ -68,11 +68,11 @@ class Shape:
 
 
 def cldice(prediction: Shape, truth: Shape) -> float:
-    """Centreline Dice (Shit et al., "clDice", CVPR 2021, arXiv:2003.07311).
+    """The centreline Dice of Shit et al. ("clDice", CVPR 2021, arXiv:2003.07311).
 
-    The harmonic mean of topology precision |S(P) and T| / |S(P)| and topology sensitivity |S(T) and P| / |S(T)|,
-    where S is the skeleton, P the predicted and T the true mask. 1 where both masks are empty, 0 where one of them is
-    or where neither skeleton meets the other mask.
+    It is the harmonic mean of topology precision |S(P) and T| / |S(P)| and topology sensitivity |S(T) and P| / |S(T)|,
+    where S is the skeleton, P the predicted and T the true mask. It is 1 if both masks are empty, and 0 if only one is
+    or if neither skeleton meets the other mask.
     """
     of_prediction, of_truth = int(np.count_nonzero(prediction.skeleton)), int(np.count_nonzero(truth.skeleton))
     if not of_prediction or not of_truth:
@@ -106,9 +106,10 @@ def topology_metrics(prediction: Mask | Shape, truth: Mask | Shape) -> dict[str,
 
 
 def junctions(thin: Mask) -> Mask:
-    """Pixels of a skeleton with at least three skeleton pixels among their eight neighbours.
+    """The pixels of a skeleton that have at least three skeleton pixels among their eight neighbours.
 
-    A branching point is then usually a cluster of two to four pixels: use it for places, not for counts.
+    A branching point is usually a cluster of two to four such pixels, so use them to locate junctions, not to count
+    them.
 
     Raises:
         ValueError: the skeleton is not bool of two dimensions.
@@ -119,7 +120,7 @@ def junctions(thin: Mask) -> Mask:
 
 
 def within(places: Mask, radius: float) -> Mask:
-    """Pixels at most `radius` (pixels, Euclidean, between centres) from one of the places; none where there is none.
+    """The pixels at most `radius` pixels (Euclidean, between centres) from a place; none if there is no place.
 
     Raises:
         ValueError: the places are not bool of two dimensions.

@@ -1,4 +1,4 @@
-"""What an evaluation leaves on disk and shows, with a sampler of known probabilities in the network's place."""
+"""The files and the table of an evaluation, with a sampler of known probabilities in place of the network."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ def save(path: Path, array: np.ndarray) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
-    """Dark rings; the label of the second test image is empty, the third has markup in its name."""
+    """Images of dark rings; the label of the second test image is empty, the name of the third contains markup."""
     root = tmp_path_factory.mktemp("rings")
     for split, names in SPLITS.items():
         for i, name in enumerate(names):
@@ -51,7 +51,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
 
 
 class Known:
-    """Makes probabilities of grey values: high where they are below `cut`."""
+    """A sampler whose probabilities are high where the grey value is below `cut`."""
 
     def __init__(self, cut: float = 0.0):
         self.config = CONFIG
@@ -76,7 +76,7 @@ def folder(data: dict[str, Dataset], tmp_path_factory: pytest.TempPathFactory) -
 
 
 class Two(Known):
-    """Two samples, of which one finds vessels on the left only: those on the right are missed, and uncertain."""
+    """Two samples; one finds vessels only in the left half, so that those on the right are missed and uncertain."""
 
     def samples(self, params: Any, queries: Sequence[Query], on_image: Any) -> Iterator[np.ndarray]:
         for query in queries:
@@ -99,7 +99,7 @@ def test_per_image_csv_holds_every_metric_of_every_image(folder: Path, data: dic
         for name in METRICS:
             value = expected[name]
             assert row[name] == "" if value is None else float(row[name]) == pytest.approx(value, abs=1e-6)
-    # A ring is predicted where there is none: no distance, and no ranking of a truth of one class.
+    # The second truth is empty: no distance exists, and no ranking of pixels of one class.
     missing = {name for name in METRICS if rows[1][name] == ""}
     assert missing == {"hd95", "assd", "auc", "average_precision"}
     assert not any(value == "" for row in (rows[0], rows[2]) for value in row.values())
@@ -129,7 +129,7 @@ def test_metrics_json_says_of_how_many_images_each_mean_is(folder: Path) -> None
 
 
 def test_a_metric_that_no_image_has_is_null(data: dict[str, Dataset], tmp_path: Path) -> None:
-    """Nothing is ever predicted: distances exist only where nothing was to be found."""
+    """Nothing is predicted, so distances exist only for images without vessels."""
     result = scored(data, tmp_path / "eval", Known(cut=-2))
     assert result["model"]["hd95"] == {"mean": 0, "low": None, "high": None, "n": 1}
     assert result["model"]["dice"] == {"mean": pytest.approx(1 / 3), "low": 0, "high": 1, "n": 3}
@@ -216,9 +216,9 @@ def test_an_ensemble_leaves_its_uncertainty(data: dict[str, Dataset], tmp_path: 
         assert float(row["uncertainty_auroc"]) == pytest.approx(expected, abs=1e-6)
         assert float(row["expected_error"]) > 0
     values = [float(row["uncertainty_auroc"]) for row in rows]
-    assert max(values) > 0.9 and min(values) < 0.9  # the second has vessels where the label has none
+    assert max(values) > 0.9 and min(values) < 0.9  # the second image shows vessels, but its label is empty
     assert result["model"]["uncertainty_auroc"]["mean"] == pytest.approx(np.mean(values), abs=1e-6)
-    # An estimate without the truth is no score to compare by.
+    # The expected error is an estimate without the truth, so reports do not compare it.
     run = Run(tmp_path, CONFIG, None)
     (tmp_path / "eval").mkdir()
     (tmp_path / "test").rename(tmp_path / "eval" / "test")

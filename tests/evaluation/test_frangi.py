@@ -1,4 +1,4 @@
-"""The Frangi reference on drawn vessels: polarity, accuracy, and what must not be mistaken for a vessel."""
+"""The Frangi reference on drawn vessels: polarity, accuracy, and images without vessels."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Every metric has one row, and everything that shows metrics agrees with it."""
+"""Every metric has one row that describes it, and the pages agree with the table."""
 
 from pathlib import Path
 

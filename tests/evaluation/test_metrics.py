@@ -1,4 +1,4 @@
-"""Overlap against scikit-learn and hand counts, all metrics of an image together, and the bootstrap interval."""
+"""Overlap against scikit-learn and hand counts; all metrics of an image; the bootstrap interval."""
 
 import math
 
@@ -44,7 +44,7 @@ def test_degenerate_masks(prediction: np.ndarray, truth: np.ndarray, expected: t
 
 @pytest.mark.parametrize("pairs", [degenerate_pairs(), random_pairs(200)[::2]], ids=["degenerate", "vessels"])
 def test_overlap_is_scikit_learn_s(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    """scikit-learn is told what 0 / 0 gives: 1, but a precision of 0 where nothing is predicted of something."""
+    """0 / 0 counts as 1 in scikit-learn too, except for precision: 0 if nothing is predicted but there are vessels."""
     p, t = (np.stack([pair[k].ravel() for pair in pairs], axis=1) for k in (0, 1))  # a column per pair
     otherwise_1 = {"average": None, "zero_division": 1.0}
     nothing_of_something = ~p.any(axis=0) & t.any(axis=0)
@@ -91,7 +91,7 @@ def test_a_perfect_prediction_is_best_in_every_metric(truth: np.ndarray) -> None
 
 
 def test_a_worse_prediction_is_worse_in_every_metric() -> None:
-    """A ring found with confidence, and one with a gap, a blot far off and little confidence."""
+    """The better prediction is confident; the worse one has a gap, a false blot far away and little confidence."""
     y, x = np.mgrid[:64, :64]
     radius = np.hypot(y - 32, x - 32)
     truth = np.abs(radius - 18) < 4
