@@ -1,4 +1,4 @@
-"""`flowseg eval`: a run's scores on a split."""
+"""`flowseg eval`: scores a run on a split."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,10 @@ from flowseg.commands.sampling import OnSplit, Sampling, with_run
 
 @dataclass(frozen=True, kw_only=True)
 class Eval(Sampling, OnSplit):
-    """Score a run's best checkpoint on a split."""
+    """Score a run's best checkpoint on a split.
+
+    Sampling options that are not given keep the run's own settings, whatever default is shown below.
+    """
 
 
 def evaluate(args: list[str]) -> None:
@@ -15,5 +18,4 @@ def evaluate(args: list[str]) -> None:
     from flowseg.training.experiment import evaluate_run
 
     parsed, run = with_run(Eval, args, "eval")
-    settings = parsed.settings(run.config.eval)
-    evaluate_run(run, parsed.split, settings=settings, data=parsed.data, embeddings=parsed.embeddings)
+    evaluate_run(run, parsed.split, settings=parsed.settings, data=parsed.data, embeddings=parsed.embeddings)

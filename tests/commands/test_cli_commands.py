@@ -104,4 +104,4 @@ def test_phantoms_are_a_data_set_to_train_on(flowseg: Flowseg, tmp_path: Path, v
 
 
 def test_phantoms_too_small_are_refused(refused: Callable[..., str], tmp_path: Path) -> None:
-    assert "--size 8: is too small; at least 32" in refused("phantoms", tmp_path / "drawn", "--size", 8)
+    assert "--size 8: must be at least 32" in refused("phantoms", tmp_path / "drawn", "--size", 8)
