@@ -8,52 +8,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import Flowseg, first, write
+from commands import SETTINGS, Flowseg, first, trained_run, write
 from dicom_files import empty, write_dicom
 from PIL import Image
 from refusals import refusal
 
 from flowseg.commands.predict import parse_frames
-from flowseg.config import Config, DataConfig, EvalConfig, FilmConfig, ModelConfig
+from flowseg.config import Config
 from flowseg.data.folders import read_image
 from flowseg.data.inputs import read_inputs
 from flowseg.embeddings.source import IMAGE_STATS, describe_images
 from flowseg.embeddings.store import write_store
 from flowseg.evaluation import prediction
 from flowseg.evaluation.overlays import PREDICTED
-from flowseg.models.network import init_params
-from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import create_run, open_run
-from flowseg.training.step import init_state
 
-SETTINGS = EvalConfig(sampler="euler", steps=1, window_batch=8)
 PICTURES = ("mask", "overlay", "probability")
-
-
-def make_run(folder: Path, root: Path, **settings: object) -> Path:
-    """A run of a narrow FiLM network whose heads answer to the embedding; its parameters are random."""
-    film = FilmConfig(stages=(1, 3), condition_width=8, hidden_width=8)
-    config = Config(
-        name="tiny",
-        devices=1,
-        model=ModelConfig(dim=8, heads=1, head_dim=8, film=film),
-        data=DataConfig(root=str(root), crop=16, max_side=48),
-        eval=EvalConfig(**{**asdict(SETTINGS), **settings}),
-    )
-    run = create_run(folder, config, IMAGE_STATS)
-    params = init_params(config)
-    rng = np.random.default_rng(0)
-    for head in params["film"]["heads"].values():
-        head["dense2"] = {k: rng.normal(0, 1, v.shape).astype(np.float32) for k, v in head["dense2"].items()}
-    checkpoints = Checkpoints(run.path)
-    checkpoints.save("best", init_state(config, params, 12), config, {"best_dice": 0.5})
-    checkpoints.close()
-    return run.path
 
 
 @pytest.fixture(scope="module")
 def world(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("run") / "tiny", tiny_data)
+    return trained_run(tmp_path_factory.mktemp("run") / "tiny", tiny_data)
 
 
 @pytest.fixture
@@ -108,7 +83,7 @@ def test_an_ensemble_says_where_and_how_far_it_is_unsure(
 
 
 def test_the_run_s_config_is_the_default(flowseg: Flowseg, tiny_data: Path, tmp_path: Path) -> None:
-    run, out = make_run(tmp_path / "own", tiny_data, ensemble=3, tta=True), tmp_path / "out"
+    run, out = trained_run(tmp_path / "own", tiny_data, ensemble=3, tta=True), tmp_path / "out"
     for options, expected in ((), (3, True)), (("--ensemble", 1, "--no-tta"), (1, False)):
         assert flowseg("predict", run, first(tiny_data, "image"), "--out", out, *options).status == 0
         said = json.loads((out / "prediction.json").read_text())["eval"]
@@ -180,7 +155,7 @@ def test_a_tuned_threshold_is_made_once_and_used(flowseg: Flowseg, run: Path, ti
 def test_a_threshold_needs_the_run_s_validation_images(
     refused: Callable[..., str], data: Path, tmp_path: Path
 ) -> None:
-    run = make_run(tmp_path / "own", tmp_path / "gone")
+    run = trained_run(tmp_path / "own", tmp_path / "gone")
     message = refused("predict", run, first(data, "image"), "--out", tmp_path / "out", "--threshold", "tuned")
     assert f"{tmp_path}/gone: no such folder" in message and "validation images; or use fixed" in message
 
