@@ -37,7 +37,7 @@ PUBLISHED = {
 
 
 def nested(path: str, value: object) -> dict[str, Any]:
-    """{'a': {'b': value}} for the path a.b."""
+    """Returns {'a': {'b': value}} for the path a.b."""
     for name in reversed(path.split(".")):
         value = {name: value}
     assert isinstance(value, dict)

@@ -20,7 +20,7 @@ class AnalyzeFilm(OnSplit):
 
 
 def analyze_film(args: list[str]) -> None:
-    """flowseg analyze film"""
+    """Runs `flowseg analyze film`."""
     from flowseg.reports import film
     from flowseg.runs.folder import open_run
 

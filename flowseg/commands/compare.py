@@ -25,7 +25,7 @@ class Compare:
 
 
 def compare(args: list[str]) -> None:
-    """flowseg compare"""
+    """Runs `flowseg compare`."""
     from flowseg.reports.compare.report import compare_runs
 
     parsed = parse(Compare, args, "compare")

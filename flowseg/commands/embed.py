@@ -123,7 +123,7 @@ def _encoding(parsed: Embed, name: str, files: "Mapping[str, Path]") -> "Encodin
 
 
 def embed(args: list[str]) -> None:
-    """flowseg embed"""
+    """Runs `flowseg embed`."""
     from flowseg.embeddings.extract import check_writable, extract
     from flowseg.embeddings.images import find_images
     from flowseg.embeddings.shards import parse_shard, shard_of
@@ -166,7 +166,7 @@ def embed(args: list[str]) -> None:
 
 
 def embed_merge(args: list[str]) -> None:
-    """flowseg embed merge"""
+    """Runs `flowseg embed merge`."""
     from flowseg.embeddings.merge import merge
     from flowseg.progress import console
 
@@ -178,7 +178,7 @@ def embed_merge(args: list[str]) -> None:
 
 
 def embed_info(args: list[str]) -> None:
-    """flowseg embed info"""
+    """Runs `flowseg embed info`."""
     from flowseg.embeddings.images import find_images
     from flowseg.embeddings.info import compare_pairs, measure_coverage, measure_spread
     from flowseg.embeddings.store import EmbeddingStore

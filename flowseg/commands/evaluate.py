@@ -14,7 +14,7 @@ class Eval(Sampling, OnSplit):
 
 
 def evaluate(args: list[str]) -> None:
-    """flowseg eval"""
+    """Runs `flowseg eval`."""
     from flowseg.training.experiment import evaluate_run
 
     parsed, run = with_run(Eval, args, "eval")

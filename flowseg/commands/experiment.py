@@ -73,7 +73,9 @@ def plan(asked: Experiment, more: list[str]) -> list[Planned]:
                 arguments += ["--embeddings.store", asked.embeddings]
                 config = configured(arguments)[0].config
             if files.setdefault(config.name, file) != file:
-                raise UserError(f"{file}: names its config {config.name}, as {files[config.name]} does; rename one")
+                raise UserError(
+                    f"{file}: its config has the name {config.name}, like that of {files[config.name]}; rename one"
+                )
             folder = asked.out / config.name / f"seed-{seed}"
             planned.append(Planned(config, folder, [*arguments, "--out", str(folder), "--resume", "auto"]))
     if len({run.folder for run in planned}) < len(planned):
@@ -113,7 +115,7 @@ def _train(arguments: list[str]) -> None:
 
 
 def experiment(args: list[str]) -> None:
-    """flowseg experiment"""
+    """Runs `flowseg experiment`."""
     from flowseg.commands.compare import compare
     from flowseg.progress import console, duration
 

@@ -27,7 +27,7 @@ class ImportTorch:
 
 
 def import_torch(args: list[str]) -> None:
-    """flowseg import-torch"""
+    """Runs `flowseg import-torch`."""
     from flowseg.interop.checkpoint_files import import_run
     from flowseg.progress import console
 

@@ -23,7 +23,7 @@ class Params:
 
 
 def params(args: list[str]) -> None:
-    """flowseg params"""
+    """Runs `flowseg params`."""
     from clu import parameter_overview
 
     from flowseg.models.network import abstract_params, parameter_counts

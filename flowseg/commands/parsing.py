@@ -1,4 +1,4 @@
-"""Command lines and config files are read into typed values here; a mistake in them is a UserError of one line."""
+"""Reads command lines and config files into typed values; a mistake in them is a UserError of one line."""
 
 import contextlib
 import inspect

@@ -33,7 +33,7 @@ class Phantoms:
 
 
 def phantoms(args: list[str]) -> None:
-    """flowseg phantoms"""
+    """Runs `flowseg phantoms`."""
     from flowseg.phantoms import angiogram, choice
     from flowseg.progress import console, task
 

@@ -46,7 +46,7 @@ def parse_frames(text: str) -> list[int] | None:
 
 
 def predict(args: list[str]) -> None:
-    """flowseg predict"""
+    """Runs `flowseg predict`."""
     from flowseg.evaluation.prediction import predict_images
 
     parsed, run = with_run(Predict, args, "predict")

@@ -22,7 +22,7 @@ class Train:
     preset: Preset = "full"
     """full: the config as it is; cpu: its reduced recipe; auto: the reduced recipe if JAX finds no accelerator."""
     resume: str | None = None
-    """A run's folder to continue, or auto for the newest interrupted run of this config."""
+    """A run's folder to continue, or auto: the run in --out, else the newest interrupted run of this config."""
     out: Path | None = None
     """Folder of the run; default: runs/NAME-DATE-TIME."""
 
@@ -42,7 +42,7 @@ def configured(args: list[str]) -> tuple[Train, bool]:
 
 
 def train(args: list[str]) -> None:
-    """flowseg train"""
+    """Runs `flowseg train`."""
     from flowseg.commands import presets
     from flowseg.progress import console
     from flowseg.training.experiment import run_experiment

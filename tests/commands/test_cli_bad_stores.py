@@ -1,4 +1,4 @@
-"""How the command refuses embedding stores, and to make one."""
+"""The command refuses bad embedding stores, and bad requests to make one, with one line."""
 
 import shutil
 import sys

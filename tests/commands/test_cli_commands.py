@@ -1,4 +1,4 @@
-"""What the commands print and write when all is well, and their help."""
+"""What the commands print and write when they succeed, and their help."""
 
 import json
 from collections.abc import Callable

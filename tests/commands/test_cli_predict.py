@@ -1,4 +1,4 @@
-"""`flowseg predict`: what it writes, for which inputs, and how it refuses."""
+"""`flowseg predict`: the files it writes, the inputs it reads, and its refusals."""
 
 import json
 import shutil
@@ -33,7 +33,7 @@ def world(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(world: Path, tmp_path: Path) -> Path:
-    """The run, to write into."""
+    """A copy of the run that a test may write into."""
     return Path(shutil.copytree(world, tmp_path / "run"))
 
 
@@ -44,7 +44,7 @@ def grey(path: Path) -> np.ndarray:
 def test_pictures_have_their_images_size(flowseg: Flowseg, run: Path, tiny_data: Path, tmp_path: Path) -> None:
     image, out = first(tiny_data, "image", "test"), tmp_path / "out"
     tall, exif = tmp_path / "tall.jpg", Image.Exif()
-    exif[0x0112] = 6  # to be shown lying on its side
+    exif[0x0112] = 6  # to be displayed rotated by 90 degrees
     Image.open(image).crop((0, 0, 40, 64)).save(tall, exif=exif)
     outcome = flowseg("predict", run, image, tall, "--out", out)
     assert outcome.status == 0, outcome.err
@@ -75,7 +75,7 @@ def test_an_ensemble_says_where_and_how_far_it_is_unsure(
     p = grey(out / f"{image.stem}_probability.png") / 255
     uncertainty = grey(out / f"{image.stem}_uncertainty.png") / 255
     entropy = -(p * np.log2(np.maximum(p, 1e-9)) + (1 - p) * np.log2(np.maximum(1 - p, 1e-9)))
-    sure = (p < 0.05) | (p > 0.95)  # there a rounded p says little of its entropy
+    sure = (p < 0.05) | (p > 0.95)  # rounding p to 8 bits changes the entropy much there
     np.testing.assert_allclose(uncertainty[~sure], entropy[~sure], atol=0.02)
     said = json.loads((out / "prediction.json").read_text())
     assert 0 < said["images"][0]["expected_error"] < 1
@@ -91,7 +91,7 @@ def test_the_run_s_config_is_the_default(flowseg: Flowseg, tiny_data: Path, tmp_
 
 
 def test_frames_of_a_series_are_images_of_their_own(flowseg: Flowseg, run: Path, tmp_path: Path) -> None:
-    """A frame gives what a PNG of its pixels gives: the same noise, embedding and scaling."""
+    """A frame and a PNG file of its pixels give the same result: same noise, embedding and scaling."""
     rng = np.random.default_rng(3)
     frames = np.kron(rng.integers(0, 2**12, (5, 5, 8)), np.ones((1, 8, 8))).astype(np.uint16)
     series, alone, out = write_dicom(tmp_path / "series.dcm", frames, 12), tmp_path / "alone.png", tmp_path / "out"
@@ -106,7 +106,7 @@ def test_frames_of_a_series_are_images_of_their_own(flowseg: Flowseg, run: Path,
 
 
 def test_frames_have_embeddings_of_their_own(run: Path, tmp_path: Path) -> None:
-    """Computed, or found in a store that was made of PNG files of the same values."""
+    """They are computed, or found in a store made from PNG files with the same values."""
     frames = np.random.default_rng(3).integers(0, 2**12, (3, 40, 64)).astype(np.uint16)
     series = write_dicom(tmp_path / "series.dcm", frames, 12)
     pictures = [tmp_path / f"{k}.png" for k in range(3)]
@@ -162,7 +162,7 @@ def test_a_threshold_needs_the_run_s_validation_images(
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
-    """A run without checkpoints: what is asked of it must be refused before they are read."""
+    """A run without checkpoints: bad requests must be refused before checkpoints are read."""
     return create_run(tmp_path / "bare", replace(Config()), None).path
 
 

@@ -1,4 +1,4 @@
-"""The reduced recipe's banner, above all where there is a GPU that JAX does not use."""
+"""The banner of the reduced recipe, with its warning of a GPU that JAX does not use."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def banner(preset: str) -> str:
 
 @pytest.fixture
 def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A program of this name on PATH, which succeeds."""
+    """A fake nvidia-smi on PATH that succeeds."""
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\nexit 0\n")
     program.chmod(0o755)
