@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: written beside, then renamed."""
+"""Writes files and folders whole or not at all: under another name beside the target, then renamed."""
 
 import os
 import shutil
@@ -9,8 +9,8 @@ from pathlib import Path
 
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
-    """A new file to write, which takes the place of `path` at the end: whole, or what was there stays."""
-    # The process number keeps two that write the same file from sharing the unfinished one.
+    """Yields a new path to write, which replaces `path` at the end; if the block fails, `path` is unchanged."""
+    # The process id keeps two processes that write the same file from sharing an unfinished one.
     part = path.with_name(f"{path.name}.part-{os.getpid()}")
     try:
         yield part
@@ -21,14 +21,14 @@ def replaced_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a text file, replacing `path` only once all of it is written."""
     with replaced_file(path) as part:
         part.write_text(text)
 
 
 @contextmanager
 def replaced_folder(path: Path) -> Iterator[Path]:
-    """A new folder to write into, which takes the place of `path` at the end: whole, or what was there stays."""
+    """Yields a new folder to fill, which replaces `path` at the end; if the block fails, `path` is unchanged."""
     part, old = (path.with_name(f"{path.name}.{kind}-{os.getpid()}") for kind in ("part", "old"))
     try:
         part.mkdir(parents=True)

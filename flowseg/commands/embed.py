@@ -1,4 +1,4 @@
-"""`flowseg embed`: embedding stores from images, their shards into one, and what a store holds."""
+"""`flowseg embed`: makes embedding stores from images, merges their shards, and describes a store."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from flowseg.bounds import Count, Natural
 from flowseg.commands.parsing import parse
-from flowseg.errors import UserError
+from flowseg.errors import UserError, first_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from flowseg.embeddings.extract import Encoding
-    from flowseg.embeddings.info import Pairs, Spread
+    from flowseg.embeddings.info import Pairs
 
 SHUFFLED = "shuffled:"
-# Which options each encoder takes beside those that all take.
+# The options of each encoder, besides those of all.
 OPTIONS: dict[str, tuple[str, ...]] = {
     "image-stats": (),
     "qwen2.5-vl": ("model", "features", "prompt", "batch"),
@@ -32,42 +33,42 @@ class Embed:
     """Make an embedding store of a data set."""
 
     data: tyro.conf.Positional[Path]
-    """A data set (train, val, test), or a folder of images."""
+    """A data set (train, val, test) or a folder of images."""
     out: Path
-    """The store's file. Finished vectors wait in OUT.parts: the same command goes on after a stop."""
+    """The store's file. Finished vectors are kept in OUT.parts; after a stop, run the same command again."""
     encoder: str = "image-stats"
-    """What makes the vectors: image-stats, qwen2.5-vl, or a control: random, constant, shuffled:FILE (another
-    image's vector of a store)."""
+    """image-stats, qwen2.5-vl, or one of the controls random, constant and shuffled:FILE (each image gets another
+    image's vector from the store FILE)."""
     model: str | None = None
-    """qwen2.5-vl: the model's folder or its name in the hub's cache; default Qwen/Qwen2.5-VL-3B-Instruct."""
+    """qwen2.5-vl: the model's folder or its name in the hub's cache; default: Qwen/Qwen2.5-VL-3B-Instruct."""
     features: Literal["image", "prompt", "answers"] | None = None
-    """qwen2.5-vl: the averaged vision tokens (default), the last state after a prompt, or the probabilities of
-    answers to fixed questions."""
+    """qwen2.5-vl: image (default) is the mean of the vision tokens, prompt the last hidden state after a prompt,
+    answers the probabilities of answers to fixed questions."""
     prompt: str | None = None
     """qwen2.5-vl with --features prompt: the prompt."""
-    batch: int | None = None
-    """qwen2.5-vl: images through the vision tower at once; default 1, with which a vector does not depend on the
-    other images to the last bit."""
+    batch: Count | None = None
+    """qwen2.5-vl: images per pass of the vision tower. With the default, 1, a vector is bit-identical whatever the
+    other images are."""
     shard: str = "1/1"
-    """i/n: only images i, i + n, ... of the list; flowseg embed merge puts the n stores together."""
+    """i/n embeds only images i, i + n, ... of the list; flowseg embed merge joins the n stores."""
     skip_bad: bool = False
-    """Leave out images that cannot be read; they are listed at the end."""
-    seed: int | None = None
-    """Controls: what their numbers are a function of, beside the images; default 0."""
-    width: int | None = None
-    """random and constant: numbers per vector; default 2048."""
+    """Skip images that cannot be read; they are listed at the end."""
+    seed: Natural | None = None
+    """random, constant and shuffled: seed of the random numbers; default: 0."""
+    width: Count | None = None
+    """random and constant: numbers per vector; default: 2048."""
 
 
 @dataclass(frozen=True)
 class EmbedMerge:
-    """Put the shards of a data set's embeddings into one store."""
+    """Merge the shards of a data set's embeddings into one store."""
 
     stores: tyro.conf.Positional[tuple[Path, ...]]
-    """The shards' files, all of them, in any order."""
+    """The files of all shards, in any order."""
     out: Path
     """The merged store's file."""
     skip_bad: bool = False
-    """Accept that images are missing which the shards skipped."""
+    """Accept that the images that the shards skipped are missing."""
 
 
 @dataclass(frozen=True)
@@ -77,11 +78,11 @@ class EmbedInfo:
     store: tyro.conf.Positional[Path]
     """The store's file."""
     data: Path | None = None
-    """A data set, to see which of its images the store holds."""
+    """A data set, to report which of its images the store holds."""
 
 
 def _encoder_name(text: str) -> str:
-    """The key of OPTIONS for what follows --encoder."""
+    """Returns the key of OPTIONS for the value of --encoder."""
     name = "shuffled:FILE" if text.startswith(SHUFFLED) and text != SHUFFLED else text
     if name not in OPTIONS:
         raise UserError(f"--encoder {text}: choose one of {', '.join(OPTIONS)}")
@@ -89,21 +90,17 @@ def _encoder_name(text: str) -> str:
 
 
 def _check_options(parsed: Embed, name: str) -> None:
-    """Refuses options that the encoder would ignore, and numbers that make no sense."""
+    """Raises a UserError for an option that the encoder would ignore."""
     for option in ("model", "features", "prompt", "batch", "seed", "width"):
         if getattr(parsed, option) is not None and option not in OPTIONS[name]:
             takers = [encoder for encoder, options in OPTIONS.items() if option in options]
             raise UserError(f"--{option}: {name} takes no such option, only {', '.join(takers)}; leave it out")
     if parsed.prompt is not None and parsed.features != "prompt":
         raise UserError("--prompt: only --features prompt uses it; add that or leave the prompt out")
-    for option, least in (("batch", 1), ("seed", 0), ("width", 1)):
-        value = getattr(parsed, option)
-        if value is not None and value < least:
-            raise UserError(f"--{option} {value}: give {least} or more")
 
 
 def _encoding(parsed: Embed, name: str, files: "Mapping[str, Path]") -> "Encoding":
-    """The encoder that the command line asks for."""
+    """Returns the encoder that the options ask for."""
     seed = parsed.seed or 0
     if name == "qwen2.5-vl":
         from flowseg.embeddings import qwen
@@ -126,7 +123,7 @@ def _encoding(parsed: Embed, name: str, files: "Mapping[str, Path]") -> "Encodin
 
 
 def embed(args: list[str]) -> None:
-    """flowseg embed"""
+    """Runs `flowseg embed`."""
     from flowseg.embeddings.extract import check_writable, extract
     from flowseg.embeddings.images import find_images
     from flowseg.embeddings.shards import parse_shard, shard_of
@@ -154,7 +151,7 @@ def embed(args: list[str]) -> None:
                 files, encoding, parsed.out, shard, skip_bad=parsed.skip_bad, on_start=on_start, check=request.check
             )
     except Interrupted:
-        console.print(f"stopped; the same command goes on with what is in {parsed.out}.parts")
+        console.print(f"stopped; the same command continues from {parsed.out}.parts")
         raise
     finally:
         for task in shown:
@@ -169,7 +166,7 @@ def embed(args: list[str]) -> None:
 
 
 def embed_merge(args: list[str]) -> None:
-    """flowseg embed merge"""
+    """Runs `flowseg embed merge`."""
     from flowseg.embeddings.merge import merge
     from flowseg.progress import console
 
@@ -181,7 +178,7 @@ def embed_merge(args: list[str]) -> None:
 
 
 def embed_info(args: list[str]) -> None:
-    """flowseg embed info"""
+    """Runs `flowseg embed info`."""
     from flowseg.embeddings.images import find_images
     from flowseg.embeddings.info import compare_pairs, measure_coverage, measure_spread
     from flowseg.embeddings.store import EmbeddingStore
@@ -198,29 +195,20 @@ def embed_info(args: list[str]) -> None:
     if store.shard is not None:
         lines.append(f"  {store.shard} of a list of {store.shard.images} images, {len(store.shard.skipped)} skipped")
     for part in coverage:
-        missing = ", ".join(part.missing[:3]) + (" ..." if len(part.missing) > 3 else "")
-        lines.append(
-            f"{part.split or parsed.data}: holds {part.held} of {part.total} images"
-            + (f", not {missing}" if missing else "")
-        )
-    spread, pairs = measure_spread(store), compare_pairs(store)
-    console.print("\n".join([*lines, *_spread_lines(spread), *_pair_lines(pairs)]), markup=False)
+        missing = f", not {first_of(part.missing)}" if part.missing else ""
+        lines.append(f"{part.split or parsed.data}: holds {part.held} of {part.total} images{missing}")
+    spread = measure_spread(store)
+    low, middle, high = spread.norms
+    lines.append(f"norms: smallest {low:.4g}, median {middle:.4g}, largest {high:.4g}")
+    lines.append(f"spread (variance between images / squared norm of the mean vector): {spread.spread:.3g}")
+    console.print("\n".join([*lines, *_pair_lines(compare_pairs(store))]), markup=False)
     if spread.useless:
         how = "are all the same" if spread.identical else f"hardly differ (spread {spread.spread:.1e})"
-        console.print(
-            f"WARNING: the vectors {how}: a condition that does not tell images apart is useless", markup=False
-        )
-
-
-def _spread_lines(spread: "Spread") -> list[str]:
-    low, middle, high = spread.norms
-    return [
-        f"norms: smallest {low:.4g}, median {middle:.4g}, largest {high:.4g}",
-        f"spread (variance between images / squared norm of the mean vector): {spread.spread:.3g}",
-    ]
+        console.print(f"WARNING: the vectors {how}; a condition that does not tell images apart is useless")
 
 
 def _pair_lines(pairs: "Pairs") -> list[str]:
+    """Returns the histogram of cosines and the pairs of images that are nearly the same, as lines of text."""
     from flowseg.embeddings.info import COSINE_EDGES, DUPLICATE_COSINE
 
     of = "all" if pairs.compared == pairs.of else f"a sample of {pairs.compared} of the"

@@ -1,4 +1,4 @@
-"""How `flowseg analyze film` refuses: one line, before anything is computed or written."""
+"""`flowseg analyze film` refuses bad input with one line, before anything is computed or written."""
 
 import json
 from collections.abc import Callable
@@ -19,7 +19,7 @@ FILM = {"dim": 8, "heads": 1, "head_dim": 8, "film": {"stages": [0, 3]}}
 
 @pytest.fixture
 def film_run(data: Path, tmp_path: Path) -> Path:
-    """A run with FiLM whose best checkpoint is a fresh network."""
+    """A run with FiLM whose best checkpoint is an untrained network."""
     config = from_dict(Config, {"data": {"root": str(data), "crop": 16}, "model": FILM})
     run = create_run(tmp_path / "run", config, IMAGE_STATS)
     checkpoints = Checkpoints(run.path)

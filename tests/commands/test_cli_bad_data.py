@@ -1,4 +1,4 @@
-"""How the command refuses data that it cannot train on."""
+"""The command refuses data that it cannot train on with one line."""
 
 import shutil
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How the command refuses a run's folder, what is asked of a run, and a checkpoint to import."""
+"""The command refuses bad run folders, bad requests to a run and bad checkpoints with one line."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What the commands print and write when all is well, and their help."""
+"""What the commands print and write when they succeed, and their help."""
 
 import json
 from collections.abc import Callable
@@ -103,4 +103,4 @@ def test_phantoms_are_a_data_set_to_train_on(flowseg: Flowseg, tmp_path: Path, v
 
 
 def test_phantoms_too_small_are_refused(refused: Callable[..., str], tmp_path: Path) -> None:
-    assert "--size 8: is too small; at least 32" in refused("phantoms", tmp_path / "drawn", "--size", 8)
+    assert "--size 8: must be at least 32" in refused("phantoms", tmp_path / "drawn", "--size", 8)
