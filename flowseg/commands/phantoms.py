@@ -33,12 +33,11 @@ class Phantoms:
 
 def phantoms(args: list[str]) -> None:
     """flowseg phantoms"""
+    from flowseg.embeddings.choice import STORE_NAME, write_choice_store
     from flowseg.phantoms import angiogram, choice
-    from flowseg.progress import console, task
+    from flowseg.progress import console
 
     parsed = parse(Phantoms, args, "phantoms")
-    if parsed.out.exists():
-        raise UserError(f"{parsed.out}: exists already; choose another folder, or remove it")
     defaults = angiogram.COUNTS if parsed.variant == "plain" else choice.COUNTS
     given = {"train": parsed.train, "val": parsed.val, "test": parsed.test}
     counts = {split: defaults[split] if number is None else number for split, number in given.items()}
@@ -46,16 +45,17 @@ def phantoms(args: list[str]) -> None:
         if number < (32 if name == "size" else 1):
             raise UserError(f"--{name} {number}: is too small; at least {32 if name == 'size' else 1}")
     common: dict[str, Any] = {"seed": parsed.seed, "size": parsed.size, "counts": counts}
-    store = None
+
+    def add_store(folder: Path, keys: list[str], hashes: list[str], bright: list[bool]) -> None:
+        write_choice_store(folder / STORE_NAME, keys, hashes, bright, parsed.seed)
+
     try:
-        with task("phantoms", sum(counts.values())) as advance:
-            common["on_image"] = lambda done, total: advance()
-            if parsed.variant == "choice":
-                store = choice.write_choice_phantoms(parsed.out, **common)
-            else:
-                angiogram.write_phantoms(parsed.out, **common)
+        if parsed.variant == "choice":
+            choice.write_choice_phantoms(parsed.out, finish=add_store, **common)
+        else:
+            angiogram.write_phantoms(parsed.out, **common)
     except OSError as error:
         raise UserError(f"{parsed.out}: cannot be written ({error.strerror}); choose another folder") from None
     console.print(f"{parsed.out}: {', '.join(f'{number} {split}' for split, number in counts.items())} images")
-    if store is not None:
-        console.print(f"their embeddings: {store}")
+    if parsed.variant == "choice":
+        console.print(f"their embeddings: {parsed.out / STORE_NAME}")
