@@ -1,30 +1,18 @@
 """`flowseg embed`: embedding stores from images, their shards into one, and what a store holds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from flowseg.commands.parsing import parse
+from flowseg.embeddings.encoders import HELP, Options, make_encoder
 from flowseg.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from flowseg.embeddings.extract import Encoding
     from flowseg.embeddings.info import Pairs, Spread
-
-SHUFFLED = "shuffled:"
-# Which options each encoder takes beside those that all take.
-OPTIONS: dict[str, tuple[str, ...]] = {
-    "image-stats": (),
-    "qwen2.5-vl": ("model", "features", "prompt", "batch"),
-    "random": ("seed", "width"),
-    "constant": ("seed", "width"),
-    "shuffled:FILE": ("seed",),
-}
 
 
 @dataclass(frozen=True)
@@ -35,27 +23,12 @@ class Embed:
     """A data set (train, val, test), or a folder of images."""
     out: Path
     """The store's file. Finished vectors wait in OUT.parts: the same command goes on after a stop."""
-    encoder: str = "image-stats"
-    """What makes the vectors: image-stats, qwen2.5-vl, or a control: random, constant, shuffled:FILE (another
-    image's vector of a store)."""
-    model: str | None = None
-    """qwen2.5-vl: the model's folder or its name in the hub's cache; default Qwen/Qwen2.5-VL-3B-Instruct."""
-    features: Literal["image", "prompt", "answers"] | None = None
-    """qwen2.5-vl: the averaged vision tokens (default), the last state after a prompt, or the probabilities of
-    answers to fixed questions."""
-    prompt: str | None = None
-    """qwen2.5-vl with --features prompt: the prompt."""
-    batch: int | None = None
-    """qwen2.5-vl: images through the vision tower at once; default 1, with which a vector does not depend on the
-    other images to the last bit."""
+    encoder: Annotated[str, tyro.conf.arg(help=HELP)] = "image-stats"
+    encoders: tyro.conf.OmitArgPrefixes[Options] = field(default_factory=Options)
     shard: str = "1/1"
     """i/n: only images i, i + n, ... of the list; flowseg embed merge puts the n stores together."""
     skip_bad: bool = False
     """Leave out images that cannot be read; they are listed at the end."""
-    seed: int | None = None
-    """Controls: what their numbers are a function of, beside the images; default 0."""
-    width: int | None = None
-    """random and constant: numbers per vector; default 2048."""
 
 
 @dataclass(frozen=True)
@@ -80,85 +53,26 @@ class EmbedInfo:
     """A data set, to see which of its images the store holds."""
 
 
-def _encoder_name(text: str) -> str:
-    """The key of OPTIONS for what follows --encoder."""
-    name = "shuffled:FILE" if text.startswith(SHUFFLED) and text != SHUFFLED else text
-    if name not in OPTIONS:
-        raise UserError(f"--encoder {text}: choose one of {', '.join(OPTIONS)}")
-    return name
-
-
-def _check_options(parsed: Embed, name: str) -> None:
-    """Refuses options that the encoder would ignore, and numbers that make no sense."""
-    for option in ("model", "features", "prompt", "batch", "seed", "width"):
-        if getattr(parsed, option) is not None and option not in OPTIONS[name]:
-            takers = [encoder for encoder, options in OPTIONS.items() if option in options]
-            raise UserError(f"--{option}: {name} takes no such option, only {', '.join(takers)}; leave it out")
-    if parsed.prompt is not None and parsed.features != "prompt":
-        raise UserError("--prompt: only --features prompt uses it; add that or leave the prompt out")
-    for option, least in (("batch", 1), ("seed", 0), ("width", 1)):
-        value = getattr(parsed, option)
-        if value is not None and value < least:
-            raise UserError(f"--{option} {value}: give {least} or more")
-
-
-def _encoding(parsed: Embed, name: str, files: "Mapping[str, Path]") -> "Encoding":
-    """The encoder that the command line asks for."""
-    seed = parsed.seed or 0
-    if name == "qwen2.5-vl":
-        from flowseg.embeddings import qwen
-
-        return qwen.Qwen(
-            parsed.model or qwen.MODEL, parsed.features or "image", parsed.prompt or qwen.PROMPT, parsed.batch or 1
-        )
-    from flowseg.embeddings import controls
-    from flowseg.embeddings.source import ImageStats
-    from flowseg.embeddings.store import EmbeddingStore
-
-    if name == "random":
-        return controls.Random(seed, parsed.width or controls.WIDTH)
-    if name == "constant":
-        return controls.Constant(seed, parsed.width or controls.WIDTH)
-    if name == "shuffled:FILE":
-        store = EmbeddingStore(Path(parsed.encoder.removeprefix(SHUFFLED)))
-        return controls.Shuffled(store, files, seed, str(parsed.data), parsed.skip_bad)
-    return ImageStats()
-
-
 def embed(args: list[str]) -> None:
     """flowseg embed"""
     from flowseg.embeddings.extract import check_writable, extract
     from flowseg.embeddings.images import find_images
     from flowseg.embeddings.shards import parse_shard, shard_of
-    from flowseg.progress import Task, console
+    from flowseg.progress import console
     from flowseg.training.interrupt import Interrupted, stop_on_signals
 
     parsed = parse(Embed, args, "embed")
-    name = _encoder_name(parsed.encoder)
-    _check_options(parsed, name)
     index, count = parse_shard(parsed.shard)
     files = find_images(parsed.data)
     shard = shard_of(files, index, count)
     check_writable(parsed.out)
-    encoding = _encoding(parsed, name, files)
-
-    shown: list[Task] = []
-
-    def on_start(total: int, done: int) -> "Callable[[int], None]":
-        shown.append(Task(encoding.encoder.name, total, done))
-        return shown[0].advance
-
+    encoding = make_encoder(parsed.encoder, parsed.encoders, files, parsed.data, parsed.skip_bad)
     try:
         with stop_on_signals() as request:
-            made = extract(
-                files, encoding, parsed.out, shard, skip_bad=parsed.skip_bad, on_start=on_start, check=request.check
-            )
+            made = extract(files, encoding, parsed.out, shard, skip_bad=parsed.skip_bad, check=request.check)
     except Interrupted:
         console.print(f"stopped; the same command goes on with what is in {parsed.out}.parts")
         raise
-    finally:
-        for task in shown:
-            task.close()
     part = f", {shard}" if count > 1 else ""
     reused = f" ({made.reused} made before)" if made.reused else ""
     console.print(f"{made.images} vectors{reused} of {encoding.encoder}{part}: {parsed.out}")

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -209,7 +211,9 @@ def test_a_stop_between_batches_keeps_what_is_done(data: Path, tmp_path: Path) -
     assert run(data, Counting(batch=2), tmp_path / "store").reused == 6
 
 
-def test_progress_counts_every_image_once(data: Path, tmp_path: Path, small_groups: None) -> None:
+def test_progress_counts_every_image_once(
+    data: Path, tmp_path: Path, small_groups: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from flowseg.embeddings.images import find_images
     from flowseg.embeddings.shards import shard_of
 
@@ -217,14 +221,16 @@ def test_progress_counts_every_image_once(data: Path, tmp_path: Path, small_grou
     (data / "a07.png").write_bytes(b"no picture")
     with pytest.raises(KeyboardInterrupt):
         run(data, Counting(stop_at=2), tmp_path / "store")
-    files, counts = find_images(data), []
+    files = find_images(data)
+    counts: list[int] = []
 
-    def on_start(total: int, done: int):  # type: ignore[no-untyped-def]
+    @contextmanager
+    def task(name: str, total: int, done: int) -> Iterator[Callable[[int], None]]:
         counts.extend([total, done])
-        return counts.append
+        yield counts.append
 
-    shard = shard_of(files, 1, 1)
-    extract_module.extract(files, Counting(batch=3), tmp_path / "store", shard, skip_bad=True, on_start=on_start)
+    monkeypatch.setattr(extract_module, "task", task)
+    extract_module.extract(files, Counting(batch=3), tmp_path / "store", shard_of(files, 1, 1), skip_bad=True)
     assert counts[:2] == [COUNT + 1, 2]
     assert sum(counts[1:]) == COUNT + 1
 
