@@ -1,4 +1,4 @@
-"""Controls: of an encoder's shape, functions of the seed, and without a word about the image."""
+"""Controls have the shape of an encoder's vectors, depend on the seed, and carry no information about the image."""
 
 from pathlib import Path
 

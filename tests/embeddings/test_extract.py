@@ -1,4 +1,4 @@
-"""Extraction: what a stop leaves behind is used again, and the store is the same as without a stop."""
+"""An interrupted extraction uses its finished vectors again and gives the same store as without interruption."""
 
 import os
 import signal
@@ -62,7 +62,7 @@ def test_a_stopped_run_goes_on_and_gives_the_same_file(
 
 
 def test_a_kill_costs_at_most_a_group(data: Path, tmp_path: Path) -> None:
-    """kill -9 in the middle of a batch: all whole groups are on disk, and no half file is taken for one."""
+    """After kill -9 in the middle of a batch all complete groups are on disk, and no partial file is read."""
     script = """
 import os, sys, time
 from pathlib import Path
@@ -96,7 +96,7 @@ def test_a_group_is_written_when_it_has_waited_long_enough(
 
     class Watching(Counting):
         def encode(self, images):  # type: ignore[no-untyped-def]
-            # Also the first batch, if it takes long by itself, is on disk before the second.
+            # The first batch is on disk before the second, if it takes long enough.
             written.append(len(list(_parts(tmp_path / "store").glob("*"))))
             return super().encode(images)
 
@@ -128,7 +128,7 @@ def test_a_changed_image_is_embedded_again(data: Path, tmp_path: Path, small_gro
     (data / "a01.png").write_bytes((data / "a08.png").read_bytes())
     again = Counting()
     run(data, again, tmp_path / "store")
-    assert again.seen == ["a01", "a04", "a05", "a06", "a07"]  # a08 is the same picture as a01
+    assert again.seen == ["a01", "a04", "a05", "a06", "a07"]  # a08 is the same image as a01
 
 
 @pytest.mark.parametrize("batch", [1, 4, 16])
