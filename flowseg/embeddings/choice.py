@@ -25,14 +25,7 @@ def telling_vectors(bright: Sequence[bool], seed: int) -> Float32[np.ndarray, "n
 def write_choice_store(
     path: Path, keys: Sequence[str], hashes: Sequence[str], bright: Sequence[bool], seed: int
 ) -> None:
-    """Writes the store of a set of choice phantoms.
-
-    Args:
-        path: the store's file.
-        keys: the images' names.
-        hashes: their content hashes.
-        bright: whether the bright tree of each image is to be segmented.
-        seed: of the vectors.
+    """Writes the store of a set of choice phantoms; `bright` says of each image whether to segment the bright tree.
 
     Raises:
         UserError: the file cannot be written.

@@ -106,11 +106,11 @@ class Shuffled:
     """The vectors of a store, each assigned to another image of the same split.
 
     Args:
-        store: where the vectors come from.
+        store: the store's file.
         files: all images of the data set by name, not only those to embed.
-        seed: of the permutation.
         data: the data set's folder, for messages.
         skip_bad: leave out images that cannot be read.
+        seed: of the permutation.
 
     Raises:
         UserError: an image cannot be read or is not in the store, or a split has fewer than two different images.
@@ -119,14 +119,15 @@ class Shuffled:
     batch = 64
     keeps_parts = False  # the vector of an image depends on the other images
 
-    def __init__(self, store: EmbeddingStore, files: Mapping[str, Path], seed: int, data: str, skip_bad: bool = False):
+    def __init__(self, store: str, files: Mapping[str, Path], data: Path, skip_bad: bool, seed: int = 0):
+        self._store = EmbeddingStore(Path(store))
         contents = read_contents(files, skip_bad)
         other = other_image(contents, seed)
-        store.vectors(list(contents), list(contents.values()), data)  # raises if an image is missing
-        own = store.rows(list(other.values()))
+        self._store.vectors(list(contents), list(contents.values()), str(data))  # raises if an image is missing
+        own = self._store.rows(list(other.values()))
         self._row = {content: row for content, row in zip(other, own, strict=True) if row is not None}
-        self._store = store
-        self.encoder = Encoder("shuffled", {"of": asdict(store.encoder), "seed": seed}, store.encoder.width)
+        of = self._store.encoder
+        self.encoder = Encoder("shuffled", {"of": asdict(of), "seed": seed}, of.width)
 
     def encode(self, images: Sequence[LoadedImage]) -> Float32[np.ndarray, "n e"]:
         """Returns the vector of another image for each image."""

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Literal
 
 from flowseg.errors import UserError
 
@@ -31,25 +32,6 @@ class Options:
     """random, constant: numbers per vector; default 2048."""
 
 
-_LEAST = {"batch": 1, "seed": 0, "width": 1}
-
-
-@dataclass(frozen=True)
-class Request:
-    """What an encoder is made for."""
-
-    given: dict[str, Any]
-    """The encoder's options that the user has given, by name."""
-    argument: str
-    """What follows the colon, as FILE in `shuffled:FILE`."""
-    files: Mapping[str, Path]
-    """All images of the data set by name."""
-    data: Path
-    """The data set's folder, for messages."""
-    skip_bad: bool
-    """Whether images that cannot be read are left out."""
-
-
 @dataclass(frozen=True)
 class Row:
     """One encoder."""
@@ -60,66 +42,29 @@ class Row:
     """What its vectors are, for --help."""
     options: tuple[str, ...]
     """The options that it takes."""
-    make: Callable[[Request], "Encoding"]
+    made_by: str
+    """module:class of a flowseg.embeddings.extract.Encoding, imported when it is used. It is called with the given
+    options by name and, if it takes an argument, with (ARGUMENT, images by name, the data set's folder, skip_bad)."""
 
 
-def _image_stats(request: Request) -> "Encoding":
-    from flowseg.embeddings.source import ImageStats
-
-    return ImageStats()
-
-
-def _qwen(request: Request) -> "Encoding":
-    from flowseg.embeddings.qwen import Qwen
-
-    return Qwen(**request.given)
-
-
-def _random(request: Request) -> "Encoding":
-    from flowseg.embeddings.controls import Random
-
-    return Random(**request.given)
-
-
-def _constant(request: Request) -> "Encoding":
-    from flowseg.embeddings.controls import Constant
-
-    return Constant(**request.given)
-
-
-def _shuffled(request: Request) -> "Encoding":
-    from flowseg.embeddings.controls import Shuffled
-    from flowseg.embeddings.store import EmbeddingStore
-
-    store = EmbeddingStore(Path(request.argument))
-    return Shuffled(store, request.files, request.given.get("seed", 0), str(request.data), request.skip_bad)
-
-
+_ROOM = "flowseg.embeddings"
 ENCODERS = (
-    Row("image-stats", "fixed statistics of the image", (), _image_stats),
-    Row("qwen2.5-vl", "a vision-language model", ("model", "features", "prompt", "batch"), _qwen),
-    Row("random", "control: random numbers for each image", ("seed", "width"), _random),
-    Row("constant", "control: the same random numbers for all images", ("seed", "width"), _constant),
-    Row("shuffled:FILE", "control: the vectors of the store FILE, each for another image", ("seed",), _shuffled),
+    Row("image-stats", "fixed statistics of the image", (), f"{_ROOM}.source:ImageStats"),
+    Row("qwen2.5-vl", "a vision-language model", ("model", "features", "prompt", "batch"), f"{_ROOM}.qwen:Qwen"),
+    Row("random", "control: random numbers for each image", ("seed", "width"), f"{_ROOM}.controls:Random"),
+    Row("constant", "control: the same numbers for all images", ("seed", "width"), f"{_ROOM}.controls:Constant"),
+    Row("shuffled:FILE", "control: each image gets another's from FILE", ("seed",), f"{_ROOM}.controls:Shuffled"),
 )
 HELP = f"What makes the vectors. {'; '.join(f'{row.usage}: {row.about}' for row in ENCODERS)}."
+_LEAST = {"batch": 1, "seed": 0, "width": 1}
 
 
-def make_encoder(
-    encoder: str, options: Options, files: Mapping[str, Path], data: Path, skip_bad: bool = False
-) -> "Encoding":
-    """Returns the encoder that is asked for, ready for work.
-
-    Args:
-        encoder: a name of the table, with its argument.
-        options: its options.
-        files: all images of the data set by name.
-        data: the data set's folder, for messages.
-        skip_bad: leave out images that cannot be read.
+def make_encoder(encoder: str, options: Options, files: Mapping[str, Path], data: Path, skip_bad: bool) -> "Encoding":
+    """Returns the encoder that --encoder and its options ask for.
 
     Raises:
-        UserError: no such encoder, an option that it does not take or a value out of range, or whatever making the
-            encoder raises.
+        UserError: there is no such encoder, it does not take an option, a value is out of range, or whatever making
+            the encoder raises.
     """
     name, colon, argument = encoder.partition(":")
     for row in ENCODERS:
@@ -134,4 +79,5 @@ def make_encoder(
             raise UserError(f"--{option}: {row.usage} takes no such option, only {takers}; leave it out")
         if option in _LEAST and value < _LEAST[option]:
             raise UserError(f"--{option} {value}: give {_LEAST[option]} or more")
-    return row.make(Request(given, argument, files, data, skip_bad))
+    make: Callable[..., Encoding] = resolve_name(row.made_by)
+    return make(argument, files, data, skip_bad, **given) if colon else make(**given)

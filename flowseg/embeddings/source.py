@@ -78,14 +78,13 @@ class EmbeddingSource:
         data: str,
         on_image: Callable[[], None] | None = None,
     ) -> Float32[np.ndarray, "n e"]:
-        """Returns one vector per image file.
+        """Returns one vector per image file; `on_image` is called after each.
 
         Args:
             keys: the images' names, for messages.
             paths: their files.
             hashes: their content hashes.
             data: the data set's folder, for messages.
-            on_image: called after each image.
 
         Raises:
             UserError: the store lacks an image.

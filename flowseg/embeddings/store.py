@@ -70,13 +70,7 @@ def write_store(
 ) -> None:
     """Writes a store, whole or not at all; the same content gives the same bytes.
 
-    Args:
-        path: the store's file; missing folders are created.
-        encoder: what made the vectors.
-        keys: the images' names.
-        hashes: their content hashes.
-        vectors: one row per image.
-        shard: which images of a list these are, if it is known.
+    Missing folders are created.
 
     Raises:
         UserError: a key contains a line feed, a vector is not finite, or the file cannot be written.

@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 from encoders import Counting, run, write_images
@@ -16,7 +17,7 @@ def test_a_row_makes_the_encoder_of_its_name(tmp_path: Path, usage: str) -> None
     data = write_images(tmp_path / "data", 2)
     run(data, Counting(), tmp_path / "FILE")
     encoder = usage.replace("FILE", str(tmp_path / "FILE"))
-    assert make_encoder(encoder, Options(), find_images(data), data).encoder.name == usage.partition(":")[0]
+    assert make_encoder(encoder, Options(), find_images(data), data, False).encoder.name == usage.partition(":")[0]
 
 
 def test_rows_name_options_that_exist_and_are_in_the_help() -> None:
@@ -25,7 +26,11 @@ def test_rows_name_options_that_exist_and_are_in_the_help() -> None:
     assert all(f"{row.usage}: {row.about}" in HELP for row in ENCODERS)
 
 
+def test_every_row_names_a_class() -> None:
+    assert all(isinstance(resolve_name(row.made_by), type) for row in ENCODERS)
+
+
 @pytest.mark.parametrize("encoder", ["image-stats:", "image-stats:x", "shuffled", "shuffled:", ":x", "RANDOM"])
 def test_other_names_are_refused(encoder: str) -> None:
-    message = refusal(lambda: make_encoder(encoder, Options(), {}, Path("data")))
+    message = refusal(lambda: make_encoder(encoder, Options(), {}, Path("data"), False))
     assert message.startswith(f"--encoder {encoder}: choose one of image-stats, ")

@@ -38,9 +38,7 @@ def test_norms_and_spread_by_their_definition(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("deviation", "useless"), [(0.1, False), (0.04, False), (0.02, True), (1e-4, True)])
 def test_vectors_that_hardly_differ_are_called_useless(tmp_path: Path, deviation: float, useless: bool) -> None:
     spread = measure_spread(_store(tmp_path / "store", _around(1.0, deviation)))
-    assert spread.spread == pytest.approx(
-        deviation**2, rel=0.1
-    )  # the limit, 1e-3, is a deviation of 3.2 %
+    assert spread.spread == pytest.approx(deviation**2, rel=0.1)  # the limit, 1e-3, is a deviation of 3.2 %
     assert spread.useless is useless and not spread.identical
 
 
