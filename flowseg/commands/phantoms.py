@@ -34,27 +34,29 @@ class Phantoms:
 
 def phantoms(args: list[str]) -> None:
     """Runs `flowseg phantoms`."""
+    from flowseg.embeddings.choice import STORE_NAME, write_choice_store
     from flowseg.phantoms import angiogram, choice
-    from flowseg.progress import console, task
+    from flowseg.progress import console
 
     parsed = parse(Phantoms, args, "phantoms")
-    if parsed.out.exists():
-        raise UserError(f"{parsed.out}: exists already; choose another folder, or remove it")
     defaults = angiogram.COUNTS if parsed.variant == "plain" else choice.COUNTS
     given = {"train": parsed.train, "val": parsed.val, "test": parsed.test}
     counts = {split: defaults[split] if number is None else number for split, number in given.items()}
-    write = angiogram.write_phantoms if parsed.variant == "plain" else choice.write_choice_phantoms
+
+    drawing: dict[str, Any] = {"seed": parsed.seed, "size": parsed.size, "counts": counts}
+
+    def add_store(folder: Path, keys: list[str], hashes: list[str], bright: list[bool]) -> None:
+        write_choice_store(folder / STORE_NAME, keys, hashes, bright, parsed.seed)
+
     try:
-        with task("phantoms", sum(counts.values())) as advance:
-            store = write(
-                parsed.out,
-                seed=parsed.seed,
-                size=parsed.size,
-                counts=counts,
-                on_image=lambda done, total: advance(),
+        if parsed.variant == "choice":
+            choice.write_choice_phantoms(
+                parsed.out, seed=parsed.seed, size=parsed.size, counts=counts, finish=add_store
             )
+        else:
+            angiogram.write_phantoms(parsed.out, seed=parsed.seed, size=parsed.size, counts=counts)
     except OSError as error:
         raise UserError(f"{parsed.out}: cannot be written ({error.strerror}); choose another folder") from None
     console.print(f"{parsed.out}: {', '.join(f'{number} {split}' for split, number in counts.items())} images")
-    if store is not None:
-        console.print(f"embeddings: {store}")
+    if parsed.variant == "choice":
+        console.print(f"embeddings: {parsed.out / STORE_NAME}")

@@ -7,12 +7,12 @@ import sys
 
 def set_up_jax() -> None:
     """Makes JAX keep traces and compiled programs in the cache folder, unless environment variables name others."""
-    from flowseg.phantoms.angiogram import phantom_root
+    from flowseg.files import cache_folder
 
     # Tracing the network creates millions of lasting objects; collecting garbage among them takes 10 % of a start.
     gc.set_threshold(100_000, 50, 1000)
 
-    cache = phantom_root().parent
+    cache = cache_folder()
     os.environ.setdefault("FLOWSEG_TRACES", str(cache / "traces"))
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "xla"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
