@@ -36,7 +36,7 @@ from scipy.stats import spearmanr
 from flowseg.config import Config
 from flowseg.data.dataset import Dataset
 from flowseg.data.folders import read_label
-from flowseg.evaluation.metrics import overlap_metrics
+from flowseg.evaluation.overlap import overlap_metrics
 from flowseg.evaluation.uncertainty import predictive_entropy, uncertainty_auroc
 from flowseg.models.network import Params
 from flowseg.runs.checkpoints import Checkpoints

@@ -16,13 +16,14 @@ from flowseg.data.dataset import Example
 from flowseg.data.folders import Pair
 from flowseg.embeddings.controls import derangement
 from flowseg.evaluation.mask_difference import MaskDifference, mask_difference
+from flowseg.evaluation.metric_table import MASK_METRICS
 from flowseg.evaluation.modulation import StageModulation, modulation
 from flowseg.evaluation.score import Embeddings, Examples, Scored, score_split
-from flowseg.evaluation.topology import TOPOLOGY, Shape, topology_metrics
+from flowseg.evaluation.topology import Shape, topology_metrics
 from flowseg.models.network import Network, Params
 from flowseg.sampling.windows import WindowSampler
 
-MEASURES = ("dice", *TOPOLOGY)
+MEASURES = ("dice", *(row.key for row in MASK_METRICS if row.of_masks is topology_metrics))
 """What is measured of each image under each condition."""
 
 OWN, OTHER, MEAN, NONE = "own", "other", "mean", "none"

@@ -9,7 +9,8 @@ from jaxtyping import Bool, Float32
 
 from flowseg.data.dataset import Example
 from flowseg.data.folders import Pair, read_label
-from flowseg.evaluation.metrics import OVERLAP, Interval, bootstrap_mean, overlap_metrics
+from flowseg.evaluation.metrics import Interval, bootstrap_mean
+from flowseg.evaluation.overlap import overlap_metrics
 from flowseg.models.network import Params
 from flowseg.sampling.segment import segment
 from flowseg.sampling.windows import Query, WindowSampler
@@ -80,7 +81,7 @@ def score_split(
 
 def mean_metrics(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     """Means of the overlap metrics over images."""
-    return {name: float(np.mean([row[name] for row in rows])) for name in OVERLAP}
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
 def intervals(rows: Sequence[Mapping[str, float | None]], seed: int = 0) -> dict[str, Interval]:

@@ -11,7 +11,7 @@ import pytest
 from refusals import refusal
 
 from flowseg.config import Config, EvalConfig
-from flowseg.evaluation.metrics import overlap_metrics
+from flowseg.evaluation.overlap import overlap_metrics
 from flowseg.runs import threshold
 from flowseg.runs.threshold import FILE, GRID, Tuned, best_threshold, dice_curve, tuned_threshold
 
