@@ -50,7 +50,7 @@ def missing_definitions(text: str) -> set[str]:
     """Files in backticks, and names before them as in `Family.loss` in `flow/gaussian.py`, that do not exist."""
     files = set(re.findall(r"`(\w+(?:/\w+)+\.py)`", text))
     missing = {path for path in files if not is_placeholder(path) and not source(path).exists()}
-    for name, path in re.findall(r"`([\w.]+)`\s+(?:in |\()`([\w/]+/\w+\.py)`", text):
+    for name, path in re.findall(r"`([\w.]+)`(?:\s+in\s+|\s+\(|,\s+)`([\w/]+/\w+\.py)`", text):
         code = source(path).read_text(encoding="utf-8") if path not in missing else ""
         for part in name.split("."):
             if not re.search(rf"^\s*(?:(?:class|def) {part}\b|{part}\b *[:=])", code, re.MULTILINE):
