@@ -17,6 +17,8 @@ import typeguard
 from flowseg.errors import UserError
 
 FilmPoint = Literal["after_block1", "after_block2"]
+TargetKind = Literal["sauna", "mask"]
+Sampler = Literal["euler", "heun", "midpoint", "rk4", "dopri5"]
 T = TypeVar("T")
 
 
@@ -124,6 +126,8 @@ class ModelConfig:
 class FlowConfig:
     """The probability path from noise to mask."""
 
+    family: Literal["gaussian"] = "gaussian"
+    """How noise is carried to the mask: the class `Family` of flowseg/flow/NAME.py."""
     sigma: float = 0.25
     """Width of the path, in units of the target's [-1, 1]; 0 is the straight path."""
     time_power: float = 1.0
@@ -142,7 +146,7 @@ class DataConfig:
 
     root: str | None = None
     """Folder with train, val and test, each with image and label; None: the procedural phantoms."""
-    target: Literal["sauna", "mask"] = "sauna"
+    target: TargetKind = "sauna"
     """What the flow ends in: the SAUNA map (published) or 2 mask - 1."""
     crop: int = 320
     """Side of a training crop and of an evaluation window, pixels; a multiple of 8."""
@@ -267,7 +271,7 @@ class TrainConfig:
 class EvalConfig:
     """Sampling and scoring, in validation and afterwards."""
 
-    sampler: Literal["euler", "heun", "midpoint", "rk4", "dopri5"] = "midpoint"
+    sampler: Sampler = "midpoint"
     """How the flow is integrated; dopri5 is the original's, adaptive. Of those with at most 8 evaluations of the
     network the midpoint rule in 4 steps came nearest to it (docs/performance.md)."""
     steps: int = 4

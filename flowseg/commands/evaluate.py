@@ -12,8 +12,9 @@ class Eval(Sampling, OnSplit):
 
 def evaluate(args: list[str]) -> None:
     """flowseg eval"""
-    from flowseg.training.experiment import evaluate_run
+    from flowseg.evaluation.evaluate import evaluate_run
+    from flowseg.runs.trained import Trained
 
     parsed, run = with_run(Eval, args, "eval")
     settings = parsed.settings(run.config.eval)
-    evaluate_run(run, parsed.split, settings=settings, data=parsed.data, embeddings=parsed.embeddings)
+    evaluate_run(Trained.open(run, settings, data=parsed.data, embeddings=parsed.embeddings), parsed.split)

@@ -13,7 +13,6 @@ from jaxtyping import UInt8
 from rich.table import Table
 from rich.text import Text
 
-from flowseg.config import EvalConfig
 from flowseg.data.dataset import Dataset
 from flowseg.data.folders import as_uint8, read_image, read_label
 from flowseg.errors import UserError
@@ -21,12 +20,12 @@ from flowseg.evaluation import frangi
 from flowseg.evaluation.metric_table import MASK_METRICS, Metric, on_terminal
 from flowseg.evaluation.metrics import Interval, image_metrics, mask_metrics
 from flowseg.evaluation.overlays import overlay, save_png, strip
-from flowseg.evaluation.score import FIXED, Scored, intervals, score_split
+from flowseg.evaluation.score import Scored, intervals, score_split
 from flowseg.evaluation.uncertainty import AUROC, EXPECTED_ERROR, uncertainty_auroc
 from flowseg.files import replaced_folder
-from flowseg.models.network import Params
 from flowseg.progress import Task, console, duration, task
-from flowseg.sampling.windows import WindowSampler
+from flowseg.runs.prepare import Prepared
+from flowseg.runs.trained import Trained
 
 Row = dict[str, float | None]
 
@@ -117,22 +116,15 @@ def _measure(item: Scored) -> Row:
 
 
 def evaluate(
-    sampler: WindowSampler,
-    params: Params,
-    datasets: dict[str, Dataset],
-    split: str,
-    embeddings: np.ndarray | None,
-    folder: Path,
-    about: dict[str, Any],
-    threshold: float = FIXED,
+    trained: Trained, datasets: dict[str, Dataset], split: str, folder: Path, about: dict[str, Any]
 ) -> dict[str, Any]:
     """Scores a split and writes metrics.json, per_image.csv, overlays/ and images/, all of them or none.
 
     Args:
+        trained: the run, opened with the settings to sample with.
         datasets: the loaded splits `val` (for the reference) and `split`.
         folder: what is written; an earlier evaluation there is replaced.
-        about: what identifies the evaluation (run, checkpoint), kept in metrics.json.
-        threshold: the probability above which a pixel is vessel.
+        about: what identifies the evaluation, kept in metrics.json.
 
     Returns:
         What metrics.json holds.
@@ -141,6 +133,7 @@ def evaluate(
         UserError: a prediction that is not finite.
     """
     dataset = datasets[split]
+    threshold = trained.threshold
     with replaced_folder(folder) as part:
         (part / "overlays").mkdir()
         started = time.monotonic()
@@ -158,18 +151,17 @@ def evaluate(
             shown.advance()
 
         try:
-            scored = score_split(sampler, params, dataset, embeddings, measure, threshold)
+            scored = score_split(trained.sampler, trained.params, dataset, measure, threshold)
         finally:
             shown.close()
         seconds = time.monotonic() - started
         reference, tuned = frangi_reference(datasets["val"], dataset)
         ours, classical = intervals(rows), intervals(reference)
-        settings: EvalConfig = sampler.config.eval
         result = {
             **about,
             "split": split,
             "images": len(scored),
-            "sampler": asdict(settings),
+            "sampler": asdict(trained.config.eval),
             "threshold": threshold,
             "seconds": round(seconds, 2),
             "model": _json(ours),
@@ -177,6 +169,24 @@ def evaluate(
         }
         _write_csv(part / "per_image.csv", [item.key for item in scored], rows, reference)
         (part / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")
-    console.print(table(split, {sampler.config.name: ours, "Frangi (tuned on val)": classical}, len(scored)))
+    console.print(table(split, {trained.config.name: ours, "Frangi (tuned on val)": classical}, len(scored)))
     console.print(f"{len(scored)} images in {duration(seconds)}; all metrics, overlays: {folder}")
     return result
+
+
+def evaluate_run(trained: Trained, split: str, prepared: Prepared | None = None) -> dict[str, Any]:
+    """Scores a run's best checkpoint on a split, and returns what metrics.json holds.
+
+    Args:
+        prepared: the data, with the splits `val` and `split`, if it is already loaded.
+    """
+    prepared = prepared or trained.prepare(dict.fromkeys(("val", split)))
+    about = {
+        "run": str(trained.run.path),
+        "step": trained.step,
+        "val_dice": trained.best_dice,
+        "data": str(prepared.root),
+    }
+    folder = trained.run.path / "eval" / split
+    folder.parent.mkdir(exist_ok=True)
+    return evaluate(trained, prepared.datasets, split, folder, about)

@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Bool, Float32
-from scipy.special import entr
 from scipy.stats import rankdata
 
 from flowseg.evaluation.overlap import overlap_metrics
@@ -11,16 +10,6 @@ AUROC, EXPECTED_ERROR = "uncertainty_auroc", "expected_error"
 """Columns that an evaluation with an ensemble adds to the metrics; the second is an estimate without the truth."""
 
 Map = Float32[np.ndarray, "h w"]
-
-
-def predictive_entropy(probability: Map) -> Map:
-    """The entropy of each pixel's class under the mean probability, in bits: 0 if certain, 1 if undecided.
-
-    This is the total uncertainty of an ensemble (Lakshminarayanan et al. 2017; Kendall and Gal 2017). It is high if
-    single samples are uncertain, and if the samples disagree.
-    """
-    p = probability.astype(np.float64)
-    return ((entr(p) + entr(1 - p)) / np.log(2)).astype(np.float32)
 
 
 def expected_error(samples: Float32[np.ndarray, "n h w"], threshold: float) -> float:

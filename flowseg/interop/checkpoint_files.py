@@ -12,7 +12,7 @@ from flowseg.interop.torch_weights import import_torch
 from flowseg.models.network import params_of
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import Run, create_run
-from flowseg.training.step import init_state
+from flowseg.training.state import init_state
 
 
 def read_ckpt(path: Path) -> Mapping[str, Any]:

@@ -61,9 +61,9 @@ def abstract_params(config: Config) -> Params:
 class Network:
     """The network of a config as pure functions of its parameters."""
 
-    def __init__(self, config: Config):
+    def __init__(self, config: Config, kernels: Any, estimate: Any):
+        self._estimate = estimate
         self._graph, self._state = abstract_network(config.model, config.data.crop, config.precision)
-        self.has_film = bool(config.model.film.stages)
         self._junction_radius = config.model.film.junction_radius
 
     def _model(self, params: Params) -> VelocityUNet:
@@ -71,7 +71,7 @@ class Network:
         nnx.replace_by_pure_dict(state, params)
         return nnx.merge(self._graph, state)
 
-    def velocity(
+    def apply(
         self,
         params: Params,
         x: Float[Array, "b h w 1"],
@@ -88,7 +88,7 @@ class Network:
         if not self._junction_radius or embedding is None:
             return model(x, t, image, embedding)
         first = jax.lax.stop_gradient(model(x, t, image, embedding))
-        estimate = x + (1 - t)[:, None, None, None] * first
+        estimate = self._estimate(first, x, t)
         return model(x, t, image, embedding, junction_gate(estimate, self._junction_radius))
 
     def condition(self, params: Params, embedding: Float[Array, "b e"]) -> Float[Array, "b d"]:

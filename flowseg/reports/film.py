@@ -10,19 +10,19 @@ import numpy as np
 from jaxtyping import Float32
 
 from flowseg.config import Config
+from flowseg.data.dataset import Dataset
 from flowseg.data.folders import as_uint8, find_pairs, read_image
 from flowseg.errors import UserError
-from flowseg.evaluation.film_effect import Chosen, FilmEffect, choose, condition_count, measure_effect
+from flowseg.evaluation.film_effect import FilmEffect, choose, condition_count, measure_effect
 from flowseg.progress import console, task
 from flowseg.reports import film_plots
 from flowseg.reports.film_summary import FORMAT, summarize
 from flowseg.reports.folder import JSON_FILE, check_free, make_parent, report_folder
 from flowseg.reports.pages import render
-from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import Run
 from flowseg.runs.log import read_metrics
-from flowseg.sampling.windows import WindowSampler
-from flowseg.training.experiment import Prepared, check_encoder, elsewhere, embedding_source, prepare
+from flowseg.runs.prepare import embedding_source
+from flowseg.runs.trained import Trained
 
 _TEMPLATES = {"report.html": "film.html.j2", "report.md": "film.md.j2"}
 
@@ -66,12 +66,8 @@ def analyze_film(
         raise UserError(f"--seed {seed}: must lie between 0 and 2147483647")
     folder = out or run.path / "analysis" / f"film-{split}"
     check_free(folder, FORMAT, "flowseg analyze film")
-    checkpoints = Checkpoints(run.path)
-    params, meta = checkpoints.restore_best(config)
-    checkpoints.close()
-    config = elsewhere(config, data, embeddings)
-    prepared = prepare(config, (split,))
-    check_encoder(run, prepared.encoder)
+    trained = Trained.open(run, data=data, embeddings=embeddings)
+    prepared = trained.prepare((split,))
     whole = prepared.datasets[split]
     if len(whole) < 2:
         raise UserError(
@@ -79,27 +75,33 @@ def analyze_film(
             "choose another --split or --data"
         )
     make_parent(folder)
-    chosen = Chosen(whole, choose(len(whole), images, seed))
-    assert prepared.embeddings is not None
-    vectors = prepared.embeddings[split][list(chosen.indices)]
-    mean, mean_from = mean_embedding(config, prepared, split)
+    chosen = whole.subset(choose(len(whole), images, seed))
+    mean, mean_from = mean_embedding(trained, whole)
     work = len(chosen) * condition_count(config.model.film.stages)
+    threshold = trained.threshold
     with task(f"FiLM analysis on {split}", work) as advance:
         effect = measure_effect(
-            WindowSampler(config), params, chosen, vectors, mean, seed=seed, on_image=lambda name: advance(note=name)
+            trained.sampler,
+            trained.params,
+            chosen,
+            mean,
+            threshold=threshold,
+            seed=seed,
+            on_image=lambda name: advance(note=name),
         )
     about = {
         "run": str(run.path),
         "name": config.name,
         "finished": run.finished,
-        "step": meta["step"],
-        "val_dice": meta["record"]["best_dice"],
+        "step": trained.step,
+        "val_dice": trained.best_dice,
         "data": str(prepared.root),
         "split": split,
         "split_images": len(whole),
         "encoder": asdict(prepared.encoder) if prepared.encoder is not None else None,
         "mean_from": mean_from,
         "sampler": asdict(config.eval),
+        "threshold": threshold,
         "noise_seed": config.seed,
         "seed": seed,
     }
@@ -111,19 +113,19 @@ def analyze_film(
     return summary
 
 
-def mean_embedding(config: Config, prepared: Prepared, split: str) -> tuple[Float32[np.ndarray, " e"], str]:
-    """The mean embedding of the training split, or of the analysed one where there is none; and which it is, in words.
+def mean_embedding(trained: Trained, analysed: Dataset) -> tuple[Float32[np.ndarray, " e"], str]:
+    """Returns the mean embedding of the training split, and in words which images it is the mean of.
 
-    It belongs to no image: neither training nor the analysed images are told apart by it.
+    Where the training split cannot be used, the analysed split stands in. The mean belongs to no image: it tells no
+    images apart, neither those of the training nor the analysed ones.
     """
-    assert prepared.embeddings is not None
-    if split == "train":
-        vectors = prepared.embeddings[split]
+    if analysed.split == "train":
+        vectors = analysed.embeddings()
         return vectors.mean(axis=0), f"the training split ({len(vectors)} images)"
     try:
-        vectors = _training_embeddings(config, prepared.root)
+        vectors = _training_embeddings(trained.config, analysed.root)
     except UserError as error:
-        vectors = prepared.embeddings[split]
+        vectors = analysed.embeddings()
         reason = f"the analysed split ({len(vectors)} images), since the training split cannot be used: {error}"
         return vectors.mean(axis=0), reason
     return vectors.mean(axis=0), f"the training split ({len(vectors)} images)"
@@ -139,8 +141,8 @@ def _training_embeddings(config: Config, root: Path) -> Float32[np.ndarray, "n e
         return source.vectors([pair.key for pair in pairs], paths, hashes, str(root), advance)
 
 
-def _greys(chosen: Chosen, indices: Sequence[int]) -> list[np.ndarray]:
-    """Images of the gallery, uint8, at their stored size."""
+def _greys(chosen: Dataset, indices: Sequence[int]) -> list[np.ndarray]:
+    """Returns the images of the gallery, uint8, at their stored size."""
     pairs = chosen.pairs
     return [as_uint8(read_image(pairs[i].image)[0]) for i in indices]
 

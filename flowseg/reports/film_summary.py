@@ -29,6 +29,7 @@ KEYS = {
     "encoder": "what made the embeddings: name, settings, width",
     "mean_from": "which images' embeddings are averaged in the condition `mean`",
     "sampler": "how the flow was integrated and windows were laid",
+    "threshold": "probability above which a pixel is vessel",
     "noise_seed": "the config's seed, of which an image's noise is a function (and of its content)",
     "seed": "seed of the choice of images, of the partners and of the bootstrap",
     "images": "names of the analysed images; lists per image are in this order",

@@ -12,7 +12,7 @@ from flowseg.embeddings.source import IMAGE_STATS
 from flowseg.models.network import init_params
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import create_run
-from flowseg.training.step import init_state
+from flowseg.training.state import init_state
 
 FILM = {"dim": 8, "heads": 1, "head_dim": 8, "film": {"stages": [0, 3]}}
 

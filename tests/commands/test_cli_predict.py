@@ -24,7 +24,8 @@ from flowseg.evaluation.overlays import PREDICTED
 from flowseg.models.network import init_params
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import create_run, open_run
-from flowseg.training.step import init_state
+from flowseg.runs.prepare import with_sources
+from flowseg.training.state import init_state
 
 SETTINGS = EvalConfig(sampler="euler", steps=1, window_batch=8)
 PICTURES = ("mask", "overlay", "probability")
@@ -130,6 +131,10 @@ def test_frames_of_a_series_are_images_of_their_own(flowseg: Flowseg, run: Path,
     assert not np.array_equal(grey(out / "series_frame005_mask.png"), grey(out / "series_frame004_mask.png"))
 
 
+def config_of(run: Path, store: str | None) -> Config:
+    return with_sources(open_run(run).config, None, store)
+
+
 def test_frames_have_embeddings_of_their_own(run: Path, tmp_path: Path) -> None:
     """Computed, or found in a store that was made of PNG files of the same values."""
     frames = np.random.default_rng(3).integers(0, 2**12, (3, 40, 64)).astype(np.uint16)
@@ -144,10 +149,12 @@ def test_frames_have_embeddings_of_their_own(run: Path, tmp_path: Path) -> None:
         write_store(store, IMAGE_STATS, [str(k) for k in range(held)], hashes[:held], vectors[:held])
     items = read_inputs([series])
     for given in (None, str(stores[0])):
-        found = prediction._queries(open_run(run), [series], items, given)
+        found = prediction.network_inputs(open_run(run), config_of(run, given), [series], items)
         np.testing.assert_array_equal([one.embedding for one in found], vectors)
         assert [one.content for one in found] == hashes
-    message = refusal(lambda: prediction._queries(open_run(run), [series], items, str(stores[1])))
+    message = refusal(
+        lambda: prediction.network_inputs(open_run(run), config_of(run, str(stores[1])), [series], items)
+    )
     assert "1 of 3 images are not in it (series_frame003)" in message and "reads no DICOM" in message
 
 

@@ -2,9 +2,10 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,16 @@ from PIL import Image
 from rich.console import Console
 
 from flowseg.config import Config, DataConfig
-from flowseg.data.dataset import Dataset, load_splits
+from flowseg.data.dataset import Dataset, NetworkInput, load_splits
 from flowseg.data.folders import as_uint8, read_image, read_label
 from flowseg.errors import UserError
 from flowseg.evaluation import frangi, metric_table
 from flowseg.evaluation.evaluate import evaluate, table
 from flowseg.evaluation.metrics import Interval, image_metrics, mask_metrics
-from flowseg.evaluation.uncertainty import predictive_entropy, uncertainty_auroc
+from flowseg.evaluation.uncertainty import uncertainty_auroc
 from flowseg.reports.compare.scores import read_scores
 from flowseg.runs.folder import Run
-from flowseg.sampling.windows import Query
+from flowseg.sampling.segment import predictive_entropy
 
 MARKUP = "[red]<b>x & y"
 SPLITS = {"train": ["one"], "val": ["a", "b"], "test": ["0001", "0002", MARKUP]}
@@ -60,12 +61,17 @@ class Known:
     def of(self, image: np.ndarray) -> np.ndarray:
         return np.where(image < self.cut, 0.9, 0.2).astype(np.float32)
 
-    def samples(self, params: Any, queries: Sequence[Query], on_image: Any) -> Iterator[np.ndarray]:
-        return (self.of(query.image)[None] for query in queries)
+    def samples(self, params: Any, images: Iterable[NetworkInput]) -> Iterator[np.ndarray]:
+        return (self.of(one.image)[None] for one in images)
+
+
+def opened(sampler: Any, threshold: float = 0.5) -> Any:
+    """A run, opened for use, whose sampler is known."""
+    return SimpleNamespace(config=CONFIG, params={}, sampler=sampler, threshold=threshold)
 
 
 def scored(data: dict[str, Dataset], folder: Path, sampler: Any = None, split: str = "test") -> dict[str, Any]:
-    return evaluate(sampler or Known(), {}, data, split, None, folder, {"run": "r"})
+    return evaluate(opened(sampler or Known()), data, split, folder, {"run": "r"})
 
 
 @pytest.fixture(scope="module")
@@ -78,9 +84,9 @@ def folder(data: dict[str, Dataset], tmp_path_factory: pytest.TempPathFactory) -
 class Two(Known):
     """Two samples; one finds vessels only in the left half, so that those on the right are missed and uncertain."""
 
-    def samples(self, params: Any, queries: Sequence[Query], on_image: Any) -> Iterator[np.ndarray]:
-        for query in queries:
-            both, left = self.of(query.image), self.of(query.image)
+    def samples(self, params: Any, images: Iterable[NetworkInput]) -> Iterator[np.ndarray]:
+        for one in images:
+            both, left = self.of(one.image), self.of(one.image)
             left[:, left.shape[1] // 2 :] = 0.1
             yield np.stack([both, left])
 
@@ -208,7 +214,7 @@ def test_an_ensemble_leaves_its_uncertainty(data: dict[str, Dataset], tmp_path: 
     result = scored(data, tmp_path / "test", Two(cut=0.3))
     rows = rows_of(tmp_path / "test")
     for row, example in zip(rows, (data["test"][i] for i in range(3)), strict=True):
-        (samples,) = Two(cut=0.3).samples({}, [Query(example.image, example.content, None)], None)
+        (samples,) = Two(cut=0.3).samples({}, [example])
         mean = samples.mean(axis=0)
         shown = np.asarray(Image.open(tmp_path / "test" / "images" / Path(row["image"]).name / "uncertainty.png"))
         np.testing.assert_array_equal(shown, np.round(predictive_entropy(mean) * 255))
@@ -226,10 +232,7 @@ def test_an_ensemble_leaves_its_uncertainty(data: dict[str, Dataset], tmp_path: 
 
 
 def test_masks_are_cut_at_the_threshold(data: dict[str, Dataset], tmp_path: Path) -> None:
-    low, high = (
-        evaluate(Two(cut=0.3), {}, data, "test", None, tmp_path / str(cut), {}, cut)  # type: ignore[arg-type]
-        for cut in (0.3, 0.7)
-    )
+    low, high = (evaluate(opened(Two(cut=0.3), cut), data, "test", tmp_path / str(cut), {}) for cut in (0.3, 0.7))
     assert (low["threshold"], high["threshold"]) == (0.3, 0.7)
     for cut in (0.3, 0.7):
         layers = tmp_path / str(cut) / "images" / "0001"

@@ -20,8 +20,8 @@ from flowseg.reports import film
 from flowseg.reports.film import mean_embedding
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import create_run, open_run
-from flowseg.training.experiment import prepare
-from flowseg.training.step import init_state
+from flowseg.runs.prepare import prepare
+from flowseg.training.state import init_state
 
 REPO = Path(__file__).resolve().parents[2]
 # A narrow network, 16x16 crops, 8 steps.
