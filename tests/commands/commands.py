@@ -13,7 +13,7 @@ from flowseg.embeddings.store import Encoder, write_store
 from flowseg.models.network import init_params
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import create_run
-from flowseg.training.step import init_state
+from flowseg.training.state import init_state
 
 REPO = Path(__file__).parents[2]
 BASELINE, FILM = REPO / "configs" / "baseline.py", REPO / "configs" / "vlm_film.py"
