@@ -43,8 +43,6 @@ def phantoms(args: list[str]) -> None:
     given = {"train": parsed.train, "val": parsed.val, "test": parsed.test}
     counts = {split: defaults[split] if number is None else number for split, number in given.items()}
 
-    drawing: dict[str, Any] = {"seed": parsed.seed, "size": parsed.size, "counts": counts}
-
     def add_store(folder: Path, keys: list[str], hashes: list[str], bright: list[bool]) -> None:
         write_choice_store(folder / STORE_NAME, keys, hashes, bright, parsed.seed)
 
