@@ -75,11 +75,7 @@ def read_frames(
 
 
 def check_frames(path: Path, count: int, wanted: Sequence[int] | None) -> list[int]:
-    """Returns the wanted frame numbers (None: all) of a file with `count` frames.
-
-    Raises:
-        UserError: a wanted frame does not exist.
-    """
+    """Returns the wanted frame numbers (None: all) of a file with `count` frames; a missing one is a UserError."""
     missing = sorted(set(wanted or ()) - set(range(1, count + 1)))
     if missing:
         has = f"frames 1 to {count}" if count > 1 else "one frame"

@@ -55,11 +55,7 @@ def list_images(folder: Path) -> dict[str, Path]:
 
 
 def find_pairs(root: Path, split: str) -> list[Pair]:
-    """Returns the image-label pairs of a split, sorted by name.
-
-    Raises:
-        UserError: a folder is missing or empty, or an image or label has no partner.
-    """
+    """Returns the image-label pairs of a split, sorted by name; each image needs a label, and each label an image."""
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; give one that holds {', '.join(SPLITS)}")
     split_folder = root / split
@@ -81,11 +77,7 @@ def find_pairs(root: Path, split: str) -> list[Pair]:
 
 
 def decode(path: Path) -> Num[np.ndarray, "h w"]:
-    """Returns grey values as stored: uint8, uint16 or float32. Colour is converted to luminance (ITU-R 601).
-
-    Raises:
-        UserError: the file cannot be read, or has several frames, transparent pixels or values that are not finite.
-    """
+    """Returns grey values as stored: uint8, uint16 or float32. Colour is converted to luminance (ITU-R 601)."""
     try:
         with Image.open(path) as file:
             file.load()
@@ -112,8 +104,7 @@ def decode(path: Path) -> Num[np.ndarray, "h w"]:
 def plain_type(grey: Num[np.ndarray, "h w"]) -> Num[np.ndarray, "h w"]:
     """Returns uint8 values unchanged, other whole numbers as uint16 if they fit, and everything else as float32.
 
-    The type then depends only on the pixels and not on the file format: Pillow reads 16-bit PGM as 32 bits, for
-    example.
+    The type then depends only on the pixels, not on the file: Pillow reads 16-bit PGM as 32 bits, for example.
     """
     if grey.dtype == np.uint8:
         return grey
@@ -148,11 +139,7 @@ def scaled(grey: Num[np.ndarray, "h w"], name: str, remedy: str = "remove it") -
 
 
 def read_label(path: Path) -> Bool[np.ndarray, "h w"]:
-    """Returns the mask of a label: 0 is background, and the one other value is vessel.
-
-    Raises:
-        UserError: the file cannot be read or has other values.
-    """
+    """Returns the mask of a label: 0 is background, and the one other value is vessel."""
     grey = decode(path)
     values = np.unique(grey)
     if len(values) > 2 or (len(values) == 2 and values[0] != 0):

@@ -170,10 +170,7 @@ def _binary_patterns(grey: _Map) -> np.ndarray:
 
 
 def _directions(direction: _Map, strength: _Map) -> np.ndarray:
-    """Returns the shares of 16 direction bins in each quadrant.
-
-    The bins form a circle, and each pixel is shared between its two nearest bins.
-    """
+    """Returns the shares of 16 circular direction bins in each quadrant; pixels are shared between bins as above."""
     position = ((direction / np.float32(np.pi) + np.float32(0.5)) * _BINS).astype(np.float64)
     lower = np.floor(position)
     upper_share = position - lower

@@ -136,9 +136,7 @@ class Qwen:
         if features == "prompt":
             self._prompt = settings["prompt"] = PROMPT if prompt is None else prompt
             if "<|" in self._prompt:
-                raise UserError(
-                    f"--prompt {prompt!r}: a prompt must not contain the model's own marks <|...|>; remove them"
-                )
+                raise UserError(f"--prompt {prompt!r}: contains the model's own marks <|...|>; remove them")
             width = self._config.text_config.hidden_size
         elif features == "answers":
             settings["questions"] = {question.name: question.text for question in QUESTIONS}

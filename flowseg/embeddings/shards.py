@@ -71,11 +71,7 @@ def to_json(shard: Shard) -> str:
 
 
 def from_json(text: str) -> Shard:
-    """Returns the shard that `to_json` wrote.
-
-    Raises:
-        ValueError, TypeError, KeyError: the text is something else.
-    """
+    """Returns the shard that `to_json` wrote; other text raises ValueError, TypeError or KeyError."""
     values = json.loads(text)
     skipped = tuple((int(place), str(key)) for place, key in values.pop("skipped"))
     return Shard(**values, skipped=skipped)

@@ -41,14 +41,7 @@ def import_run(
     full_attention_at: tuple[int, ...] | None = None,
     film_point: FilmPoint = "after_block1",
 ) -> Run:
-    """Makes a run from an original checkpoint.
-
-    Args:
-        path: the checkpoint (.ckpt).
-        out: the run's folder.
-        image_size: side of the training crops, pixels; None: as the checkpoint says.
-        full_attention_at: sides of the maps with softmax attention; None: as the checkpoint says.
-        film_point: where FiLM acts.
+    """Makes a run in the folder `out` from an original checkpoint; sizes that are not given are read from it.
 
     Raises:
         UserError: the file cannot be read, a size is neither given nor in it, or the weights do not fit.

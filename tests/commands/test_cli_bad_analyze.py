@@ -47,7 +47,7 @@ def test_a_run_without_a_best_checkpoint(refused: Callable[..., str], data: Path
 def test_a_split_without_images(refused: Callable[..., str], film_run: Path, data: Path) -> None:
     for path in data.glob("val/*/*.png"):
         path.unlink()
-    assert f"{data}/val/image: empty" in refused("analyze", "film", film_run, "--split", "val")
+    assert f"{data}/val/image: is empty" in refused("analyze", "film", film_run, "--split", "val")
 
 
 def test_a_split_of_one_image(refused: Callable[..., str], film_run: Path, data: Path) -> None:

@@ -70,7 +70,7 @@ def test_predict_of_two_images_of_one_name(refused: Callable[..., str], data: Pa
     run = create_run(tmp_path / "run", Config(), None)
     pair = first(data, "image"), first(data, "label")
     message = refused("predict", run.path, *pair, "--out", tmp_path / "out")
-    assert "its outputs would be called 0000 like those of" in message
+    assert "its outputs would have the same name, 0000, as those of" in message
 
 
 def test_import_of_no_file(refused: Callable[..., str], tmp_path: Path) -> None:
