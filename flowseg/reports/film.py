@@ -15,16 +15,15 @@ from flowseg.data.folders import as_uint8, find_pairs, read_image
 from flowseg.errors import UserError
 from flowseg.evaluation.film_effect import FilmEffect, choose, condition_count, measure_effect
 from flowseg.progress import console, task
-from flowseg.reports import film_plots
+from flowseg.reports import film_plots, film_tables
 from flowseg.reports.film_summary import FORMAT, summarize
 from flowseg.reports.folder import JSON_FILE, check_free, make_parent, report_folder
 from flowseg.reports.pages import render
+from flowseg.reports.tables import number
 from flowseg.runs.folder import Run
 from flowseg.runs.log import read_metrics
 from flowseg.runs.prepare import embedding_source
 from flowseg.runs.trained import Trained
-
-_TEMPLATES = {"report.html": "film.html.j2", "report.md": "film.md.j2"}
 
 
 def analyze_film(
@@ -148,14 +147,50 @@ def _greys(chosen: Dataset, indices: Sequence[int]) -> list[np.ndarray]:
 
 
 def _write(folder: Path, summary: dict[str, Any], pictures: film_plots.Pictures) -> None:
-    """The whole folder or nothing."""
+    """Writes the whole folder or nothing."""
     with report_folder(folder) as part:
         (part / "plots").mkdir()
         for name, picture in pictures.items():
-            (part / "plots" / f"{name}.png").write_bytes(picture)
+            (part / name).write_bytes(picture)
         (part / JSON_FILE).write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
-        for file, template in _TEMPLATES.items():
-            (part / file).write_text(render(template, report=summary, pictures=pictures), encoding="utf-8")
+        for name, page in film_pages(summary, pictures).items():
+            (part / name).write_text(page, encoding="utf-8")
+
+
+def film_pages(summary: dict[str, Any], pictures: film_plots.Pictures) -> dict[str, str]:
+    """The report's pages by file name."""
+    reservations = list(summary["verdict"]["reservations"])
+    if count := summary["identical_partners"]:
+        reservations.append(
+            f"{count} images have a partner with the same embedding: for them own and other are equal."
+        )
+    return render(
+        "film.j2",
+        pictures,
+        title=f"What the embeddings contribute: {summary['name']}, {summary['split']} split",
+        report=summary,
+        reservations=reservations,
+        made=_made(summary),
+        tables=film_tables,
+        number=number,
+    )
+
+
+def _made(summary: dict[str, Any]) -> dict[str, str]:
+    """What the report was made from, and the rule of its verdict."""
+    encoder, sampler, rules = summary["encoder"], summary["sampler"], summary["constants"]
+    steps = f"tolerance {sampler['tolerance']}" if sampler["sampler"] == "dopri5" else f"{sampler['steps']} steps"
+    return {
+        "Run": summary["run"],
+        "Data": summary["data"],
+        "Embeddings": f"{encoder['name']}, {encoder['width']} wide" if encoder else "of unknown origin",
+        "Sampling": f"{sampler['sampler']}, {steps}; noise by image content and seed {summary['noise_seed']}",
+        "Seed of partners, choice of images and bootstrap": str(summary["seed"]),
+        "Rule": "A difference of Dice counts if its interval excludes zero, its corrected p is below "
+        f"{rules['alpha']} and its mean is at least {rules['min_difference']}. If own minus other counts and is "
+        "positive, the model uses the embedding. Otherwise, if own minus none counts, FiLM is a learned bias. "
+        "Otherwise there is no measurable effect.",
+    }
 
 
 def _tell(summary: dict[str, Any], effect: FilmEffect, folder: Path) -> None:

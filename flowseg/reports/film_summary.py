@@ -56,7 +56,7 @@ KEYS = {
 
 
 def summarize(effect: FilmEffect, about: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The values of `KEYS`; `about` brings those that say what was analysed."""
+    """Returns the values of `KEYS`; `about` holds those that say what was analysed."""
     others = [c.name for c in effect.conditions if c.name != OWN]
     paired = {
         name: {m: compare(effect.values(OWN, m), effect.values(name, m), seed) for m in MEASURES} for name in others

@@ -78,7 +78,7 @@ def test_out_that_holds_something_else(
     taken.mkdir()
     (taken / name).write_text(json.dumps(content))
     message = refused("analyze", "film", film_run, "--out", taken)
-    assert f"{taken}: holds something else than a report" in message
+    assert f"{taken}: holds something other than a report" in message
 
 
 def test_out_below_a_file(refused: Callable[..., str], film_run: Path, tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ SMALL = [
     *("--eval.steps", "1", "--eval.overlap", "0"),
 ]
 MARKUP = "<script>&\"'"
-"""Begins the name of every test image."""
+"""The prefix of every test image's name."""
 
 
 def flowseg(monkeypatch: pytest.MonkeyPatch, *args: object) -> None:
