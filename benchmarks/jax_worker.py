@@ -42,6 +42,8 @@ def prepare(args: argparse.Namespace) -> Callable[[], None]:
     import numpy as np
 
     from flowseg.commands.parsing import load_config
+    from flowseg.flow.paths import estimate_of
+    from flowseg.models.kernels import choose
     from flowseg.models.network import Network, init_params
     from flowseg.training.step import init_state, make_driver
 
@@ -70,7 +72,7 @@ def prepare(args: argparse.Namespace) -> Callable[[], None]:
         batch["embedding"] = rng.standard_normal((args.batch, config.model.film.embedding_width), np.float32)
     params = init_params(config)
     if args.mode == "forward":
-        velocity = jax.jit(Network(config).velocity)
+        velocity = jax.jit(Network(config, choose(jax.default_backend(), config.precision), estimate_of).apply)
         placed = jax.device_put(params)
         t = np.full((args.batch,), 0.5, np.float32)
         inputs = jax.device_put((batch["target"], t, batch["image"], batch.get("embedding")))

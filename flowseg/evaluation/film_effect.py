@@ -19,6 +19,8 @@ from flowseg.evaluation.mask_difference import MaskDifference, mask_difference
 from flowseg.evaluation.modulation import StageModulation, modulation
 from flowseg.evaluation.score import Embeddings, Examples, Scored, score_split
 from flowseg.evaluation.topology import TOPOLOGY, Shape, topology_metrics
+from flowseg.flow.paths import estimate_of
+from flowseg.models import kernels
 from flowseg.models.network import Network, Params
 from flowseg.sampling.windows import WindowSampler
 
@@ -217,7 +219,8 @@ def measure_effect(
     programs = sampler.traces - traced
     if programs > 1:
         raise RuntimeError(f"{programs} programs were compiled for {len(chosen)} conditions: they differ in shapes")
-    films = jax.jit(Network(sampler.config).film)(params, embeddings)
+    chosen_kernels = kernels.choose(jax.default_backend(), sampler.config.precision)
+    films = jax.jit(Network(sampler.config, chosen_kernels, estimate_of).film)(params, embeddings)
     return FilmEffect(
         keys=[item.key for item in own],
         conditions=chosen,

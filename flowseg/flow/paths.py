@@ -23,3 +23,8 @@ def gaussian_path(
     if sigma > 0:
         x_t = x_t + sigma * jnp.sqrt(t * (1 - t) + 1e-8) * jax.random.normal(key_e, x1.shape)
     return x_t, t, x1 - x0
+
+
+def estimate_of(velocity: Float[Array, "b h w 1"], x: Float[Array, "b h w 1"], t: Float[Array, " b"]) -> Array:
+    """The mask that a velocity at (x_t, t) leads to in a straight line."""
+    return x + (1 - t)[:, None, None, None] * velocity

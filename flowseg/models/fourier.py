@@ -6,6 +6,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from flowseg.models.kernels import Kernels
 from flowseg.models.layers import ChannelNorm, ResnetBlock, frugal
 
 
@@ -31,11 +32,11 @@ class FourierConditioner(nnx.Module):
     (half-pixel centres, no antialiasing).
     """
 
-    def __init__(self, width: int, map_size: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, width: int, map_size: int, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs):
         self.spectrum = nnx.Param(jnp.ones((map_size, map_size, width)))
         self.norm_x = ChannelNorm(width, bias=True)
         self.norm_c = ChannelNorm(width, bias=True)
-        self.block = ResnetBlock(width, width, None, dtype=dtype, rngs=rngs)
+        self.block = ResnetBlock(width, width, None, kernels=kernels, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"], c: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         spectrum = self.spectrum[...]

@@ -16,6 +16,8 @@ from jaxtyping import Float32
 
 from flowseg.config import Config
 from flowseg.flow.ode import integrate
+from flowseg.flow.paths import estimate_of
+from flowseg.models.kernels import choose
 from flowseg.models.network import Network, Params
 from flowseg.sampling.views import VIEWS, make_view, undo_view
 
@@ -90,7 +92,7 @@ class WindowSampler:
         self.traces = 0
         self.evaluations: list[float] = []
         """Evaluations of the network (NFE) that each batch of windows took."""
-        self._network = Network(config)
+        self._network = Network(config, choose(jax.default_backend(), config.precision), estimate_of)
         self._sharding = None
         devices = list(devices or jax.devices()[:1])
         if len(devices) > 1 and config.eval.window_batch % len(devices) == 0:
@@ -104,7 +106,7 @@ class WindowSampler:
         settings = self.config.eval
 
         def velocity(x: jax.Array, t: jax.Array) -> jax.Array:
-            return self._network.velocity(params, x, jnp.full(x.shape[:1], t), image, embedding)
+            return self._network.apply(params, x, jnp.full(x.shape[:1], t), image, embedding)
 
         x1, nfe = integrate(velocity, x0, sampler=settings.sampler, steps=settings.steps, tolerance=settings.tolerance)
         return jnp.clip((x1 + 1) / 2, 0, 1), nfe

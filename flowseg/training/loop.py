@@ -18,6 +18,8 @@ from flowseg.data.pipeline import iterate, steps_per_epoch, training_batches
 from flowseg.errors import UserError
 from flowseg.evaluation.overlays import overlay, save_png, strip
 from flowseg.evaluation.score import Scored, mean_metrics, score_split
+from flowseg.flow.paths import estimate_of
+from flowseg.models.kernels import choose
 from flowseg.models.network import Network, abstract_params, init_params
 from flowseg.models.vector import Layout
 from flowseg.progress import Task, console, duration
@@ -75,7 +77,7 @@ class _Training:
         # One plain sample: validation chooses a checkpoint, and is paid for many times.
         plain = replace(config, eval=replace(config.eval, ensemble=1, tta=False))
         self.sampler = WindowSampler(plain, jax.devices()[: self.driver.devices])
-        self.network = Network(config)
+        self.network = Network(config, choose(jax.default_backend(), config.precision), estimate_of)
         self.layout = Layout(abstract_params(config))
         self.checkpoints = Checkpoints(run.path)
         self.record = Record(data=digest)

@@ -19,8 +19,8 @@ from jaxtyping import Array, Float, Int, UInt32
 from flowseg.config import Config, check_batch
 from flowseg.errors import UserError
 from flowseg.flow.losses import velocity_loss
-from flowseg.flow.paths import gaussian_path
-from flowseg.models.blockwise import on_cpu
+from flowseg.flow.paths import estimate_of, gaussian_path
+from flowseg.models.kernels import choose
 from flowseg.models.network import Network, Params, abstract_params
 from flowseg.models.vector import Layout
 from flowseg.training.optim import learning_rate, optimizer, plateau
@@ -33,6 +33,11 @@ NOISE_STREAM = 1
 Batch = dict[str, Any]
 Metrics = dict[str, Float[Array, ""]]
 METRICS = ("loss", "grad_norm", "lr", "skipped", "bad_run")
+
+
+def on_cpu() -> bool:
+    """Whether programs are made for CPUs."""
+    return jax.default_backend() == "cpu"
 
 
 @jax.tree_util.register_dataclass
@@ -104,7 +109,7 @@ def make_step(config: Config, total_steps: int) -> Step:
     The root of the randomness is an argument, so that runs that differ in their seed share one program. The metrics
     are means over the whole batch. A step whose loss or gradient is not finite changes nothing but the counters.
     """
-    network = Network(config)
+    network = Network(config, choose(jax.default_backend(), config.precision), estimate_of)
     layout = Layout(abstract_params(config))
     transformation = optimizer(config.optim, total_steps)
     rate = learning_rate(config.optim, max(total_steps // config.optim.accumulate, 1))
@@ -113,7 +118,7 @@ def make_step(config: Config, total_steps: int) -> Step:
         x_t, t, u = jax.vmap(gaussian_path, (0, 0, None, None))(
             keys, batch["target"], config.flow.sigma, config.flow.time_power
         )
-        return velocity_loss(network.velocity(params, x_t, t, batch["image"], batch.get("embedding")), u)
+        return velocity_loss(network.apply(params, x_t, t, batch["image"], batch.get("embedding")), u)
 
     def gradients(params: Float[Array, " p"], batch: Batch, keys: Array) -> tuple[Array, Array]:
         """Mean loss and gradient of this device's share, `microbatch` examples at a time."""

@@ -24,6 +24,8 @@ from flowseg.evaluation.film_effect import (
 from flowseg.evaluation.mask_difference import mask_difference
 from flowseg.evaluation.score import score_split
 from flowseg.evaluation.topology import Shape
+from flowseg.flow.paths import estimate_of
+from flowseg.models.kernels import BLOCKS
 from flowseg.models.network import Network, Params, init_params
 from flowseg.sampling.windows import WindowSampler
 
@@ -119,7 +121,7 @@ def test_switching_off_is_gamma_one_and_beta_zero_in_that_stage_only() -> None:
     settings = config()
     params = sensitive_params(settings)
     before = jax.tree.map(np.copy, params)
-    network = Network(settings)
+    network = Network(settings, BLOCKS, estimate_of)
     whole = network.film(params, jax.numpy.asarray(EMBEDDINGS))
     for off, left in ((1, 1), (3, 0)):
         films = network.film(without_film(params, STAGES, (off,)), jax.numpy.asarray(EMBEDDINGS))
@@ -133,11 +135,11 @@ def test_switching_off_is_gamma_one_and_beta_zero_in_that_stage_only() -> None:
 def test_none_is_the_network_without_an_embedding(measured: tuple[FilmEffect, list[str]]) -> None:
     """The same velocities as with embedding None, and the scores of a network that never had FiLM."""
     settings = config()
-    params, network = sensitive_params(settings), Network(settings)
+    params, network = sensitive_params(settings), Network(settings, BLOCKS, estimate_of)
     rng = np.random.default_rng(0)
     x, image = (jax.numpy.asarray(rng.normal(0, 1, (4, CROP, CROP, 1)), np.float32) for _ in range(2))
     t = jax.numpy.full(4, 0.3)
-    velocity = jax.jit(network.velocity)
+    velocity = jax.jit(network.apply)
     plain = velocity(params, x, t, image, None)
     off = velocity(without_film(params, STAGES, STAGES), x, t, image, EMBEDDINGS)
     np.testing.assert_allclose(off, plain, rtol=0, atol=1e-6)

@@ -13,20 +13,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from flowseg.models.kernels import plain
+
 # Bytes of the largest intermediate of a block.
 BLOCK_BYTES = 2 * 2**20
 # An intermediate of this size is worth a loop over blocks.
 LARGE_BYTES = 16 * 2**20
-
-
-def on_cpu() -> bool:
-    """Whether programs are made for CPUs."""
-    return jax.default_backend() == "cpu"
-
-
-def pays(intermediate_bytes: int) -> bool:
-    """Whether an attention should work in blocks: on a CPU, where an intermediate is much larger than its caches."""
-    return on_cpu() and intermediate_bytes > LARGE_BYTES
 
 
 def _fitting(total: int, bytes_each: int) -> int:
@@ -62,14 +54,72 @@ def softmax_attention(
     return jax.lax.map(head, (q, k, v))
 
 
+def _each_image(function: Callable[..., Array], *arrays: Array) -> Array:
+    """`function` of one image, over a batch, one after the other."""
+    if arrays[0].shape[0] == 1:
+        return function(*(a[0] for a in arrays))[None]
+    return jax.lax.map(lambda parts: function(*parts), arrays)
+
+
+def attend(
+    queries_of: Float[Array, "b n c"],
+    keys_of: Float[Array, "b m c"],
+    q_kernel: Float[Array, "c k"],
+    kv_kernel: Float[Array, "c 2k"],
+    heads: int,
+) -> Float[Array, "b n k"]:
+    """Projections and softmax attention between two sets of positions."""
+    b, n, _ = queries_of.shape
+    if 4 * b * heads * n * keys_of.shape[1] <= LARGE_BYTES:
+        return plain.attend(queries_of, keys_of, q_kernel, kv_kernel, heads)
+
+    def image(queries_of: Float[Array, "n c"], keys_of: Float[Array, "m c"]) -> Float[Array, "n k"]:
+        q = features_first(q_kernel, queries_of.T).reshape(heads, -1, n)
+        k, v = features_first(kv_kernel, keys_of.T).reshape(2, heads, -1, keys_of.shape[0])
+        return softmax_attention(q, k, v).reshape(-1, n).T
+
+    return _each_image(image, queries_of, keys_of)
+
+
 def linear_attention(
+    x: Float[Array, "b h w c"],
+    norm: Callable[..., Array],
+    qkv_kernel: Float[Array, "c 3k"],
+    out_kernel: Float[Array, "k c"],
+    bias: Float[Array, " c"],
+    out_norm: Callable[..., Array],
+    heads: int,
+) -> Float[Array, "b h w c"]:
+    """Linear-cost attention (Shen et al. 2021), norms and projections included."""
+    b, h, w, c = x.shape
+    if 4 * b * h * w * qkv_kernel.shape[1] <= LARGE_BYTES:
+        return plain.linear_attention(x, norm, qkv_kernel, out_kernel, bias, out_norm, heads)
+    width = qkv_kernel.shape[1] // 3
+    q_kernel, kv_kernel = qkv_kernel[:, :width], qkv_kernel[:, width:]
+    bias = bias[:, None]
+
+    def queries(part: Array) -> Array:
+        return features_first(q_kernel, norm(part, axis=0)).reshape(heads, -1, part.shape[1])
+
+    def keys_values(part: Array) -> tuple[Array, Array]:
+        k, v = features_first(kv_kernel, norm(part, axis=0)).reshape(2, heads, -1, part.shape[1])
+        return k, v
+
+    def output(read: Array) -> Array:
+        return out_norm(features_first(out_kernel, read.reshape(width, -1)) + bias, axis=0)
+
+    tokens = x.reshape(b, h * w, c)
+    return _each_image(lambda x: _linear_attention(x, queries, keys_values, output, width), tokens).reshape(x.shape)
+
+
+def _linear_attention(
     x: Float[Array, "n c"],
     queries: Callable[[Float[Array, "c r"]], Float[Array, "h d r"]],
     keys_values: Callable[[Float[Array, "c r"]], tuple[Float[Array, "h d r"], Float[Array, "h d r"]]],
     output: Callable[[Float[Array, "h d r"]], Float[Array, "c r"]],
     width: int,
 ) -> Float[Array, "n c"]:
-    """Linear-cost attention (Shen et al. 2021) of one image, by blocks of positions, projections included.
+    """Linear attention of one image, by blocks of positions.
 
     The softmax of the keys over all positions is summed up block by block against a running maximum (Milakov and
     Gimelshein 2018), which cancels and so takes no gradient. `width` is heads x features.
@@ -108,27 +158,21 @@ def linear_attention(
     return jax.lax.map(read, blocks).reshape(n, c)
 
 
-def plain_convolution(x: Array, kernel: Array, edge: int) -> Array:
-    """A convolution of stride 1 with `edge` zeros around, as XLA has it."""
-    padding = ((edge, edge), (edge, edge))
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
-
-
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(x: Float[Array, "b h w i"], kernel: Float[Array, "kh kw i o"], edge: int) -> Float[Array, "b p q o"]:
     """A convolution of stride 1 with `edge` zeros around; its gradient by the kernel is made in blocks."""
-    return plain_convolution(x, kernel, edge)
+    return plain.convolve(x, kernel, edge)
 
 
 def _forward(x: Array, kernel: Array, edge: int) -> tuple[Array, tuple[Array, Array]]:
-    return plain_convolution(x, kernel, edge), (x, kernel)
+    return plain.convolve(x, kernel, edge), (x, kernel)
 
 
 def _backward(edge: int, saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
     x, kernel = saved
     # The transposed convolution, written out: inside a loop XLA's CPU backend runs its own some 40 times slower.
     flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-    by_x = plain_convolution(g, flipped, kernel.shape[0] - 1 - edge)
+    by_x = plain.convolve(g, flipped, kernel.shape[0] - 1 - edge)
     return by_x, kernel_gradient(x, g, (kernel.shape[0], kernel.shape[1]), edge).astype(kernel.dtype)
 
 

@@ -1,0 +1,39 @@
+"""The costly operations of the network, in forms that suit different devices.
+
+`plain` is what XLA makes of the formulas. `blocks` does the same work in blocks that stay in a CPU's caches. Their
+functions have equal signatures and compute the same values; which of them a network uses is an argument of it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from jaxtyping import Array
+
+from flowseg.models.kernels import blocks, plain
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """One form of each operation; plain.py documents them."""
+
+    convolve: Callable[..., Array]
+    attend: Callable[..., Array]
+    linear_attention: Callable[..., Array]
+
+
+PLAIN = Kernels(plain.convolve, plain.attend, plain.linear_attention)
+BLOCKS = Kernels(blocks.convolve, blocks.attend, blocks.linear_attention)
+FLASH = replace(PLAIN, attend=partial(plain.attend, softmax_attention=plain.flash_attention))
+
+
+def choose(platform: str, precision: str) -> Kernels:
+    """Returns the kernels for a device.
+
+    Args:
+        platform: `jax.Device.platform`: "cpu", "gpu", "tpu".
+        precision: the config's, "float32" or "bf16". cuDNN's flash attention takes 16-bit inputs only.
+    """
+    if platform == "cpu":
+        return BLOCKS
+    return FLASH if (platform, precision) == ("gpu", "bf16") else PLAIN
