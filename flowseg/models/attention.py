@@ -4,6 +4,8 @@ Each takes its own channel norm and one bias-free projection to queries, keys an
 The residual is added by the caller.
 """
 
+import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
@@ -45,10 +47,31 @@ class LinearAttention(nnx.Module):
         self.out_norm = ChannelNorm(width)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        kernel, out_kernel = (part.kernel[...].astype(part.dtype) for part in (self.qkv, self.out))
+        b, h, w, c = x.shape
+        heads, tokens = self.heads, x.reshape(b, h * w, c)
         assert self.out.bias is not None
-        bias = self.out.bias[...].astype(self.out.dtype)
-        return self.kernels.linear_attention(x, self.norm, kernel, out_kernel, bias, self.out_norm, self.heads)
+        bias = self.out.bias[...]
+        q_kernel, k_kernel, v_kernel = jnp.split(self.qkv.kernel[...], 3, axis=1)
+
+        def keys_values(x: Float[Array, "*b r c"]) -> tuple[Float[Array, "*b r k"], Float[Array, "*b r c"]]:
+            x = self.norm(x)
+            return x @ k_kernel.astype(x.dtype), x
+
+        # Both products by a kernel of the formula are taken out of its sums over positions: softmax(k)^T (y W_v) is
+        # (softmax(k)^T y) W_v, and (softmax(q) context) W_out is softmax(q) (context W_out). So neither the values
+        # nor what is read by the queries, each of heads x head_dim channels, is ever made.
+        pooled = self.kernels.softmax_pool(keys_values, tokens).reshape(b, heads, -1, c)
+        context = jnp.einsum("bhdc,che->bhde", pooled, v_kernel.reshape(c, heads, -1))
+        table = jnp.einsum("bhde,heo->bhdo", context, self.out.kernel[...].reshape(heads, -1, c))
+        table = table.reshape(b, -1, c) * context.shape[-1] ** -0.5
+
+        def read(x: Float[Array, "*b r c"], table: Float[Array, "*b k c"]) -> Float[Array, "*b r c"]:
+            q = self.norm(x) @ q_kernel.astype(x.dtype)
+            weights = jax.nn.softmax(q.reshape(*q.shape[:-1], heads, -1).astype(jnp.float32), axis=-1)
+            mixed = weights.reshape(q.shape).astype(x.dtype) @ table.astype(x.dtype)
+            return self.out_norm(mixed + bias.astype(x.dtype))
+
+        return self.kernels.map_positions(read, tokens, table).reshape(x.shape)
 
 
 class CrossAttention(nnx.Module):

@@ -7,7 +7,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from flowseg.models.kernels import Kernels
-from flowseg.models.layers import ChannelNorm, ResnetBlock, frugal
+from flowseg.models.layers import ChannelNorm, ResnetBlock
+from flowseg.models.recompute import recompute
 
 
 def spectral_filter(x: Float[Array, "b h w c"], spectrum: Float[Array, "h w c"]) -> Float[Array, "b h w c"]:
@@ -42,5 +43,5 @@ class FourierConditioner(nnx.Module):
         spectrum = self.spectrum[...]
         if spectrum.shape[:2] != x.shape[1:3]:
             spectrum = jax.image.resize(spectrum, x.shape[1:], "linear", antialias=False)
-        mix = frugal(lambda x, c: self.block.plain(self.norm_x(x) * self.norm_c(c) * c))
+        mix = recompute(lambda x, c: self.block.plain(self.norm_x(x) * self.norm_c(c) * c))
         return mix(spectral_filter(x, spectrum), c)

@@ -4,36 +4,20 @@ Maps are (batch, height, width, channels). Parameters and norms are float32; `dt
 and products compute in. 1x1 convolutions are `nnx.Linear` on the channel axis, the same thing and faster.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from flowseg.models.kernels import Kernels
+from flowseg.models.recompute import recompute, save_activation
 
 # PyTorch's default for convolutions and dense layers, so that training starts from the original's distribution.
 uniform_fan_in = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 NORM_EPSILON = 1e-5
 GROUPS = 8
-
-
-def kept(x: Array) -> Array:
-    """What the backward pass reads inside `frugal` instead of computing it again."""
-    return checkpoint_name(x, "kept")
-
-
-def frugal(function: Callable[..., Array]) -> Callable[..., Array]:
-    """The same function, whose backward pass computes again all but the maps marked as `kept`.
-
-    Norms, activations and sums are quicker made again than fetched from memory: at 320x320 a step needs a quarter less
-    memory for it, in no more time (docs/performance.md).
-    """
-    return jax.checkpoint(function, policy=jax.checkpoint_policies.save_only_these_names("kept"))
 
 
 class Conv(nnx.Module):
@@ -46,7 +30,7 @@ class Conv(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
         kernel = self.kernel[...].astype(self.dtype)
-        out = kept(self.kernels.convolve(x.astype(self.dtype), kernel, kernel.shape[0] // 2))
+        out = save_activation(self.kernels.convolve(x.astype(self.dtype), kernel, kernel.shape[0] // 2))
         return out + self.bias[...].astype(self.dtype)
 
 
@@ -65,15 +49,12 @@ class ChannelNorm(nnx.Module):
         self.gain = nnx.Param(jnp.ones((width,)))
         self.bias = nnx.Param(jnp.zeros((width,))) if bias else None
 
-    def __call__(self, x: Float[Array, "... c"], axis: int = -1) -> Float[Array, "... c"]:
-        """`axis` is where the channels are: the last, or the first of (c, n)."""
+    def __call__(self, x: Float[Array, "... c"]) -> Float[Array, "... c"]:
         h = x.astype(jnp.float32)
-        h = h - jnp.mean(h, axis=axis, keepdims=True)
-        others = tuple(range(1, x.ndim)) if axis == 0 else ()
-        h = h * jax.lax.rsqrt(jnp.mean(h * h, axis=axis, keepdims=True) + NORM_EPSILON)
-        h = h * jnp.expand_dims(self.gain[...], others)
+        h = h - jnp.mean(h, axis=-1, keepdims=True)
+        h = h * jax.lax.rsqrt(jnp.mean(h * h, axis=-1, keepdims=True) + NORM_EPSILON) * self.gain[...]
         if self.bias is not None:
-            h = h + jnp.expand_dims(self.bias[...], others)
+            h = h + self.bias[...]
         return h.astype(x.dtype)
 
 
@@ -113,7 +94,7 @@ class Downsample(nnx.Module):
         x = x.reshape(b, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(b, h // 2, w // 2, 4 * c)
         kernel = self.kernel[...].astype(self.dtype)
         kernel = kernel.reshape(2, 2, 2, 2, c, -1).transpose(0, 2, 1, 3, 4, 5).reshape(2, 2, 4 * c, -1)
-        return kept(self.kernels.convolve(x, kernel, 0)) + self.bias[...].astype(self.dtype)
+        return save_activation(self.kernels.convolve(x, kernel, 0)) + self.bias[...].astype(self.dtype)
 
 
 class Upsample(nnx.Module):
@@ -150,10 +131,10 @@ class ResnetBlock(nnx.Module):
         time: Float[Array, "b e"] | None = None,
         skip: Float[Array, "b h w s"] | None = None,
     ) -> Float[Array, "b h w d"]:
-        return frugal(self.plain)(x, time, skip)
+        return recompute(self.plain)(x, time, skip)
 
     def plain(self, x: Array, time: Array | None = None, skip: Array | None = None) -> Array:
-        """The same, to be part of a larger frugal function."""
+        """The same, to be part of a larger function under `recompute`."""
         if skip is not None:
             x = jnp.concatenate([x, skip], axis=-1)
         h = self.norm1(self.conv1(x))

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ def assert_close(a: jax.Array, b: jax.Array) -> None:
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * float(jnp.abs(b).max()))
 
 
-def with_gradients(function: Callable[..., jax.Array], *arguments: jax.Array) -> list[jax.Array]:
+def with_gradients(function: Callable[..., jax.Array], *arguments: Any) -> list[Any]:
     """The value, and the gradient of a random projection of it by every argument."""
     value, pull = jax.vjp(function, *arguments)
     return [value, *pull(normal(99, *value.shape))]
@@ -60,18 +61,57 @@ def test_convolution(block: None, side: int, edge: int) -> None:
         assert_close(a, b)
 
 
-def test_linear_attention(block: None) -> None:
+def test_softmax_pool(block: None) -> None:
     # One key far above the others, so that the running maximum changes between blocks.
-    inputs = (normal(0, 2, 8, 6, 6).at[:, 5, 0].mul(20), normal(1, 6, 24), normal(2, 8, 6), normal(3, 6))
+    inputs = (normal(0, 2, 48, 6).at[:, 30].mul(20), normal(1, 6, 8))
 
-    def layer(kernels: Kernels) -> Callable[..., jax.Array]:
-        def norm(x: jax.Array, axis: int) -> jax.Array:
-            return x * 2
+    def pooled(kernels: Kernels) -> list[jax.Array]:
+        return with_gradients(lambda x, k: kernels.softmax_pool(lambda part: (part @ k, jnp.sin(part)), x), *inputs)
 
-        return lambda x, qkv, out, bias: kernels.linear_attention(x, norm, qkv, out, bias, norm, 2)
+    x, kernel = inputs
+    np.testing.assert_allclose(
+        pooled(PLAIN)[0],
+        jnp.einsum("bnk,bnc->bkc", jax.nn.softmax(x @ kernel, axis=1), jnp.sin(x)),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    for a, b in zip(pooled(BLOCKS), pooled(PLAIN), strict=True):
+        assert_close(a, b)
 
-    ours = with_gradients(layer(BLOCKS), *inputs)
-    for a, b in zip(ours, with_gradients(layer(PLAIN), *inputs), strict=True):
+
+def test_map_positions(block: None) -> None:
+    inputs = (normal(0, 2, 48, 6), normal(1, 2, 8, 5), normal(2, 6, 8))
+
+    def mapped(kernels: Kernels) -> list[jax.Array]:
+        return with_gradients(
+            lambda x, table, k: kernels.map_positions(lambda part, t: jnp.sin(part @ k) @ t, x, table), *inputs
+        )
+
+    x, table, kernel = inputs
+    assert_close(mapped(PLAIN)[0], jnp.sin(x @ kernel) @ table)
+    for a, b in zip(mapped(BLOCKS), mapped(PLAIN), strict=True):
+        assert_close(a, b)
+
+
+@pytest.mark.parametrize("kernels", [PLAIN, BLOCKS], ids=["plain", "blocks"])
+def test_linear_attention_is_the_formula(block: None, kernels: Kernels) -> None:
+    """Shen et al. 2021, with queries, keys and values written out."""
+    heads = 2
+    graph, state = nnx.split(
+        attention.LinearAttention(6, heads, 4, kernels=kernels, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    )
+    x = normal(0, 2, 8, 6, 6).at[:, 5, 0].mul(20)
+
+    def formula(state: nnx.State, x: jax.Array) -> jax.Array:
+        layer = nnx.merge(graph, state)
+        tokens = layer.norm(x).reshape(2, 48, 6)
+        q, k, v = (part.reshape(2, 48, heads, -1) for part in jnp.split(layer.qkv(tokens), 3, axis=-1))
+        q, k = jax.nn.softmax(q, axis=-1) * 4**-0.5, jax.nn.softmax(k, axis=1)
+        read = jnp.einsum("bnhd,bhde->bnhe", q, jnp.einsum("bnhd,bnhe->bhde", k, v))
+        return layer.out_norm(layer.out(read.reshape(2, 8, 6, -1)))
+
+    ours = with_gradients(lambda state, x: nnx.merge(graph, state)(x), state, x)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(with_gradients(formula, state, x)), strict=True):
         assert_close(a, b)
 
 

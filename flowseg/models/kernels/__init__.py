@@ -19,11 +19,12 @@ class Kernels:
 
     convolve: Callable[..., Array]
     attend: Callable[..., Array]
-    linear_attention: Callable[..., Array]
+    softmax_pool: Callable[..., Array]
+    map_positions: Callable[..., Array]
 
 
-PLAIN = Kernels(plain.convolve, plain.attend, plain.linear_attention)
-BLOCKS = Kernels(blocks.convolve, blocks.attend, blocks.linear_attention)
+PLAIN = Kernels(plain.convolve, plain.attend, plain.softmax_pool, plain.map_positions)
+BLOCKS = Kernels(blocks.convolve, blocks.attend, blocks.softmax_pool, blocks.map_positions)
 FLASH = replace(PLAIN, attend=partial(plain.attend, softmax_attention=plain.flash_attention))
 
 

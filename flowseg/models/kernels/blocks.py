@@ -81,81 +81,62 @@ def attend(
     return _each_image(image, queries_of, keys_of)
 
 
-def linear_attention(
-    x: Float[Array, "b h w c"],
-    norm: Callable[..., Array],
-    qkv_kernel: Float[Array, "c 3k"],
-    out_kernel: Float[Array, "k c"],
-    bias: Float[Array, " c"],
-    out_norm: Callable[..., Array],
-    heads: int,
-) -> Float[Array, "b h w c"]:
-    """Linear-cost attention (Shen et al. 2021), norms and projections included."""
-    b, h, w, c = x.shape
-    if 4 * b * h * w * qkv_kernel.shape[1] <= LARGE_BYTES:
-        return plain.linear_attention(x, norm, qkv_kernel, out_kernel, bias, out_norm, heads)
-    width = qkv_kernel.shape[1] // 3
-    q_kernel, kv_kernel = qkv_kernel[:, :width], qkv_kernel[:, width:]
-    bias = bias[:, None]
+def softmax_pool(
+    keys_values: Callable[[Float[Array, "*b r c"]], tuple[Float[Array, "*b r k"], Float[Array, "*b r d"]]],
+    x: Float[Array, "b n c"],
+) -> Float[Array, "b k d"]:
+    """The same as in plain.py, by blocks of positions.
 
-    def queries(part: Array) -> Array:
-        return features_first(q_kernel, norm(part, axis=0)).reshape(heads, -1, part.shape[1])
-
-    def keys_values(part: Array) -> tuple[Array, Array]:
-        k, v = features_first(kv_kernel, norm(part, axis=0)).reshape(2, heads, -1, part.shape[1])
-        return k, v
-
-    def output(read: Array) -> Array:
-        return out_norm(features_first(out_kernel, read.reshape(width, -1)) + bias, axis=0)
-
-    tokens = x.reshape(b, h * w, c)
-    return _each_image(lambda x: _linear_attention(x, queries, keys_values, output, width), tokens).reshape(x.shape)
-
-
-def _linear_attention(
-    x: Float[Array, "n c"],
-    queries: Callable[[Float[Array, "c r"]], Float[Array, "h d r"]],
-    keys_values: Callable[[Float[Array, "c r"]], tuple[Float[Array, "h d r"], Float[Array, "h d r"]]],
-    output: Callable[[Float[Array, "h d r"]], Float[Array, "c r"]],
-    width: int,
-) -> Float[Array, "n c"]:
-    """Linear attention of one image, by blocks of positions.
-
-    The softmax of the keys over all positions is summed up block by block against a running maximum (Milakov and
-    Gimelshein 2018), which cancels and so takes no gradient. `width` is heads x features.
+    The softmax over all positions is summed up block by block against a running maximum (Milakov and Gimelshein
+    2018), which cancels and so takes no gradient.
     """
-    n, c = x.shape
-    size = _fitting(n, 4 * 2 * width)
-    blocks = x.reshape(-1, size, c)
-    heads, features, _ = jax.eval_shape(queries, blocks[0].T).shape
+    b, n, c = x.shape
+    keys, values = jax.eval_shape(keys_values, x)
+    size = _block_of_positions(n, keys.shape[-1])
+    if b * n <= size:
+        return plain.softmax_pool(keys_values, x)
 
     @jax.checkpoint
     def add(carry: tuple[Array, Array, Array], part: Float[Array, "r c"]) -> tuple[tuple[Array, Array, Array], None]:
-        top, total, context = carry
-        k, v = keys_values(part.T)
-        k = k.astype(jnp.float32)
-        higher = jnp.maximum(top, jax.lax.stop_gradient(k.max(-1)))
+        top, total, pooled = carry
+        keys, values = keys_values(part)
+        keys = keys.astype(jnp.float32)
+        higher = jnp.maximum(top, jax.lax.stop_gradient(keys.max(0)))
         rescale = jnp.exp(top - higher)
-        weights = jnp.exp(k - higher[..., None])
-        total = total * rescale + weights.sum(-1)
-        summed = jnp.einsum("hdn,hen->hde", weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
-        return (higher, total, context * rescale[..., None] + summed), None
+        weights = jnp.exp(keys - higher)
+        pooled = pooled * rescale[:, None] + plain.weighted_sum(weights, values)
+        return (higher, total * rescale + weights.sum(0), pooled), None
 
-    start = (
-        jnp.full((heads, features), -jnp.inf),
-        jnp.zeros((heads, features)),
-        jnp.zeros((heads, features, features)),
-    )
-    (_, total, context), _ = jax.lax.scan(add, start, blocks)
-    context = context * (features**-0.5 / total[..., None])
+    def image(x: Float[Array, "n c"]) -> Float[Array, "k d"]:
+        k, d = keys.shape[-1], values.shape[-1]
+        start = (jnp.full((k,), -jnp.inf), jnp.zeros((k,)), jnp.zeros((k, d)))
+        (_, total, pooled), _ = jax.lax.scan(add, start, x.reshape(-1, size, c))
+        return pooled / total[:, None]
 
-    @jax.checkpoint
-    def read(part: Float[Array, "r c"]) -> Float[Array, "r c"]:
-        q = queries(part.T)
-        weights = jax.nn.softmax(q.astype(jnp.float32), axis=1).astype(q.dtype)
-        return output(jnp.einsum("hde,hdn->hen", context.astype(q.dtype), weights)).T
+    return _each_image(image, x)
 
-    return jax.lax.map(read, blocks).reshape(n, c)
+
+def map_positions(
+    function: Callable[[Float[Array, "*b r c"], Float[Array, "*b k d"]], Float[Array, "*b r d"]],
+    x: Float[Array, "b n c"],
+    table: Float[Array, "b k d"],
+) -> Float[Array, "b n d"]:
+    """The same as in plain.py, by blocks of positions."""
+    b, n, c = x.shape
+    size = _block_of_positions(n, table.shape[1])
+    if b * n <= size:
+        return plain.map_positions(function, x, table)
+
+    def image(x: Float[Array, "n c"], table: Float[Array, "k d"]) -> Float[Array, "n d"]:
+        block = jax.checkpoint(lambda part: function(part, table))
+        return jax.lax.map(block, x.reshape(-1, size, c)).reshape(n, -1)
+
+    return _each_image(image, x, table)
+
+
+def _block_of_positions(total: int, width: int) -> int:
+    """How many positions a block holds that needs two maps of `width` float32 values for each."""
+    return _fitting(total, 2 * 4 * width)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from flowseg.models.recompute import recompute, save_activation
+
 # Rows of the attention matrix held at once: 6400 positions would need a matrix of 6400 x 6400 per head.
 QUERY_BLOCK = 1024
 
@@ -55,25 +57,41 @@ def attend(
     return softmax_attention(q, k, v).reshape(b, n, -1)
 
 
-def linear_attention(
-    x: Float[Array, "b h w c"],
-    norm: Callable[..., Array],
-    qkv_kernel: Float[Array, "c 3k"],
-    out_kernel: Float[Array, "k c"],
-    bias: Float[Array, " c"],
-    out_norm: Callable[..., Array],
-    heads: int,
-) -> Float[Array, "b h w c"]:
-    """Linear-cost attention (Shen et al. 2021), norms and projections included.
+def softmax_pool(
+    keys_values: Callable[[Float[Array, "*b r c"]], tuple[Float[Array, "*b r k"], Float[Array, "*b r d"]]],
+    x: Float[Array, "b n c"],
+) -> Float[Array, "b k d"]:
+    """Returns, for every key feature, the mean of the values weighted by its softmax over all positions; float32.
 
-    Queries are softmaxed over features, keys over positions. The norms take the axis of the channels.
+    `keys_values` acts on each position alone. The backward pass computes it again.
     """
-    b, h, w, c = x.shape
-    n = h * w
-    parts = jnp.split(norm(x.reshape(b, n, c), axis=-1) @ qkv_kernel, 3, axis=-1)
-    q, k, v = (part.reshape(b, n, heads, -1) for part in parts)
-    q = jax.nn.softmax(q.astype(jnp.float32), axis=-1).astype(v.dtype) * q.shape[-1] ** -0.5
-    k = jax.nn.softmax(k.astype(jnp.float32), axis=1).astype(v.dtype)
-    context = jnp.einsum("bnhd,bnhe->bhde", k, v)
-    read = jnp.einsum("bnhd,bhde->bnhe", q, context).reshape(b, h, w, -1)
-    return out_norm(read @ out_kernel + bias, axis=-1)
+
+    @recompute
+    def pool(x: Float[Array, "b n c"]) -> Float[Array, "b k d"]:
+        keys, values = keys_values(x)
+        keys = keys.astype(jnp.float32)
+        # Small next to the weights, and each would take a pass over them.
+        top = save_activation(jax.lax.stop_gradient(keys.max(1, keepdims=True)))
+        weights = jnp.exp(keys - top)
+        total = save_activation(weights.sum(1))
+        return save_activation(weighted_sum(weights, values)) / total[..., None]
+
+    return pool(x)
+
+
+def weighted_sum(weights: Float[Array, "*b r k"], values: Float[Array, "*b r d"]) -> Float[Array, "*b k d"]:
+    """The sum over positions of weights times values, in float32."""
+    weights = weights.astype(values.dtype)
+    return jnp.einsum("...rk,...rd->...kd", weights, values, preferred_element_type=jnp.float32)
+
+
+def map_positions(
+    function: Callable[[Float[Array, "*b r c"], Float[Array, "*b k d"]], Float[Array, "*b r d"]],
+    x: Float[Array, "b n c"],
+    table: Float[Array, "b k d"],
+) -> Float[Array, "b n d"]:
+    """Returns function(x, table), where the function acts on each position alone. The backward pass repeats it.
+
+    `table` belongs to the whole image; a position's largest intermediate has as many values as it has rows.
+    """
+    return jax.checkpoint(function)(x, table)
