@@ -12,9 +12,6 @@ from jaxtyping import Bool, Float
 
 from flowseg.evaluation.metric_table import IMAGE_METRICS, MASK_METRICS
 
-METRICS = tuple(row.key for row in IMAGE_METRICS)
-LOWER_IS_BETTER = frozenset(row.key for row in IMAGE_METRICS if row.better == "lower")
-
 _DRAWS_PER_BLOCK = 4_000_000  # limits the memory of the resampled indices to 32 MB
 
 

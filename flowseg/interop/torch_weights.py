@@ -13,7 +13,8 @@ from flax import nnx
 
 from flowseg.config import FilmConfig, FilmPoint, ModelConfig
 from flowseg.errors import UserError, first_of
-from flowseg.models.unet import VelocityUNet
+from flowseg.models.kernels import PLAIN
+from flowseg.models.unet import UNet
 
 Layout = Callable[[np.ndarray], np.ndarray]
 Entry = tuple[str, str, Layout]
@@ -229,7 +230,7 @@ def import_torch(
     image_size: int,
     full_attention_at: tuple[int, ...],
     film_point: FilmPoint = "after_block1",
-) -> VelocityUNet:
+) -> UNet:
     """Returns the network of an original checkpoint.
 
     Args:
@@ -252,7 +253,7 @@ def import_torch(
         raise UserError(f"state_dict: missing entry init_conv.weight: found {len(stems)}, expected 1")
     prefix = stems[0][: -len("init_conv.weight")]
     config, heads = _infer(arrays, prefix, image_size, tuple(full_attention_at), film_point)
-    model = nnx.eval_shape(lambda: VelocityUNet(config, image_size, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: UNet(config, image_size, kernels=PLAIN, rngs=nnx.Rngs(0)))
     table = list(entries(config, prefix, heads))
     expected = {torch for torch, _, _ in table}
     missing = [torch for torch, _, _ in table if torch not in arrays]

@@ -6,7 +6,9 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from flowseg.models.layers import ChannelNorm, ResnetBlock, frugal
+from flowseg.models.kernels import Kernels
+from flowseg.models.layers import ChannelNorm, ResnetBlock
+from flowseg.models.recompute import recompute
 
 
 def spectral_filter(x: Float[Array, "b h w c"], spectrum: Float[Array, "h w c"]) -> Float[Array, "b h w c"]:
@@ -31,15 +33,15 @@ class FourierConditioner(nnx.Module):
     (half-pixel centres, no antialiasing).
     """
 
-    def __init__(self, width: int, map_size: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, width: int, map_size: int, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs):
         self.spectrum = nnx.Param(jnp.ones((map_size, map_size, width)))
         self.norm_x = ChannelNorm(width, bias=True)
         self.norm_c = ChannelNorm(width, bias=True)
-        self.block = ResnetBlock(width, width, None, dtype=dtype, rngs=rngs)
+        self.block = ResnetBlock(width, width, None, kernels=kernels, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"], c: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         spectrum = self.spectrum[...]
         if spectrum.shape[:2] != x.shape[1:3]:
             spectrum = jax.image.resize(spectrum, x.shape[1:], "linear", antialias=False)
-        mix = frugal(lambda x, c: self.block.plain(self.norm_x(x) * self.norm_c(c) * c))
+        mix = recompute(lambda x, c: self.block.plain(self.norm_x(x) * self.norm_c(c) * c))
         return mix(spectral_filter(x, spectrum), c)

@@ -4,16 +4,14 @@ Maps are (batch, height, width, channels). Parameters and norms are float32; `dt
 and products compute in. 1x1 convolutions are `nnx.Linear` on the channel axis, the same thing and faster.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from flowseg.models import blockwise
+from flowseg.models.kernels import Kernels
+from flowseg.models.recompute import recompute, save_activation
 
 # PyTorch's default for convolutions and dense layers, so that training starts from the original's distribution.
 uniform_fan_in = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
@@ -22,36 +20,18 @@ NORM_EPSILON = 1e-5
 GROUPS = 8
 
 
-def kept(x: Array) -> Array:
-    """What the backward pass reads inside `frugal` instead of computing it again."""
-    return checkpoint_name(x, "kept")
-
-
-def frugal(function: Callable[..., Array]) -> Callable[..., Array]:
-    """The same function, whose backward pass computes again all but the maps marked as `kept`.
-
-    Norms, activations and sums are quicker made again than fetched from memory: at 320x320 a step needs a quarter less
-    memory for it, in no more time (docs/performance.md).
-    """
-    return jax.checkpoint(function, policy=jax.checkpoint_policies.save_only_these_names("kept"))
-
-
-def convolve(x: Float[Array, "b h w i"], kernel: Float[Array, "kh kw i o"], edge: int) -> Float[Array, "b p q o"]:
-    """A convolution of stride 1 with `edge` zeros around."""
-    return kept((blockwise.convolve if blockwise.on_cpu() else blockwise.plain_convolution)(x, kernel, edge))
-
-
 class Conv(nnx.Module):
     """A stride-1 convolution of odd size that keeps the map's height and width."""
 
-    def __init__(self, d_in: int, d_out: int, size: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, d_in: int, d_out: int, size: int, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs):
         self.kernel = nnx.Param(uniform_fan_in(rngs.params(), (size, size, d_in, d_out)))
         self.bias = nnx.Param(jnp.zeros((d_out,)))
-        self.dtype = dtype
+        self.kernels, self.dtype = kernels, dtype
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
         kernel = self.kernel[...].astype(self.dtype)
-        return convolve(x.astype(self.dtype), kernel, kernel.shape[0] // 2) + self.bias[...].astype(self.dtype)
+        out = save_activation(self.kernels.convolve(x.astype(self.dtype), kernel, kernel.shape[0] // 2))
+        return out + self.bias[...].astype(self.dtype)
 
 
 def dense(
@@ -69,15 +49,12 @@ class ChannelNorm(nnx.Module):
         self.gain = nnx.Param(jnp.ones((width,)))
         self.bias = nnx.Param(jnp.zeros((width,))) if bias else None
 
-    def __call__(self, x: Float[Array, "... c"], axis: int = -1) -> Float[Array, "... c"]:
-        """`axis` is where the channels are: the last, or the first of (c, n)."""
+    def __call__(self, x: Float[Array, "... c"]) -> Float[Array, "... c"]:
         h = x.astype(jnp.float32)
-        h = h - jnp.mean(h, axis=axis, keepdims=True)
-        others = tuple(range(1, x.ndim)) if axis == 0 else ()
-        h = h * jax.lax.rsqrt(jnp.mean(h * h, axis=axis, keepdims=True) + NORM_EPSILON)
-        h = h * jnp.expand_dims(self.gain[...], others)
+        h = h - jnp.mean(h, axis=-1, keepdims=True)
+        h = h * jax.lax.rsqrt(jnp.mean(h * h, axis=-1, keepdims=True) + NORM_EPSILON) * self.gain[...]
         if self.bias is not None:
-            h = h + jnp.expand_dims(self.bias[...], others)
+            h = h + self.bias[...]
         return h.astype(x.dtype)
 
 
@@ -106,10 +83,10 @@ class Downsample(nnx.Module):
     The same sums as the strided convolution, whose gradients XLA computes slowly on CPU.
     """
 
-    def __init__(self, d_in: int, d_out: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, d_in: int, d_out: int, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs):
         self.kernel = nnx.Param(uniform_fan_in(rngs.params(), (4, 4, d_in, d_out)))
         self.bias = nnx.Param(jnp.zeros((d_out,)))
-        self.dtype = dtype
+        self.kernels, self.dtype = kernels, dtype
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 d"]:
         x = jnp.pad(x.astype(self.dtype), ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -117,14 +94,14 @@ class Downsample(nnx.Module):
         x = x.reshape(b, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(b, h // 2, w // 2, 4 * c)
         kernel = self.kernel[...].astype(self.dtype)
         kernel = kernel.reshape(2, 2, 2, 2, c, -1).transpose(0, 2, 1, 3, 4, 5).reshape(2, 2, 4 * c, -1)
-        return convolve(x, kernel, 0) + self.bias[...].astype(self.dtype)
+        return save_activation(self.kernels.convolve(x, kernel, 0)) + self.bias[...].astype(self.dtype)
 
 
 class Upsample(nnx.Module):
     """Nearest-neighbour doubling, then a 3x3 convolution."""
 
-    def __init__(self, d_in: int, d_out: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
-        self.conv = Conv(d_in, d_out, 3, dtype=dtype, rngs=rngs)
+    def __init__(self, d_in: int, d_out: int, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs):
+        self.conv = Conv(d_in, d_out, 3, kernels=kernels, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b 2h 2w d"]:
         b, h, w, c = x.shape
@@ -138,11 +115,13 @@ class ResnetBlock(nnx.Module):
     Its input may come in two parts, as channels of x followed by channels of a skip.
     """
 
-    def __init__(self, d_in: int, d_out: int, d_time: int | None, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(
+        self, d_in: int, d_out: int, d_time: int | None, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs
+    ):
         self.time = dense(d_time, 2 * d_out, dtype=dtype, rngs=rngs) if d_time is not None else None
-        self.conv1 = Conv(d_in, d_out, 3, dtype=dtype, rngs=rngs)
+        self.conv1 = Conv(d_in, d_out, 3, kernels=kernels, dtype=dtype, rngs=rngs)
         self.norm1 = GroupNorm(d_out)
-        self.conv2 = Conv(d_out, d_out, 3, dtype=dtype, rngs=rngs)
+        self.conv2 = Conv(d_out, d_out, 3, kernels=kernels, dtype=dtype, rngs=rngs)
         self.norm2 = GroupNorm(d_out)
         self.residual = dense(d_in, d_out, dtype=dtype, rngs=rngs) if d_in != d_out else None
 
@@ -152,10 +131,10 @@ class ResnetBlock(nnx.Module):
         time: Float[Array, "b e"] | None = None,
         skip: Float[Array, "b h w s"] | None = None,
     ) -> Float[Array, "b h w d"]:
-        return frugal(self.plain)(x, time, skip)
+        return recompute(self.plain)(x, time, skip)
 
     def plain(self, x: Array, time: Array | None = None, skip: Array | None = None) -> Array:
-        """The same, to be part of a larger frugal function."""
+        """The same, to be part of a larger function under `recompute`."""
         if skip is not None:
             x = jnp.concatenate([x, skip], axis=-1)
         h = self.norm1(self.conv1(x))

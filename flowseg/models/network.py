@@ -1,6 +1,7 @@
 """Making networks: parameters as a plain tree, and the pure function that applies them."""
 
 import math
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -12,25 +13,29 @@ from jaxtyping import Array, Float
 
 from flowseg.config import Config, ModelConfig
 from flowseg.models.junctions import junction_gate
-from flowseg.models.unet import GammaBeta, VelocityUNet
+from flowseg.models.kernels import PLAIN, Kernels
+from flowseg.models.unet import GammaBeta, UNet
 
 Params = dict[str, Any]
+Estimate = Callable[[Array, Array, Array], Float[Array, "b h w 1"]]
 # Stream of the seed tree (see training.step).
 INIT_STREAM = 0
 DTYPES = {"float32": jnp.float32, "bf16": jnp.bfloat16}
 
 
 @cache
-def abstract_network(model: ModelConfig, size: int, precision: str) -> tuple[nnx.GraphDef[VelocityUNet], nnx.State]:
+def abstract_network(
+    model: ModelConfig, size: int, precision: str, kernels: Kernels
+) -> tuple[nnx.GraphDef[UNet], nnx.State]:
     """Structure and parameter shapes of a network for maps of `size` pixels, without making it.
 
     Kept, since tracing takes a second.
     """
-    made = nnx.eval_shape(lambda: VelocityUNet(model, size, rngs=nnx.Rngs(0), dtype=DTYPES[precision]))
+    made = nnx.eval_shape(lambda: UNet(model, size, kernels=kernels, rngs=nnx.Rngs(0), dtype=DTYPES[precision]))
     return nnx.split(made, nnx.Param)
 
 
-def params_of(model: VelocityUNet) -> Params:
+def params_of(model: UNet) -> Params:
     """The parameters of a model as nested dicts of float32 arrays."""
     return nnx.to_pure_dict(nnx.state(model, nnx.Param))
 
@@ -55,18 +60,25 @@ def init_params(config: Config) -> Params:
 
 def abstract_params(config: Config) -> Params:
     """Shapes and dtypes of the parameters, without making them."""
-    return nnx.to_pure_dict(abstract_network(config.model, config.data.crop, config.precision)[1])
+    return nnx.to_pure_dict(abstract_network(config.model, config.data.crop, config.precision, PLAIN)[1])
 
 
 class Network:
-    """The network of a config as pure functions of its parameters."""
+    """The network of a config as pure functions of its parameters.
 
-    def __init__(self, config: Config, kernels: Any, estimate: Any):
-        self._estimate = estimate
-        self._graph, self._state = abstract_network(config.model, config.data.crop, config.precision)
+    Args:
+        config: model, crop and precision are read.
+        kernels: those for the device that it runs on (`kernels.choose`).
+        estimate: of the network's output, x_t and t: the estimate of the mask that the output stands for, positive
+            where there is vessel. The gate at junctions (`model.film.junction_radius`) asks for it.
+    """
+
+    def __init__(self, config: Config, kernels: Kernels, estimate: Estimate):
+        self._graph, self._state = abstract_network(config.model, config.data.crop, config.precision, kernels)
         self._junction_radius = config.model.film.junction_radius
+        self._estimate = estimate
 
-    def _model(self, params: Params) -> VelocityUNet:
+    def _model(self, params: Params) -> UNet:
         state = jax.tree.map(lambda leaf: leaf, self._state)
         nnx.replace_by_pure_dict(state, params)
         return nnx.merge(self._graph, state)
@@ -79,17 +91,17 @@ class Network:
         image: Float[Array, "b h w 1"],
         embedding: Float[Array, "b e"] | None,
     ) -> Float[Array, "b h w 1"]:
-        """v(x_t, t | image, embedding), float32.
+        """Returns the network's output at (x_t, t), float32; see UNet for the arguments.
 
-        With `model.film.junction_radius` the network runs twice: the first velocity, ungated and without gradient,
-        gives the estimate x + (1 - t) v of the mask, near whose junctions FiLM is left out of the second.
+        With `model.film.junction_radius` the network runs twice: the first output, without a gate and without
+        gradient, gives the estimate of the mask, and the second run leaves FiLM out near that mask's junctions.
         """
         model = self._model(params)
         if not self._junction_radius or embedding is None:
             return model(x, t, image, embedding)
         first = jax.lax.stop_gradient(model(x, t, image, embedding))
-        estimate = self._estimate(first, x, t)
-        return model(x, t, image, embedding, junction_gate(estimate, self._junction_radius))
+        gate = junction_gate(self._estimate(first, x, t), self._junction_radius)
+        return model(x, t, image, embedding, gate)
 
     def condition(self, params: Params, embedding: Float[Array, "b e"]) -> Float[Array, "b d"]:
         """The condition vector that every FiLM stage's head reads."""

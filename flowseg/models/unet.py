@@ -15,38 +15,47 @@ from flowseg.models.attention import CrossAttention, FullAttention, LinearAttent
 from flowseg.models.film import Conditioner, FilmHead, modulate
 from flowseg.models.fourier import FourierConditioner
 from flowseg.models.junctions import at_stage
+from flowseg.models.kernels import Kernels
 from flowseg.models.layers import ChannelNorm, Conv, Downsample, ResnetBlock, TimeEmbedding, Upsample, dense
 
 Map = Float[Array, "b h w c"]
 GammaBeta = tuple[Float[Array, "b c"], Float[Array, "b c"]]
 
 
-def _attention(config: ModelConfig, level: int, width: int, *, dtype: DTypeLike, rngs: nnx.Rngs) -> nnx.Module:
+def _attention(
+    config: ModelConfig, level: int, width: int, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs
+) -> nnx.Module:
     kind = FullAttention if level in config.full_attention_levels else LinearAttention
-    return kind(width, config.heads, config.head_dim, dtype=dtype, rngs=rngs)
+    return kind(width, config.heads, config.head_dim, kernels=kernels, dtype=dtype, rngs=rngs)
 
 
 class EncoderPath(nnx.Module):
     """One path of one encoder level: two blocks, attention, and the way down."""
 
-    def __init__(self, config: ModelConfig, level: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, level: int, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs):
         d_in, d_out = config.widths[level], config.widths[level + 1]
         last = level == len(config.multipliers) - 1
-        self.block1 = ResnetBlock(d_in, d_in, 4 * config.dim, dtype=dtype, rngs=rngs)
-        self.block2 = ResnetBlock(d_in, d_in, 4 * config.dim, dtype=dtype, rngs=rngs)
-        self.attention = _attention(config, level, d_in, dtype=dtype, rngs=rngs)
+        self.block1 = ResnetBlock(d_in, d_in, 4 * config.dim, kernels=kernels, dtype=dtype, rngs=rngs)
+        self.block2 = ResnetBlock(d_in, d_in, 4 * config.dim, kernels=kernels, dtype=dtype, rngs=rngs)
+        self.attention = _attention(config, level, d_in, kernels=kernels, dtype=dtype, rngs=rngs)
         self.down = (
-            Conv(d_in, d_out, 3, dtype=dtype, rngs=rngs) if last else Downsample(d_in, d_out, dtype=dtype, rngs=rngs)
+            Conv(d_in, d_out, 3, kernels=kernels, dtype=dtype, rngs=rngs)
+            if last
+            else Downsample(d_in, d_out, kernels=kernels, dtype=dtype, rngs=rngs)
         )
 
 
 class EncoderLevel(nnx.Module):
     """Both paths of one level and the conditioner between them."""
 
-    def __init__(self, config: ModelConfig, image_size: int, level: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
-        self.mask = EncoderPath(config, level, dtype=dtype, rngs=rngs)
-        self.image = EncoderPath(config, level, dtype=dtype, rngs=rngs)
-        self.conditioner = FourierConditioner(config.widths[level], image_size // 2**level, dtype=dtype, rngs=rngs)
+    def __init__(
+        self, config: ModelConfig, image_size: int, level: int, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs
+    ):
+        self.mask = EncoderPath(config, level, kernels=kernels, dtype=dtype, rngs=rngs)
+        self.image = EncoderPath(config, level, kernels=kernels, dtype=dtype, rngs=rngs)
+        self.conditioner = FourierConditioner(
+            config.widths[level], image_size // 2**level, kernels=kernels, dtype=dtype, rngs=rngs
+        )
 
     def __call__(self, x: Map, c: Map, time: Float[Array, "b e"]) -> tuple[Map, Map, tuple[Map, Map]]:
         x, c = self.mask.block1(x, time), self.image.block1(c, time)
@@ -72,15 +81,15 @@ class FeedForward(nnx.Module):
 class Middle(nnx.Module):
     """A block on each path, one transformer layer across them, a last block."""
 
-    def __init__(self, config: ModelConfig, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs):
         width = config.widths[-1]
-        self.mask_block = ResnetBlock(width, width, 4 * config.dim, dtype=dtype, rngs=rngs)
-        self.image_block = ResnetBlock(width, width, 4 * config.dim, dtype=dtype, rngs=rngs)
-        self.cross1 = CrossAttention(width, config.heads, config.head_dim, dtype=dtype, rngs=rngs)
+        self.mask_block = ResnetBlock(width, width, 4 * config.dim, kernels=kernels, dtype=dtype, rngs=rngs)
+        self.image_block = ResnetBlock(width, width, 4 * config.dim, kernels=kernels, dtype=dtype, rngs=rngs)
+        self.cross1 = CrossAttention(width, config.heads, config.head_dim, kernels=kernels, dtype=dtype, rngs=rngs)
         self.feed1 = FeedForward(width, dtype=dtype, rngs=rngs)
         self.feed2 = FeedForward(width, dtype=dtype, rngs=rngs)
-        self.cross2 = CrossAttention(width, config.heads, config.head_dim, dtype=dtype, rngs=rngs)
-        self.last_block = ResnetBlock(width, width, 4 * config.dim, dtype=dtype, rngs=rngs)
+        self.cross2 = CrossAttention(width, config.heads, config.head_dim, kernels=kernels, dtype=dtype, rngs=rngs)
+        self.last_block = ResnetBlock(width, width, 4 * config.dim, kernels=kernels, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: Map, c: Map, time: Float[Array, "b e"]) -> Map:
         x, c = self.mask_block(x, time), self.image_block(c, time)
@@ -94,17 +103,17 @@ class Middle(nnx.Module):
 class DecoderStage(nnx.Module):
     """Two blocks, each after a skip, with FiLM after one of them; attention; the way up."""
 
-    def __init__(self, config: ModelConfig, stage: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, stage: int, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs):
         level = len(config.multipliers) - 1 - stage
         d_skip, width = config.widths[level], config.widths[level + 1]
         self.film_point = config.film.point
-        self.block1 = ResnetBlock(width + d_skip, width, 4 * config.dim, dtype=dtype, rngs=rngs)
-        self.block2 = ResnetBlock(width + d_skip, width, 4 * config.dim, dtype=dtype, rngs=rngs)
-        self.attention = _attention(config, level, width, dtype=dtype, rngs=rngs)
+        self.block1 = ResnetBlock(width + d_skip, width, 4 * config.dim, kernels=kernels, dtype=dtype, rngs=rngs)
+        self.block2 = ResnetBlock(width + d_skip, width, 4 * config.dim, kernels=kernels, dtype=dtype, rngs=rngs)
+        self.attention = _attention(config, level, width, kernels=kernels, dtype=dtype, rngs=rngs)
         self.up = (
-            Conv(width, d_skip, 3, dtype=dtype, rngs=rngs)
+            Conv(width, d_skip, 3, kernels=kernels, dtype=dtype, rngs=rngs)
             if level == 0
-            else Upsample(width, d_skip, dtype=dtype, rngs=rngs)
+            else Upsample(width, d_skip, kernels=kernels, dtype=dtype, rngs=rngs)
         )
 
     def __call__(
@@ -144,7 +153,7 @@ class Film(nnx.Module):
         return [head(condition) for head in self.heads]
 
 
-class VelocityUNet(nnx.Module):
+class UNet(nnx.Module):
     """v(x_t, t | image, embedding): the velocity that carries noise to the mask.
 
     `image_size` is the side, in pixels, of the maps that it is trained on: the learned spectra have its size.
@@ -161,17 +170,31 @@ class VelocityUNet(nnx.Module):
     Returns the velocity, (B, H, W, 1) float32. Raises ValueError where the arguments do not fit.
     """
 
-    def __init__(self, config: ModelConfig, image_size: int, *, rngs: nnx.Rngs, dtype: DTypeLike = jnp.float32):
+    def __init__(
+        self,
+        config: ModelConfig,
+        image_size: int,
+        *,
+        kernels: Kernels,
+        rngs: nnx.Rngs,
+        dtype: DTypeLike = jnp.float32,
+    ):
         self.config = config
         self.image_size = image_size
         levels = range(len(config.multipliers))
         self.time = TimeEmbedding(config.dim, dtype=dtype, rngs=rngs)
-        self.stem_mask = Conv(1, config.dim, 7, dtype=dtype, rngs=rngs)
-        self.stem_image = Conv(1, config.dim, 7, dtype=dtype, rngs=rngs)
-        self.encoder = nnx.List(EncoderLevel(config, image_size, level, dtype=dtype, rngs=rngs) for level in levels)
-        self.middle = Middle(config, dtype=dtype, rngs=rngs)
-        self.decoder = nnx.List(DecoderStage(config, stage, dtype=dtype, rngs=rngs) for stage in levels)
-        self.head_block = ResnetBlock(2 * config.dim, config.dim, 4 * config.dim, dtype=dtype, rngs=rngs)
+        self.stem_mask = Conv(1, config.dim, 7, kernels=kernels, dtype=dtype, rngs=rngs)
+        self.stem_image = Conv(1, config.dim, 7, kernels=kernels, dtype=dtype, rngs=rngs)
+        self.encoder = nnx.List(
+            EncoderLevel(config, image_size, level, kernels=kernels, dtype=dtype, rngs=rngs) for level in levels
+        )
+        self.middle = Middle(config, kernels=kernels, dtype=dtype, rngs=rngs)
+        self.decoder = nnx.List(
+            DecoderStage(config, stage, kernels=kernels, dtype=dtype, rngs=rngs) for stage in levels
+        )
+        self.head_block = ResnetBlock(
+            2 * config.dim, config.dim, 4 * config.dim, kernels=kernels, dtype=dtype, rngs=rngs
+        )
         self.head = dense(config.dim, 1, dtype=dtype, rngs=rngs)
         self.film = Film(config, dtype=dtype, rngs=rngs) if config.film.stages else None
 

@@ -10,14 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from flowseg.flow.losses import velocity_loss
+from flowseg.flow.paths import estimate_of
 
 from flowseg.config import Config, DataConfig, FilmConfig, ModelConfig
-from flowseg.flow.losses import velocity_loss
 from flowseg.interop import import_torch
 from flowseg.interop.torch_weights import entries
+from flowseg.models.kernels import BLOCKS
 from flowseg.models.layers import GROUPS
 from flowseg.models.network import Network, Params, init_params, params_of
-from flowseg.models.unet import VelocityUNet
+from flowseg.models.unet import UNet
 
 PREFIX = "unet.base_unet."
 TOLERANCE = 1e-4
@@ -53,8 +55,8 @@ def original(shared: Path) -> Original:
     with np.load(shared / "parity" / "unet_film_dim8_32px.npz") as archive:
         arrays = dict(archive)
     config, params = imported(arrays)
-    network = Network(config)
-    return Original(arrays, config, params, network, jax.jit(network.velocity))
+    network = Network(config, BLOCKS, estimate_of)
+    return Original(arrays, config, params, network, jax.jit(network.apply))
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +65,7 @@ def loss_and_gradients(original: Original) -> tuple[jax.Array, jax.Array, Params
 
     def loss(params: Params) -> tuple[jax.Array, jax.Array]:
         inputs = original.map("in/x"), original["in/t"], original.map("in/image"), original["in/embedding"]
-        v = original.network.velocity(params, *inputs)
+        v = original.network.apply(params, *inputs)
         return velocity_loss(v, original.map("in/target_velocity")), v
 
     (value, v), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(original.params)
@@ -123,8 +125,8 @@ def test_velocity_with_film_in_the_two_finest_stages(original: Original) -> None
 
 
 def replace_network(original: Original, config: Config) -> Original:
-    network = Network(config)
-    return replace(original, config=config, network=network, velocity=jax.jit(network.velocity))
+    network = Network(config, BLOCKS, estimate_of)
+    return replace(original, config=config, network=network, velocity=jax.jit(network.apply))
 
 
 def test_velocity_at_another_size(original: Original) -> None:
@@ -196,7 +198,7 @@ def test_fresh_parameters_are_distributed_as_the_modules_own() -> None:
     model_config = ModelConfig(dim=8, multipliers=(1, 1, 1, 1), heads=2, head_dim=8, film=film)
     config = Config(model=model_config, data=DataConfig(crop=16))
     drawn = flat(init_params(config))
-    model = VelocityUNet(config.model, config.data.crop, rngs=nnx.Rngs(0))
+    model = UNet(config.model, config.data.crop, kernels=BLOCKS, rngs=nnx.Rngs(0))
     expected = flat(params_of(model))
     assert drawn.keys() == expected.keys()
     for name, value in expected.items():
@@ -231,15 +233,15 @@ def test_arguments_that_do_not_fit_are_refused(original: Original) -> None:
         original.map("in/image"),
         original["in/embedding"],
     )
-    velocity = original.network.velocity
+    apply = original.network.apply
     config = replace(original.config, model=replace(original.config.model, film=FilmConfig()))
-    baseline, params = Network(config), init_params(config)
+    baseline, params = Network(config, BLOCKS, estimate_of), init_params(config)
     for call, told in (
-        (lambda: velocity(original.params, x[:, :20, :20], t, image[:, :20, :20], None), "divisible by 8"),
-        (lambda: velocity(original.params, x, t[:1], image, None), "t is"),
-        (lambda: velocity(original.params, x, t, image[:1], None), "image"),
-        (lambda: velocity(original.params, x, t, image, embedding[:, 1:]), "embedding is"),
-        (lambda: baseline.velocity(params, x, t, image, embedding), "no FiLM stages"),
+        (lambda: apply(original.params, x[:, :20, :20], t, image[:, :20, :20], None), "divisible by 8"),
+        (lambda: apply(original.params, x, t[:1], image, None), "t is"),
+        (lambda: apply(original.params, x, t, image[:1], None), "image"),
+        (lambda: apply(original.params, x, t, image, embedding[:, 1:]), "embedding is"),
+        (lambda: baseline.apply(params, x, t, image, embedding), "no FiLM stages"),
     ):
         with pytest.raises(ValueError, match=told):
             jax.eval_shape(call)

@@ -1,10 +1,40 @@
-"""Temporary."""
+"""The costly operations of the network, in forms that suit different devices.
 
-from typing import Any
+`plain` is what XLA makes of the formulas. `blocks` does the same work in blocks that stay in a CPU's caches. Their
+functions have equal signatures and compute the same values; which of them a network uses is an argument of it.
+"""
 
-Kernels = Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from jaxtyping import Array
+
+from flowseg.models.kernels import blocks, plain
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """One form of each operation; plain.py documents them."""
+
+    convolve: Callable[..., Array]
+    attend: Callable[..., Array]
+    softmax_pool: Callable[..., Array]
+    map_positions: Callable[..., Array]
+
+
+PLAIN = Kernels(plain.convolve, plain.attend, plain.softmax_pool, plain.map_positions)
+BLOCKS = Kernels(blocks.convolve, blocks.attend, blocks.softmax_pool, blocks.map_positions)
+FLASH = replace(PLAIN, attend=partial(plain.attend, softmax_attention=plain.flash_attention))
 
 
 def choose(platform: str, precision: str) -> Kernels:
-    """Temporary."""
-    return platform
+    """Returns the kernels for a device.
+
+    Args:
+        platform: `jax.Device.platform`: "cpu", "gpu", "tpu".
+        precision: the config's, "float32" or "bf16". cuDNN's flash attention takes 16-bit inputs only.
+    """
+    if platform == "cpu":
+        return BLOCKS
+    return FLASH if (platform, precision) == ("gpu", "bf16") else PLAIN

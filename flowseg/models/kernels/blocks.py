@@ -13,20 +13,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from flowseg.models.kernels import plain
+
 # Bytes of the largest intermediate of a block.
 BLOCK_BYTES = 2 * 2**20
 # An intermediate of this size is worth a loop over blocks.
 LARGE_BYTES = 16 * 2**20
-
-
-def on_cpu() -> bool:
-    """Whether programs are made for CPUs."""
-    return jax.default_backend() == "cpu"
-
-
-def pays(intermediate_bytes: int) -> bool:
-    """Whether an attention should work in blocks: on a CPU, where an intermediate is much larger than its caches."""
-    return on_cpu() and intermediate_bytes > LARGE_BYTES
 
 
 def _fitting(total: int, bytes_each: int) -> int:
@@ -62,73 +54,106 @@ def softmax_attention(
     return jax.lax.map(head, (q, k, v))
 
 
-def linear_attention(
-    x: Float[Array, "n c"],
-    queries: Callable[[Float[Array, "c r"]], Float[Array, "h d r"]],
-    keys_values: Callable[[Float[Array, "c r"]], tuple[Float[Array, "h d r"], Float[Array, "h d r"]]],
-    output: Callable[[Float[Array, "h d r"]], Float[Array, "c r"]],
-    width: int,
-) -> Float[Array, "n c"]:
-    """Linear-cost attention (Shen et al. 2021) of one image, by blocks of positions, projections included.
+def _each_image(function: Callable[..., Array], *arrays: Array) -> Array:
+    """`function` of one image, over a batch, one after the other."""
+    if arrays[0].shape[0] == 1:
+        return function(*(a[0] for a in arrays))[None]
+    return jax.lax.map(lambda parts: function(*parts), arrays)
 
-    The softmax of the keys over all positions is summed up block by block against a running maximum (Milakov and
-    Gimelshein 2018), which cancels and so takes no gradient. `width` is heads x features.
+
+def attend(
+    queries_of: Float[Array, "b n c"],
+    keys_of: Float[Array, "b m c"],
+    q_kernel: Float[Array, "c k"],
+    kv_kernel: Float[Array, "c 2k"],
+    heads: int,
+) -> Float[Array, "b n k"]:
+    """Projections and softmax attention between two sets of positions."""
+    b, n, _ = queries_of.shape
+    if 4 * b * heads * n * keys_of.shape[1] <= LARGE_BYTES:
+        return plain.attend(queries_of, keys_of, q_kernel, kv_kernel, heads)
+
+    def image(queries_of: Float[Array, "n c"], keys_of: Float[Array, "m c"]) -> Float[Array, "n k"]:
+        q = features_first(q_kernel, queries_of.T).reshape(heads, -1, n)
+        k, v = features_first(kv_kernel, keys_of.T).reshape(2, heads, -1, keys_of.shape[0])
+        return softmax_attention(q, k, v).reshape(-1, n).T
+
+    return _each_image(image, queries_of, keys_of)
+
+
+def softmax_pool(
+    keys_values: Callable[[Float[Array, "*b r c"]], tuple[Float[Array, "*b r k"], Float[Array, "*b r d"]]],
+    x: Float[Array, "b n c"],
+) -> Float[Array, "b k d"]:
+    """The same as in plain.py, by blocks of positions.
+
+    The softmax over all positions is summed up block by block against a running maximum (Milakov and Gimelshein
+    2018), which cancels and so takes no gradient.
     """
-    n, c = x.shape
-    size = _fitting(n, 4 * 2 * width)
-    blocks = x.reshape(-1, size, c)
-    heads, features, _ = jax.eval_shape(queries, blocks[0].T).shape
+    b, n, c = x.shape
+    keys, values = jax.eval_shape(keys_values, x)
+    size = _block_of_positions(n, keys.shape[-1])
+    if b * n <= size:
+        return plain.softmax_pool(keys_values, x)
 
     @jax.checkpoint
     def add(carry: tuple[Array, Array, Array], part: Float[Array, "r c"]) -> tuple[tuple[Array, Array, Array], None]:
-        top, total, context = carry
-        k, v = keys_values(part.T)
-        k = k.astype(jnp.float32)
-        higher = jnp.maximum(top, jax.lax.stop_gradient(k.max(-1)))
+        top, total, pooled = carry
+        keys, values = keys_values(part)
+        keys = keys.astype(jnp.float32)
+        higher = jnp.maximum(top, jax.lax.stop_gradient(keys.max(0)))
         rescale = jnp.exp(top - higher)
-        weights = jnp.exp(k - higher[..., None])
-        total = total * rescale + weights.sum(-1)
-        summed = jnp.einsum("hdn,hen->hde", weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
-        return (higher, total, context * rescale[..., None] + summed), None
+        weights = jnp.exp(keys - higher)
+        pooled = pooled * rescale[:, None] + plain.weighted_sum(weights, values)
+        return (higher, total * rescale + weights.sum(0), pooled), None
 
-    start = (
-        jnp.full((heads, features), -jnp.inf),
-        jnp.zeros((heads, features)),
-        jnp.zeros((heads, features, features)),
-    )
-    (_, total, context), _ = jax.lax.scan(add, start, blocks)
-    context = context * (features**-0.5 / total[..., None])
+    def image(x: Float[Array, "n c"]) -> Float[Array, "k d"]:
+        k, d = keys.shape[-1], values.shape[-1]
+        start = (jnp.full((k,), -jnp.inf), jnp.zeros((k,)), jnp.zeros((k, d)))
+        (_, total, pooled), _ = jax.lax.scan(add, start, x.reshape(-1, size, c))
+        return pooled / total[:, None]
 
-    @jax.checkpoint
-    def read(part: Float[Array, "r c"]) -> Float[Array, "r c"]:
-        q = queries(part.T)
-        weights = jax.nn.softmax(q.astype(jnp.float32), axis=1).astype(q.dtype)
-        return output(jnp.einsum("hde,hdn->hen", context.astype(q.dtype), weights)).T
-
-    return jax.lax.map(read, blocks).reshape(n, c)
+    return _each_image(image, x)
 
 
-def plain_convolution(x: Array, kernel: Array, edge: int) -> Array:
-    """A convolution of stride 1 with `edge` zeros around, as XLA has it."""
-    padding = ((edge, edge), (edge, edge))
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+def map_positions(
+    function: Callable[[Float[Array, "*b r c"], Float[Array, "*b k d"]], Float[Array, "*b r d"]],
+    x: Float[Array, "b n c"],
+    table: Float[Array, "b k d"],
+) -> Float[Array, "b n d"]:
+    """The same as in plain.py, by blocks of positions."""
+    b, n, c = x.shape
+    size = _block_of_positions(n, table.shape[1])
+    if b * n <= size:
+        return plain.map_positions(function, x, table)
+
+    def image(x: Float[Array, "n c"], table: Float[Array, "k d"]) -> Float[Array, "n d"]:
+        block = jax.checkpoint(lambda part: function(part, table))
+        return jax.lax.map(block, x.reshape(-1, size, c)).reshape(n, -1)
+
+    return _each_image(image, x, table)
+
+
+def _block_of_positions(total: int, width: int) -> int:
+    """How many positions a block holds that needs two maps of `width` float32 values for each."""
+    return _fitting(total, 2 * 4 * width)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(x: Float[Array, "b h w i"], kernel: Float[Array, "kh kw i o"], edge: int) -> Float[Array, "b p q o"]:
     """A convolution of stride 1 with `edge` zeros around; its gradient by the kernel is made in blocks."""
-    return plain_convolution(x, kernel, edge)
+    return plain.convolve(x, kernel, edge)
 
 
 def _forward(x: Array, kernel: Array, edge: int) -> tuple[Array, tuple[Array, Array]]:
-    return plain_convolution(x, kernel, edge), (x, kernel)
+    return plain.convolve(x, kernel, edge), (x, kernel)
 
 
 def _backward(edge: int, saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
     x, kernel = saved
     # The transposed convolution, written out: inside a loop XLA's CPU backend runs its own some 40 times slower.
     flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-    by_x = plain_convolution(g, flipped, kernel.shape[0] - 1 - edge)
+    by_x = plain.convolve(g, flipped, kernel.shape[0] - 1 - edge)
     return by_x, kernel_gradient(x, g, (kernel.shape[0], kernel.shape[1]), edge).astype(kernel.dtype)
 
 

@@ -1,0 +1,165 @@
+"""The two forms of each kernel compute the same, values and gradients, alone and in the whole network."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from flowseg.config import ModelConfig
+from flowseg.models import attention
+from flowseg.models.kernels import BLOCKS, FLASH, PLAIN, Kernels, blocks, choose, plain
+from flowseg.models.unet import UNet
+
+
+def normal(seed: int, *shape: int) -> jax.Array:
+    return jnp.asarray(np.random.default_rng(seed).standard_normal(shape, np.float32))
+
+
+def assert_close(a: jax.Array, b: jax.Array) -> None:
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * float(jnp.abs(b).max()))
+
+
+def with_gradients(function: Callable[..., jax.Array], *arguments: Any) -> list[Any]:
+    """The value, and the gradient of a random projection of it by every argument."""
+    value, pull = jax.vjp(function, *arguments)
+    return [value, *pull(normal(99, *value.shape))]
+
+
+@pytest.fixture(params=[2**9, 2**11, 2**30])
+def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks, "LARGE_BYTES", 0)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", request.param)
+
+
+@pytest.mark.parametrize(("n", "m"), [(24, 24), (24, 40)])
+def test_softmax_attention(block: None, n: int, m: int) -> None:
+    # Scores far from zero: a softmax without its maximum would overflow.
+    inputs = (normal(0, 2, n, 6), normal(1, 2, m, 6), 10 * normal(2, 6, 8), normal(3, 6, 16))
+    ours = with_gradients(lambda *parts: blocks.attend(*parts, heads=2), *inputs)
+    for a, b in zip(ours, with_gradients(lambda *parts: plain.attend(*parts, heads=2), *inputs), strict=True):
+        assert_close(a, b)
+
+
+def test_many_queries_are_attended_in_blocks_of_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    inputs = (normal(0, 2, 40, 6), normal(1, 2, 24, 6), normal(2, 6, 8), normal(3, 6, 16))
+    whole = with_gradients(lambda *parts: plain.attend(*parts, heads=2), *inputs)
+    monkeypatch.setattr(plain, "QUERY_BLOCK", 16)
+    for a, b in zip(with_gradients(lambda *parts: plain.attend(*parts, heads=2), *inputs), whole, strict=True):
+        assert_close(a, b)
+
+
+@pytest.mark.parametrize(("side", "edge"), [(3, 1), (7, 3), (2, 0), (1, 0)])
+def test_convolution(block: None, side: int, edge: int) -> None:
+    inputs = (normal(0, 2, 15, 12, 3), normal(1, side, side, 3, 5))
+    ours = with_gradients(lambda x, k: blocks.convolve(x, k, edge), *inputs)
+    for a, b in zip(ours, with_gradients(lambda x, k: plain.convolve(x, k, edge), *inputs), strict=True):
+        assert_close(a, b)
+
+
+def test_softmax_pool(block: None) -> None:
+    # One key far above the others, so that the running maximum changes between blocks.
+    inputs = (normal(0, 2, 48, 6).at[:, 30].mul(20), normal(1, 6, 8))
+
+    def pooled(kernels: Kernels) -> list[jax.Array]:
+        return with_gradients(lambda x, k: kernels.softmax_pool(lambda part: (part @ k, jnp.sin(part)), x), *inputs)
+
+    x, kernel = inputs
+    np.testing.assert_allclose(
+        pooled(PLAIN)[0],
+        jnp.einsum("bnk,bnc->bkc", jax.nn.softmax(x @ kernel, axis=1), jnp.sin(x)),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+    for a, b in zip(pooled(BLOCKS), pooled(PLAIN), strict=True):
+        assert_close(a, b)
+
+
+def test_map_positions(block: None) -> None:
+    inputs = (normal(0, 2, 48, 6), normal(1, 2, 8, 5), normal(2, 6, 8))
+
+    def mapped(kernels: Kernels) -> list[jax.Array]:
+        return with_gradients(
+            lambda x, table, k: kernels.map_positions(lambda part, t: jnp.sin(part @ k) @ t, x, table), *inputs
+        )
+
+    x, table, kernel = inputs
+    assert_close(mapped(PLAIN)[0], jnp.sin(x @ kernel) @ table)
+    for a, b in zip(mapped(BLOCKS), mapped(PLAIN), strict=True):
+        assert_close(a, b)
+
+
+@pytest.mark.parametrize("kernels", [PLAIN, BLOCKS], ids=["plain", "blocks"])
+def test_linear_attention_is_the_formula(block: None, kernels: Kernels) -> None:
+    """Shen et al. 2021, with queries, keys and values written out."""
+    heads = 2
+    graph, state = nnx.split(
+        attention.LinearAttention(6, heads, 4, kernels=kernels, dtype=jnp.float32, rngs=nnx.Rngs(0))
+    )
+    x = normal(0, 2, 8, 6, 6).at[:, 5, 0].mul(20)
+
+    def formula(state: nnx.State, x: jax.Array) -> jax.Array:
+        layer = nnx.merge(graph, state)
+        tokens = layer.norm(x).reshape(2, 48, 6)
+        q, k, v = (part.reshape(2, 48, heads, -1) for part in jnp.split(layer.qkv(tokens), 3, axis=-1))
+        q, k = jax.nn.softmax(q, axis=-1) * 4**-0.5, jax.nn.softmax(k, axis=1)
+        read = jnp.einsum("bnhd,bhde->bnhe", q, jnp.einsum("bnhd,bnhe->bhde", k, v))
+        return layer.out_norm(layer.out(read.reshape(2, 8, 6, -1)))
+
+    ours = with_gradients(lambda state, x: nnx.merge(graph, state)(x), state, x)
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(with_gradients(formula, state, x)), strict=True):
+        assert_close(a, b)
+
+
+def test_the_whole_network_is_the_same_with_either_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(ModelConfig(), dim=8, heads=1, head_dim=8)
+    x, image, t = normal(0, 2, 16, 16, 1), normal(1, 2, 16, 16, 1), jnp.array([0.2, 0.9])
+
+    def loss_and_gradients(kernels: Kernels) -> list[jax.Array]:
+        graph, state = nnx.split(UNet(config, 16, kernels=kernels, rngs=nnx.Rngs(0)))
+
+        def loss(state: nnx.State) -> jax.Array:
+            return jnp.mean(jnp.square(nnx.merge(graph, state)(x, t, image) - x))
+
+        value, gradients = jax.jit(jax.value_and_grad(loss))(state)
+        return [value, *jax.tree.leaves(gradients)]
+
+    found = loss_and_gradients(PLAIN)
+    monkeypatch.setattr(blocks, "LARGE_BYTES", 0)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 2**12)
+    for a, b in zip(loss_and_gradients(BLOCKS), found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4 * max(float(jnp.abs(b).max()), 1e-2))
+
+
+@pytest.mark.parametrize("kind", [attention.FullAttention, attention.LinearAttention])
+def test_half_precision_is_as_near_in_blocks(
+    kind: type[attention.FullAttention | attention.LinearAttention], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = normal(0, 2, 16, 16, 8)
+    monkeypatch.setattr(blocks, "LARGE_BYTES", 0)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 2**12)
+
+    def gradients(kernels: Kernels, dtype: jnp.dtype) -> jax.Array:
+        graph, state = nnx.split(kind(8, 2, 8, kernels=kernels, dtype=dtype, rngs=nnx.Rngs(0)))
+
+        def loss(state: nnx.State) -> jax.Array:
+            return jnp.mean(jnp.square(nnx.merge(graph, state)(x.astype(dtype)).astype(jnp.float32) - x))
+
+        return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(jax.jit(jax.grad(loss))(state))])
+
+    exact = gradients(PLAIN, jnp.dtype("float32"))
+    in_plain, in_blocks = (gradients(kernels, jnp.dtype("bfloat16")) for kernels in (PLAIN, BLOCKS))
+    assert bool(jnp.any(in_blocks != in_plain))
+    error, plain_error = (float(jnp.linalg.norm(g - exact) / jnp.linalg.norm(exact)) for g in (in_blocks, in_plain))
+    assert 1e-4 < plain_error < 0.1
+    assert error < 1.5 * plain_error
+
+
+def test_kernels_are_chosen_by_platform_and_precision() -> None:
+    assert choose("cpu", "float32") is choose("cpu", "bf16") is BLOCKS
+    assert choose("gpu", "float32") is choose("tpu", "bf16") is PLAIN
+    assert choose("gpu", "bf16") is FLASH
