@@ -73,9 +73,9 @@ class GroupNorm(nnx.Module):
         h = x.astype(jnp.float32)
         # Positions first, then the few channels of a group: reducing (h, w, c/8) at once is slow on CPU.
         size = c // GROUPS
-        mean = jnp.mean(h, axis=(1, 2)).reshape(b, GROUPS, size).mean(-1)
+        mean = save_activation(jnp.mean(h, axis=(1, 2)).reshape(b, GROUPS, size).mean(-1))
         centred = h - jnp.repeat(mean, size, axis=1)[:, None, None]
-        variance = jnp.mean(centred * centred, axis=(1, 2)).reshape(b, GROUPS, size).mean(-1)
+        variance = save_activation(jnp.mean(centred * centred, axis=(1, 2)).reshape(b, GROUPS, size).mean(-1))
         scale = jnp.repeat(jax.lax.rsqrt(variance + NORM_EPSILON), size, axis=1) * self.gain[...]
         return (centred * scale[:, None, None] + self.bias[...]).astype(x.dtype)
 
