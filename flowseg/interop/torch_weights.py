@@ -253,7 +253,7 @@ def import_torch(
         raise UserError(f"state_dict: missing entry init_conv.weight: found {len(stems)}, expected 1")
     prefix = stems[0][: -len("init_conv.weight")]
     config, heads = _infer(arrays, prefix, image_size, tuple(full_attention_at), film_point)
-    model = nnx.eval_shape(lambda: UNet(config, image_size, kernels=PLAIN, rngs=nnx.Rngs(0)))
+    model = UNet(config, image_size, kernels=PLAIN)
     table = list(entries(config, prefix, heads))
     expected = {torch for torch, _, _ in table}
     missing = [torch for torch, _, _ in table if torch not in arrays]

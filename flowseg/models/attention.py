@@ -11,25 +11,25 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from flowseg.models.kernels import Kernels
-from flowseg.models.layers import ChannelNorm, dense
+from flowseg.models.layers import ChannelNorm, Dense
 
 
 class FullAttention(nnx.Module):
     """Softmax attention of every position to every position."""
 
-    def __init__(self, width: int, heads: int, head_dim: int, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, width: int, heads: int, head_dim: int, *, kernels: Kernels, dtype: DTypeLike):
         inner = heads * head_dim
         self.heads = heads
         self.kernels = kernels
         self.norm = ChannelNorm(width)
-        self.qkv = dense(width, 3 * inner, bias=False, dtype=dtype, rngs=rngs)
-        self.out = dense(inner, width, dtype=dtype, rngs=rngs)
+        self.qkv = Dense(width, 3 * inner, bias=False, dtype=dtype)
+        self.out = Dense(inner, width, dtype=dtype)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         b, h, w, c = x.shape
         tokens = self.norm(x).reshape(b, h * w, c)
         kernel = self.qkv.kernel[...].astype(self.qkv.dtype)
-        inner = self.out.in_features
+        inner = self.out.kernel.shape[0]
         read = self.kernels.attend(tokens, tokens, kernel[:, :inner], kernel[:, inner:], self.heads)
         return self.out(read.reshape(b, h, w, -1))
 
@@ -37,13 +37,13 @@ class FullAttention(nnx.Module):
 class LinearAttention(nnx.Module):
     """Linear attention, for the finest maps; a gain-only norm follows the output projection."""
 
-    def __init__(self, width: int, heads: int, head_dim: int, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, width: int, heads: int, head_dim: int, *, kernels: Kernels, dtype: DTypeLike):
         self.inner = heads * head_dim
         self.heads = heads
         self.kernels = kernels
         self.norm = ChannelNorm(width)
-        self.qkv = dense(width, 3 * self.inner, bias=False, dtype=dtype, rngs=rngs)
-        self.out = dense(self.inner, width, dtype=dtype, rngs=rngs)
+        self.qkv = Dense(width, 3 * self.inner, bias=False, dtype=dtype)
+        self.out = Dense(self.inner, width, dtype=dtype)
         self.out_norm = ChannelNorm(width)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
@@ -80,16 +80,16 @@ class CrossAttention(nnx.Module):
     Each side owns a whole q-k-v projection, as in the original; only the halves that are used are computed.
     """
 
-    def __init__(self, width: int, heads: int, head_dim: int, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, width: int, heads: int, head_dim: int, *, kernels: Kernels, dtype: DTypeLike):
         self.inner = heads * head_dim
         self.heads = heads
         self.dtype = dtype
         self.kernels = kernels
         self.norm_x = ChannelNorm(width)
         self.norm_c = ChannelNorm(width)
-        self.qkv_x = dense(width, 3 * self.inner, bias=False, dtype=dtype, rngs=rngs)
-        self.qkv_c = dense(width, 3 * self.inner, bias=False, dtype=dtype, rngs=rngs)
-        self.out = dense(self.inner, width, dtype=dtype, rngs=rngs)
+        self.qkv_x = Dense(width, 3 * self.inner, bias=False, dtype=dtype)
+        self.qkv_c = Dense(width, 3 * self.inner, bias=False, dtype=dtype)
+        self.out = Dense(self.inner, width, dtype=dtype)
 
     def __call__(self, x: Float[Array, "b h w c"], c: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         b, h, w, d = x.shape

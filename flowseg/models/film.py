@@ -6,15 +6,30 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from flowseg.models.layers import NORM_EPSILON, dense
+from flowseg.models.layers import NORM_EPSILON, Dense
+from flowseg.models.parameters import ones, parameter, zeros
+
+
+class LayerNorm(nnx.Module):
+    """LayerNorm over the last axis with gain and bias, computed in float32."""
+
+    def __init__(self, width: int):
+        self.scale = parameter(ones, width)
+        self.bias = parameter(zeros, width)
+
+    def __call__(self, x: Float[Array, "b d"]) -> Float[Array, "b d"]:
+        x = x.astype(jnp.float32)
+        mean = jnp.mean(x, axis=-1, keepdims=True)
+        variance = jnp.maximum(0.0, jnp.mean(x * x, axis=-1, keepdims=True) - mean * mean)
+        return (x - mean) * (jax.lax.rsqrt(variance + NORM_EPSILON) * self.scale[...]) + self.bias[...]
 
 
 class Conditioner(nnx.Module):
     """embedding -> condition: Dense, then LayerNorm."""
 
-    def __init__(self, embedding_width: int, condition_width: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
-        self.dense = dense(embedding_width, condition_width, dtype=dtype, rngs=rngs)
-        self.norm = nnx.LayerNorm(condition_width, epsilon=NORM_EPSILON, dtype=jnp.float32, rngs=rngs)
+    def __init__(self, embedding_width: int, condition_width: int, *, dtype: DTypeLike):
+        self.dense = Dense(embedding_width, condition_width, dtype=dtype)
+        self.norm = LayerNorm(condition_width)
 
     def __call__(self, embedding: Float[Array, "b e"]) -> Float[Array, "b d"]:
         return self.norm(self.dense(embedding))
@@ -23,10 +38,10 @@ class Conditioner(nnx.Module):
 class FilmHead(nnx.Module):
     """condition -> (gamma, beta) of one stage; the last layer starts at zero, so gamma = 1 and beta = 0."""
 
-    def __init__(self, condition_width: int, hidden: int, width: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
-        self.norm = nnx.LayerNorm(condition_width, epsilon=NORM_EPSILON, dtype=jnp.float32, rngs=rngs)
-        self.dense1 = dense(condition_width, hidden, dtype=dtype, rngs=rngs)
-        self.dense2 = dense(hidden, 2 * width, dtype=dtype, rngs=rngs, zero=True)
+    def __init__(self, condition_width: int, hidden: int, width: int, *, dtype: DTypeLike):
+        self.norm = LayerNorm(condition_width)
+        self.dense1 = Dense(condition_width, hidden, dtype=dtype)
+        self.dense2 = Dense(hidden, 2 * width, dtype=dtype, zero=True)
 
     def __call__(self, condition: Float[Array, "b d"]) -> tuple[Float[Array, "b c"], Float[Array, "b c"]]:
         gamma, beta = jnp.split(self.dense2(jax.nn.relu(self.dense1(self.norm(condition)))), 2, axis=-1)

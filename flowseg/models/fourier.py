@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from flowseg.models.kernels import Kernels
 from flowseg.models.layers import ChannelNorm, ResnetBlock
+from flowseg.models.parameters import ones, parameter
 from flowseg.models.recompute import recompute
 
 
@@ -33,11 +34,11 @@ class FourierConditioner(nnx.Module):
     (half-pixel centres, no antialiasing).
     """
 
-    def __init__(self, width: int, map_size: int, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs):
-        self.spectrum = nnx.Param(jnp.ones((map_size, map_size, width)))
+    def __init__(self, width: int, map_size: int, *, kernels: Kernels, dtype: DTypeLike):
+        self.spectrum = parameter(ones, map_size, map_size, width)
         self.norm_x = ChannelNorm(width, bias=True)
         self.norm_c = ChannelNorm(width, bias=True)
-        self.block = ResnetBlock(width, width, None, kernels=kernels, dtype=dtype, rngs=rngs)
+        self.block = ResnetBlock(width, width, None, kernels=kernels, dtype=dtype)
 
     def __call__(self, x: Float[Array, "b h w c"], c: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         spectrum = self.spectrum[...]

@@ -1,7 +1,7 @@
 """Convolutions, norms and the ResNet block: what every part of the network is made of.
 
 Maps are (batch, height, width, channels). Parameters and norms are float32; `dtype` is what convolutions
-and products compute in. 1x1 convolutions are `nnx.Linear` on the channel axis, the same thing and faster.
+and products compute in. 1x1 convolutions are dense layers on the channel axis: the same thing, and faster.
 """
 
 import jax
@@ -11,10 +11,8 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from flowseg.models.kernels import Kernels
+from flowseg.models.parameters import ones, parameter, uniform_fan_in, zeros
 from flowseg.models.recompute import recompute, save_activation
-
-# PyTorch's default for convolutions and dense layers, so that training starts from the original's distribution.
-uniform_fan_in = jax.nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 NORM_EPSILON = 1e-5
 GROUPS = 8
@@ -23,9 +21,9 @@ GROUPS = 8
 class Conv(nnx.Module):
     """A stride-1 convolution of odd size that keeps the map's height and width."""
 
-    def __init__(self, d_in: int, d_out: int, size: int, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs):
-        self.kernel = nnx.Param(uniform_fan_in(rngs.params(), (size, size, d_in, d_out)))
-        self.bias = nnx.Param(jnp.zeros((d_out,)))
+    def __init__(self, d_in: int, d_out: int, size: int, *, kernels: Kernels, dtype: DTypeLike):
+        self.kernel = parameter(uniform_fan_in, size, size, d_in, d_out)
+        self.bias = parameter(zeros, d_out)
         self.kernels, self.dtype = kernels, dtype
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
@@ -34,20 +32,25 @@ class Conv(nnx.Module):
         return out + self.bias[...].astype(self.dtype)
 
 
-def dense(
-    d_in: int, d_out: int, *, dtype: DTypeLike, rngs: nnx.Rngs, bias: bool = True, zero: bool = False
-) -> nnx.Linear:
+class Dense(nnx.Module):
     """A dense layer on the last axis; with `zero` it starts at zero."""
-    init = jax.nn.initializers.zeros if zero else uniform_fan_in
-    return nnx.Linear(d_in, d_out, use_bias=bias, kernel_init=init, dtype=dtype, rngs=rngs)
+
+    def __init__(self, d_in: int, d_out: int, *, dtype: DTypeLike, bias: bool = True, zero: bool = False):
+        self.kernel = parameter(zeros if zero else uniform_fan_in, d_in, d_out)
+        self.bias = parameter(zeros, d_out) if bias else None
+        self.dtype = dtype
+
+    def __call__(self, x: Float[Array, "... c"]) -> Float[Array, "... d"]:
+        out = x.astype(self.dtype) @ self.kernel[...].astype(self.dtype)
+        return out if self.bias is None else out + self.bias[...].astype(self.dtype)
 
 
 class ChannelNorm(nnx.Module):
     """LayerNorm over the channels of each position, with gain and, if asked, bias; computed in float32."""
 
     def __init__(self, width: int, *, bias: bool = False):
-        self.gain = nnx.Param(jnp.ones((width,)))
-        self.bias = nnx.Param(jnp.zeros((width,))) if bias else None
+        self.gain = parameter(ones, width)
+        self.bias = parameter(zeros, width) if bias else None
 
     def __call__(self, x: Float[Array, "... c"]) -> Float[Array, "... c"]:
         h = x.astype(jnp.float32)
@@ -62,17 +65,17 @@ class GroupNorm(nnx.Module):
     """GroupNorm over 8 groups of channels (Wu and He 2018), computed in float32."""
 
     def __init__(self, width: int):
-        self.gain = nnx.Param(jnp.ones((width,)))
-        self.bias = nnx.Param(jnp.zeros((width,)))
+        self.gain = parameter(ones, width)
+        self.bias = parameter(zeros, width)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         b, _, _, c = x.shape
         h = x.astype(jnp.float32)
         # Positions first, then the few channels of a group: reducing (h, w, c/8) at once is slow on CPU.
         size = c // GROUPS
-        mean = jnp.mean(h, axis=(1, 2)).reshape(b, GROUPS, size).mean(-1)
+        mean = save_activation(jnp.mean(h, axis=(1, 2)).reshape(b, GROUPS, size).mean(-1))
         centred = h - jnp.repeat(mean, size, axis=1)[:, None, None]
-        variance = jnp.mean(centred * centred, axis=(1, 2)).reshape(b, GROUPS, size).mean(-1)
+        variance = save_activation(jnp.mean(centred * centred, axis=(1, 2)).reshape(b, GROUPS, size).mean(-1))
         scale = jnp.repeat(jax.lax.rsqrt(variance + NORM_EPSILON), size, axis=1) * self.gain[...]
         return (centred * scale[:, None, None] + self.bias[...]).astype(x.dtype)
 
@@ -83,9 +86,9 @@ class Downsample(nnx.Module):
     The same sums as the strided convolution, whose gradients XLA computes slowly on CPU.
     """
 
-    def __init__(self, d_in: int, d_out: int, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs):
-        self.kernel = nnx.Param(uniform_fan_in(rngs.params(), (4, 4, d_in, d_out)))
-        self.bias = nnx.Param(jnp.zeros((d_out,)))
+    def __init__(self, d_in: int, d_out: int, *, kernels: Kernels, dtype: DTypeLike):
+        self.kernel = parameter(uniform_fan_in, 4, 4, d_in, d_out)
+        self.bias = parameter(zeros, d_out)
         self.kernels, self.dtype = kernels, dtype
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 d"]:
@@ -100,8 +103,8 @@ class Downsample(nnx.Module):
 class Upsample(nnx.Module):
     """Nearest-neighbour doubling, then a 3x3 convolution."""
 
-    def __init__(self, d_in: int, d_out: int, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs):
-        self.conv = Conv(d_in, d_out, 3, kernels=kernels, dtype=dtype, rngs=rngs)
+    def __init__(self, d_in: int, d_out: int, *, kernels: Kernels, dtype: DTypeLike):
+        self.conv = Conv(d_in, d_out, 3, kernels=kernels, dtype=dtype)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b 2h 2w d"]:
         b, h, w, c = x.shape
@@ -115,15 +118,13 @@ class ResnetBlock(nnx.Module):
     Its input may come in two parts, as channels of x followed by channels of a skip.
     """
 
-    def __init__(
-        self, d_in: int, d_out: int, d_time: int | None, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs
-    ):
-        self.time = dense(d_time, 2 * d_out, dtype=dtype, rngs=rngs) if d_time is not None else None
-        self.conv1 = Conv(d_in, d_out, 3, kernels=kernels, dtype=dtype, rngs=rngs)
+    def __init__(self, d_in: int, d_out: int, d_time: int | None, *, kernels: Kernels, dtype: DTypeLike):
+        self.time = Dense(d_time, 2 * d_out, dtype=dtype) if d_time is not None else None
+        self.conv1 = Conv(d_in, d_out, 3, kernels=kernels, dtype=dtype)
         self.norm1 = GroupNorm(d_out)
-        self.conv2 = Conv(d_out, d_out, 3, kernels=kernels, dtype=dtype, rngs=rngs)
+        self.conv2 = Conv(d_out, d_out, 3, kernels=kernels, dtype=dtype)
         self.norm2 = GroupNorm(d_out)
-        self.residual = dense(d_in, d_out, dtype=dtype, rngs=rngs) if d_in != d_out else None
+        self.residual = Dense(d_in, d_out, dtype=dtype) if d_in != d_out else None
 
     def __call__(
         self,
@@ -148,10 +149,10 @@ class ResnetBlock(nnx.Module):
 class TimeEmbedding(nnx.Module):
     """Sinusoidal features of 1000 t, then two dense layers with exact GELU between."""
 
-    def __init__(self, dim: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, dim: int, *, dtype: DTypeLike):
         self.dim = dim
-        self.dense1 = dense(dim, 4 * dim, dtype=dtype, rngs=rngs)
-        self.dense2 = dense(4 * dim, 4 * dim, dtype=dtype, rngs=rngs)
+        self.dense1 = Dense(dim, 4 * dim, dtype=dtype)
+        self.dense2 = Dense(4 * dim, 4 * dim, dtype=dtype)
 
     def __call__(self, t: Float[Array, " b"]) -> Float[Array, "b e"]:
         half = self.dim // 2

@@ -1,6 +1,5 @@
 """Making networks: parameters as a plain tree, and the pure function that applies them."""
 
-import math
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -14,6 +13,7 @@ from jaxtyping import Array, Float
 from flowseg.config import Config, ModelConfig
 from flowseg.models.junctions import junction_gate
 from flowseg.models.kernels import PLAIN, Kernels
+from flowseg.models.parameters import draw
 from flowseg.models.unet import GammaBeta, UNet
 
 Params = dict[str, Any]
@@ -24,15 +24,13 @@ DTYPES = {"float32": jnp.float32, "bf16": jnp.bfloat16}
 
 
 @cache
-def abstract_network(
-    model: ModelConfig, size: int, precision: str, kernels: Kernels
-) -> tuple[nnx.GraphDef[UNet], nnx.State]:
-    """Structure and parameter shapes of a network for maps of `size` pixels, without making it.
+def _parts(model: ModelConfig, size: int, precision: str, kernels: Kernels) -> tuple[nnx.GraphDef[UNet], nnx.State]:
+    """The structure of a network for maps of `size` pixels, and its parameters as declared, without values."""
+    return nnx.split(UNet(model, size, kernels=kernels, dtype=DTYPES[precision]), nnx.Param)
 
-    Kept, since tracing takes a second.
-    """
-    made = nnx.eval_shape(lambda: UNet(model, size, kernels=kernels, rngs=nnx.Rngs(0), dtype=DTYPES[precision]))
-    return nnx.split(made, nnx.Param)
+
+def _declared(config: Config) -> nnx.State:
+    return _parts(config.model, config.data.crop, config.precision, PLAIN)[1]
 
 
 def params_of(model: UNet) -> Params:
@@ -40,27 +38,16 @@ def params_of(model: UNet) -> Params:
     return nnx.to_pure_dict(nnx.state(model, nnx.Param))
 
 
-def init_params(config: Config) -> Params:
-    """Fresh parameters, a function of the config's model, crop and seed.
-
-    The distribution is that of the modules' own initialisers, drawn on the host: compiling a program that draws
-    some 500 small arrays takes a minute.
-    """
-    rng = np.random.default_rng([config.seed, INIT_STREAM])
-
-    def draw(path: tuple[Any, ...], leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-        keys = [str(getattr(part, "key", part)) for part in path]
-        if keys[-1] == "kernel" and not (keys[:2] == ["film", "heads"] and keys[-2] == "dense2"):
-            bound = math.prod(leaf.shape[:-1]) ** -0.5
-            return rng.uniform(-bound, bound, leaf.shape).astype(np.float32)
-        return np.full(leaf.shape, keys[-1] in ("gain", "scale", "spectrum"), np.float32)
-
-    return jax.tree_util.tree_map_with_path(draw, abstract_params(config))
-
-
 def abstract_params(config: Config) -> Params:
     """Shapes and dtypes of the parameters, without making them."""
-    return nnx.to_pure_dict(abstract_network(config.model, config.data.crop, config.precision, PLAIN)[1])
+    return nnx.to_pure_dict(_declared(config))
+
+
+def init_params(config: Config) -> Params:
+    """Fresh parameters, a function of the config's model, crop and seed."""
+    rng = np.random.default_rng([config.seed, INIT_STREAM])
+    declared = nnx.to_pure_dict(_declared(config), lambda leaf: leaf)
+    return jax.tree.map(lambda leaf: draw(leaf, rng), declared, is_leaf=lambda leaf: isinstance(leaf, nnx.Param))
 
 
 class Network:
@@ -74,7 +61,7 @@ class Network:
     """
 
     def __init__(self, config: Config, kernels: Kernels, estimate: Estimate):
-        self._graph, self._state = abstract_network(config.model, config.data.crop, config.precision, kernels)
+        self._graph, self._state = _parts(config.model, config.data.crop, config.precision, kernels)
         self._junction_radius = config.model.film.junction_radius
         self._estimate = estimate
 

@@ -16,45 +16,41 @@ from flowseg.models.film import Conditioner, FilmHead, modulate
 from flowseg.models.fourier import FourierConditioner
 from flowseg.models.junctions import at_stage
 from flowseg.models.kernels import Kernels
-from flowseg.models.layers import ChannelNorm, Conv, Downsample, ResnetBlock, TimeEmbedding, Upsample, dense
+from flowseg.models.layers import ChannelNorm, Conv, Dense, Downsample, ResnetBlock, TimeEmbedding, Upsample
 
 Map = Float[Array, "b h w c"]
 GammaBeta = tuple[Float[Array, "b c"], Float[Array, "b c"]]
 
 
-def _attention(
-    config: ModelConfig, level: int, width: int, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs
-) -> nnx.Module:
+def _attention(config: ModelConfig, level: int, width: int, *, kernels: Kernels, dtype: DTypeLike) -> nnx.Module:
     kind = FullAttention if level in config.full_attention_levels else LinearAttention
-    return kind(width, config.heads, config.head_dim, kernels=kernels, dtype=dtype, rngs=rngs)
+    return kind(width, config.heads, config.head_dim, kernels=kernels, dtype=dtype)
 
 
 class EncoderPath(nnx.Module):
     """One path of one encoder level: two blocks, attention, and the way down."""
 
-    def __init__(self, config: ModelConfig, level: int, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, level: int, *, kernels: Kernels, dtype: DTypeLike):
         d_in, d_out = config.widths[level], config.widths[level + 1]
         last = level == len(config.multipliers) - 1
-        self.block1 = ResnetBlock(d_in, d_in, 4 * config.dim, kernels=kernels, dtype=dtype, rngs=rngs)
-        self.block2 = ResnetBlock(d_in, d_in, 4 * config.dim, kernels=kernels, dtype=dtype, rngs=rngs)
-        self.attention = _attention(config, level, d_in, kernels=kernels, dtype=dtype, rngs=rngs)
+        self.block1 = ResnetBlock(d_in, d_in, 4 * config.dim, kernels=kernels, dtype=dtype)
+        self.block2 = ResnetBlock(d_in, d_in, 4 * config.dim, kernels=kernels, dtype=dtype)
+        self.attention = _attention(config, level, d_in, kernels=kernels, dtype=dtype)
         self.down = (
-            Conv(d_in, d_out, 3, kernels=kernels, dtype=dtype, rngs=rngs)
+            Conv(d_in, d_out, 3, kernels=kernels, dtype=dtype)
             if last
-            else Downsample(d_in, d_out, kernels=kernels, dtype=dtype, rngs=rngs)
+            else Downsample(d_in, d_out, kernels=kernels, dtype=dtype)
         )
 
 
 class EncoderLevel(nnx.Module):
     """Both paths of one level and the conditioner between them."""
 
-    def __init__(
-        self, config: ModelConfig, image_size: int, level: int, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs
-    ):
-        self.mask = EncoderPath(config, level, kernels=kernels, dtype=dtype, rngs=rngs)
-        self.image = EncoderPath(config, level, kernels=kernels, dtype=dtype, rngs=rngs)
+    def __init__(self, config: ModelConfig, image_size: int, level: int, *, kernels: Kernels, dtype: DTypeLike):
+        self.mask = EncoderPath(config, level, kernels=kernels, dtype=dtype)
+        self.image = EncoderPath(config, level, kernels=kernels, dtype=dtype)
         self.conditioner = FourierConditioner(
-            config.widths[level], image_size // 2**level, kernels=kernels, dtype=dtype, rngs=rngs
+            config.widths[level], image_size // 2**level, kernels=kernels, dtype=dtype
         )
 
     def __call__(self, x: Map, c: Map, time: Float[Array, "b e"]) -> tuple[Map, Map, tuple[Map, Map]]:
@@ -69,10 +65,10 @@ class EncoderLevel(nnx.Module):
 class FeedForward(nnx.Module):
     """Channel norm, Dense(4 d), exact GELU, Dense(d)."""
 
-    def __init__(self, width: int, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, width: int, *, dtype: DTypeLike):
         self.norm = ChannelNorm(width)
-        self.dense1 = dense(width, 4 * width, dtype=dtype, rngs=rngs)
-        self.dense2 = dense(4 * width, width, dtype=dtype, rngs=rngs)
+        self.dense1 = Dense(width, 4 * width, dtype=dtype)
+        self.dense2 = Dense(4 * width, width, dtype=dtype)
 
     def __call__(self, x: Map) -> Map:
         return self.dense2(jax.nn.gelu(self.dense1(self.norm(x)), approximate=False))
@@ -81,15 +77,15 @@ class FeedForward(nnx.Module):
 class Middle(nnx.Module):
     """A block on each path, one transformer layer across them, a last block."""
 
-    def __init__(self, config: ModelConfig, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, *, kernels: Kernels, dtype: DTypeLike):
         width = config.widths[-1]
-        self.mask_block = ResnetBlock(width, width, 4 * config.dim, kernels=kernels, dtype=dtype, rngs=rngs)
-        self.image_block = ResnetBlock(width, width, 4 * config.dim, kernels=kernels, dtype=dtype, rngs=rngs)
-        self.cross1 = CrossAttention(width, config.heads, config.head_dim, kernels=kernels, dtype=dtype, rngs=rngs)
-        self.feed1 = FeedForward(width, dtype=dtype, rngs=rngs)
-        self.feed2 = FeedForward(width, dtype=dtype, rngs=rngs)
-        self.cross2 = CrossAttention(width, config.heads, config.head_dim, kernels=kernels, dtype=dtype, rngs=rngs)
-        self.last_block = ResnetBlock(width, width, 4 * config.dim, kernels=kernels, dtype=dtype, rngs=rngs)
+        self.mask_block = ResnetBlock(width, width, 4 * config.dim, kernels=kernels, dtype=dtype)
+        self.image_block = ResnetBlock(width, width, 4 * config.dim, kernels=kernels, dtype=dtype)
+        self.cross1 = CrossAttention(width, config.heads, config.head_dim, kernels=kernels, dtype=dtype)
+        self.feed1 = FeedForward(width, dtype=dtype)
+        self.feed2 = FeedForward(width, dtype=dtype)
+        self.cross2 = CrossAttention(width, config.heads, config.head_dim, kernels=kernels, dtype=dtype)
+        self.last_block = ResnetBlock(width, width, 4 * config.dim, kernels=kernels, dtype=dtype)
 
     def __call__(self, x: Map, c: Map, time: Float[Array, "b e"]) -> Map:
         x, c = self.mask_block(x, time), self.image_block(c, time)
@@ -103,17 +99,17 @@ class Middle(nnx.Module):
 class DecoderStage(nnx.Module):
     """Two blocks, each after a skip, with FiLM after one of them; attention; the way up."""
 
-    def __init__(self, config: ModelConfig, stage: int, *, kernels: Kernels, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, stage: int, *, kernels: Kernels, dtype: DTypeLike):
         level = len(config.multipliers) - 1 - stage
         d_skip, width = config.widths[level], config.widths[level + 1]
         self.film_point = config.film.point
-        self.block1 = ResnetBlock(width + d_skip, width, 4 * config.dim, kernels=kernels, dtype=dtype, rngs=rngs)
-        self.block2 = ResnetBlock(width + d_skip, width, 4 * config.dim, kernels=kernels, dtype=dtype, rngs=rngs)
-        self.attention = _attention(config, level, width, kernels=kernels, dtype=dtype, rngs=rngs)
+        self.block1 = ResnetBlock(width + d_skip, width, 4 * config.dim, kernels=kernels, dtype=dtype)
+        self.block2 = ResnetBlock(width + d_skip, width, 4 * config.dim, kernels=kernels, dtype=dtype)
+        self.attention = _attention(config, level, width, kernels=kernels, dtype=dtype)
         self.up = (
-            Conv(width, d_skip, 3, kernels=kernels, dtype=dtype, rngs=rngs)
+            Conv(width, d_skip, 3, kernels=kernels, dtype=dtype)
             if level == 0
-            else Upsample(width, d_skip, kernels=kernels, dtype=dtype, rngs=rngs)
+            else Upsample(width, d_skip, kernels=kernels, dtype=dtype)
         )
 
     def __call__(
@@ -139,11 +135,11 @@ class DecoderStage(nnx.Module):
 class Film(nnx.Module):
     """The conditioner and one head per chosen decoder stage."""
 
-    def __init__(self, config: ModelConfig, *, dtype: DTypeLike, rngs: nnx.Rngs):
+    def __init__(self, config: ModelConfig, *, dtype: DTypeLike):
         film = config.film
-        self.conditioner = Conditioner(film.embedding_width, film.condition_width, dtype=dtype, rngs=rngs)
+        self.conditioner = Conditioner(film.embedding_width, film.condition_width, dtype=dtype)
         self.heads = nnx.List(
-            FilmHead(film.condition_width, film.hidden_width, config.stage_width(stage), dtype=dtype, rngs=rngs)
+            FilmHead(film.condition_width, film.hidden_width, config.stage_width(stage), dtype=dtype)
             for stage in film.stages
         )
 
@@ -176,27 +172,22 @@ class UNet(nnx.Module):
         image_size: int,
         *,
         kernels: Kernels,
-        rngs: nnx.Rngs,
         dtype: DTypeLike = jnp.float32,
     ):
         self.config = config
         self.image_size = image_size
         levels = range(len(config.multipliers))
-        self.time = TimeEmbedding(config.dim, dtype=dtype, rngs=rngs)
-        self.stem_mask = Conv(1, config.dim, 7, kernels=kernels, dtype=dtype, rngs=rngs)
-        self.stem_image = Conv(1, config.dim, 7, kernels=kernels, dtype=dtype, rngs=rngs)
+        self.time = TimeEmbedding(config.dim, dtype=dtype)
+        self.stem_mask = Conv(1, config.dim, 7, kernels=kernels, dtype=dtype)
+        self.stem_image = Conv(1, config.dim, 7, kernels=kernels, dtype=dtype)
         self.encoder = nnx.List(
-            EncoderLevel(config, image_size, level, kernels=kernels, dtype=dtype, rngs=rngs) for level in levels
+            EncoderLevel(config, image_size, level, kernels=kernels, dtype=dtype) for level in levels
         )
-        self.middle = Middle(config, kernels=kernels, dtype=dtype, rngs=rngs)
-        self.decoder = nnx.List(
-            DecoderStage(config, stage, kernels=kernels, dtype=dtype, rngs=rngs) for stage in levels
-        )
-        self.head_block = ResnetBlock(
-            2 * config.dim, config.dim, 4 * config.dim, kernels=kernels, dtype=dtype, rngs=rngs
-        )
-        self.head = dense(config.dim, 1, dtype=dtype, rngs=rngs)
-        self.film = Film(config, dtype=dtype, rngs=rngs) if config.film.stages else None
+        self.middle = Middle(config, kernels=kernels, dtype=dtype)
+        self.decoder = nnx.List(DecoderStage(config, stage, kernels=kernels, dtype=dtype) for stage in levels)
+        self.head_block = ResnetBlock(2 * config.dim, config.dim, 4 * config.dim, kernels=kernels, dtype=dtype)
+        self.head = Dense(config.dim, 1, dtype=dtype)
+        self.film = Film(config, dtype=dtype) if config.film.stages else None
 
     def __call__(
         self,

@@ -13,6 +13,7 @@ from flax import nnx
 from flowseg.config import ModelConfig
 from flowseg.models import attention
 from flowseg.models.kernels import BLOCKS, FLASH, PLAIN, Kernels, blocks, choose, plain
+from flowseg.models.parameters import draw
 from flowseg.models.unet import UNet
 
 
@@ -28,6 +29,14 @@ def with_gradients(function: Callable[..., jax.Array], *arguments: Any) -> list[
     """The value, and the gradient of a random projection of it by every argument."""
     value, pull = jax.vjp(function, *arguments)
     return [value, *pull(normal(99, *value.shape))]
+
+
+def split(model: nnx.Module) -> tuple[nnx.GraphDef, nnx.State]:
+    """The structure of a module and a first draw of its parameters."""
+    graph, declared = nnx.split(model)
+    rng = np.random.default_rng(0)
+    leaves, structure = jax.tree.flatten(declared, is_leaf=lambda leaf: isinstance(leaf, nnx.Param))
+    return graph, jax.tree.unflatten(structure, [leaf.replace(jnp.asarray(draw(leaf, rng))) for leaf in leaves])
 
 
 @pytest.fixture(params=[2**9, 2**11, 2**30])
@@ -97,9 +106,7 @@ def test_map_positions(block: None) -> None:
 def test_linear_attention_is_the_formula(block: None, kernels: Kernels) -> None:
     """Shen et al. 2021, with queries, keys and values written out."""
     heads = 2
-    graph, state = nnx.split(
-        attention.LinearAttention(6, heads, 4, kernels=kernels, dtype=jnp.float32, rngs=nnx.Rngs(0))
-    )
+    graph, state = split(attention.LinearAttention(6, heads, 4, kernels=kernels, dtype=jnp.float32))
     x = normal(0, 2, 8, 6, 6).at[:, 5, 0].mul(20)
 
     def formula(state: nnx.State, x: jax.Array) -> jax.Array:
@@ -120,7 +127,7 @@ def test_the_whole_network_is_the_same_with_either_kernels(monkeypatch: pytest.M
     x, image, t = normal(0, 2, 16, 16, 1), normal(1, 2, 16, 16, 1), jnp.array([0.2, 0.9])
 
     def loss_and_gradients(kernels: Kernels) -> list[jax.Array]:
-        graph, state = nnx.split(UNet(config, 16, kernels=kernels, rngs=nnx.Rngs(0)))
+        graph, state = split(UNet(config, 16, kernels=kernels))
 
         def loss(state: nnx.State) -> jax.Array:
             return jnp.mean(jnp.square(nnx.merge(graph, state)(x, t, image) - x))
@@ -144,7 +151,7 @@ def test_half_precision_is_as_near_in_blocks(
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 2**12)
 
     def gradients(kernels: Kernels, dtype: jnp.dtype) -> jax.Array:
-        graph, state = nnx.split(kind(8, 2, 8, kernels=kernels, dtype=dtype, rngs=nnx.Rngs(0)))
+        graph, state = split(kind(8, 2, 8, kernels=kernels, dtype=dtype))
 
         def loss(state: nnx.State) -> jax.Array:
             return jnp.mean(jnp.square(nnx.merge(graph, state)(x.astype(dtype)).astype(jnp.float32) - x))
