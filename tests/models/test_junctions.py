@@ -16,6 +16,9 @@ from flowseg.models.network import Network, init_params
 from flowseg.phantoms.angiogram import draw_phantom
 
 
+ESTIMATE = Family(FlowConfig()).estimate
+
+
 def t_shape() -> np.ndarray:
     mask = np.zeros((40, 48), bool)
     mask[8:13, 4:44] = True
@@ -67,7 +70,7 @@ def test_film_is_left_out_where_the_gate_is_closed() -> None:
     rng = np.random.default_rng(0)
     x, image = (jnp.asarray(rng.standard_normal((2, 16, 16, 1), np.float32)) for _ in range(2))
     t, embedding = jnp.array([0.2, 0.8]), jnp.asarray(rng.standard_normal((2, 8), np.float32))
-    model = Network(config, BLOCKS, Family(FlowConfig()).estimate)._model(params)
+    model = Network(config, BLOCKS, ESTIMATE)._model(params)
     plain, without = jax.jit(model)(x, t, image, embedding), jax.jit(model)(x, t, image)
     opened = jax.jit(model)(x, t, image, embedding, jnp.ones_like(x))
     closed = jax.jit(model)(x, t, image, embedding, jnp.zeros_like(x))
@@ -88,12 +91,12 @@ def test_a_gated_network_trains_through_its_second_evaluation_only() -> None:
         return jnp.mean(jnp.square(network.apply(params, x, t, image, embedding)))
 
     value, gradient = jax.jit(
-        jax.value_and_grad(lambda p: loss(p, Network(config, BLOCKS, Family(FlowConfig()).estimate)))
+        jax.value_and_grad(lambda p: loss(p, Network(config, BLOCKS, ESTIMATE)))
     )(params)
     # Heads that start at zero modulate nothing, so a gate changes nothing either; their gradient is gated.
     ungated = replace(config, model=replace(config.model, film=replace(film, junction_radius=0)))
     other, ungated_gradient = jax.jit(
-        jax.value_and_grad(lambda p: loss(p, Network(ungated, BLOCKS, Family(FlowConfig()).estimate)))
+        jax.value_and_grad(lambda p: loss(p, Network(ungated, BLOCKS, ESTIMATE)))
     )(params)
     np.testing.assert_allclose(value, other, rtol=1e-5)
     np.testing.assert_allclose(gradient["head"]["kernel"], ungated_gradient["head"]["kernel"], rtol=1e-3, atol=1e-6)
