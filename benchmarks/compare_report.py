@@ -3,8 +3,8 @@
     python benchmarks/compare_report.py [--images 46] [--size 512]
 
 The runs are made up as `flowseg train` and `flowseg eval` leave them, with the networks of configs/ (their parameters
-are counted), logs of 500 epochs, every metric, and pictures of phantom angiograms. Each turn starts the command anew:
-the figure is what a user waits.
+are counted), logs of 500 epochs, every metric, and pictures of phantom angiograms. Each turn starts the command anew,
+so the time is what a user waits.
 """
 
 import argparse
@@ -26,9 +26,9 @@ from rich.table import Table
 from scipy.ndimage import gaussian_filter
 
 from flowseg.commands.parsing import load_config
-from flowseg.evaluation.overlays import overlay, save_png, strip
+from flowseg.evaluation.metric_table import IMAGE_METRICS
+from flowseg.evaluation.overlays import save_png
 from flowseg.phantoms.angiogram import write_phantoms
-from flowseg.reports.compare.words_page import METRICS
 from flowseg.runs.folder import create_run
 
 HERE = Path(__file__).resolve().parent
@@ -36,7 +36,7 @@ EPOCHS, STEPS, VALIDATE = 500, 26, 15
 
 
 def write_log(folder: Path, rng: np.random.Generator) -> None:
-    """metrics.jsonl of a whole training by the published recipe."""
+    """Writes metrics.jsonl of a whole training by the published recipe."""
     lines = []
     for step in range(10, EPOCHS * STEPS + 1, 10):
         loss = 0.08 + 0.5 / (1 + step / 200) + 0.01 * rng.normal()
@@ -48,9 +48,9 @@ def write_log(folder: Path, rng: np.random.Generator) -> None:
 
 
 def write_evaluation(folder: Path, images: Path, rng: np.random.Generator, shift: float) -> None:
-    """per_image.csv, metrics.json, overlays/ and images/ of a test split; predictions miss and add a little."""
-    (folder / "overlays").mkdir(parents=True)
-    metrics = [name for name in METRICS if name != "best_validation_dice"]
+    """Writes per_image.csv, metrics.json and images/ of a test split. Predictions miss a little and add a little."""
+    folder.mkdir(parents=True)
+    metrics = [row.key for row in IMAGE_METRICS]
     with (folder / "per_image.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["image", *metrics])
@@ -60,10 +60,10 @@ def write_evaluation(folder: Path, images: Path, rng: np.random.Generator, shift
             noise = gaussian_filter(rng.normal(size=truth.shape), 3)
             soft = np.clip(gaussian_filter(truth.astype(float), 1.5) + noise, 0, 1)
             prediction = soft > 0.5 - shift
-            save_png(folder / "overlays" / path.name, strip([image, overlay(image, prediction, truth)]))
             pictures = {
                 "image": image,
                 "truth": truth * 255.0,
+                "prediction": prediction * 255.0,
                 "probability": 255 * soft,
                 "uncertainty": 900 * abs(noise),
             }
@@ -124,7 +124,7 @@ def main() -> None:
 
 
 def processor_seconds() -> float:
-    """Processor time of the programs that this one has started and that have ended."""
+    """Processor time of the finished programs that this one started."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
 

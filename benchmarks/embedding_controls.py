@@ -1,11 +1,11 @@
-"""What an embedding is worth beside its controls: the same network and budget, several seeds each, one table.
+"""Compares embeddings with their controls: the same network and budget, several seeds each, one table.
 
     python benchmarks/embedding_controls.py ../shared/data/xca300 runs/controls [--store qwen=FILE]
 
-Trains the baseline and vlm_film with `image-stats`, `random` and `constant` embeddings (and any store given), by the
-reduced recipe unless --preset says otherwise. Interrupted, the same command goes on; finished runs are kept. Writes
-benchmarks/results/embedding_controls.json and .md: mean test Dice per seed, their mean with the 95 % interval over
-seeds (Student's t), and the difference to the baseline of the same seed with its interval.
+Trains the baseline, and vlm_film with `image-stats`, `random` and `constant` embeddings and those of the given stores,
+by the reduced recipe unless --preset says otherwise. After an interruption the same command goes on; finished runs are
+kept. Writes benchmarks/results/embedding_controls.json and .md: mean test Dice per seed, their mean with the 95 %
+interval over seeds (Student's t), and the difference to the baseline with the same seed, with its interval.
 """
 
 import argparse
@@ -25,7 +25,7 @@ CONTROLS = ("image-stats", "random", "constant")
 
 
 def interval(values: list[float]) -> tuple[float, float] | None:
-    """The 95 % interval of a mean over seeds (Student's t); None for a single one."""
+    """Returns the 95 % interval of a mean over seeds (Student's t), or None for a single seed."""
     if len(values) < 2:
         return None
     mean, half = float(np.mean(values)), float(stats.t.ppf(0.975, len(values) - 1) * stats.sem(values))
@@ -33,7 +33,7 @@ def interval(values: list[float]) -> tuple[float, float] | None:
 
 
 def summary(dice: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """A row per arm: Dice per seed, mean and interval, and its difference to the baseline, paired by seed."""
+    """Returns a row per arm: Dice per seed, mean and interval, and the difference to the baseline, paired by seed."""
     rows = []
     for arm, values in dice.items():
         differences = [a - b for a, b in zip(values, dice["baseline"], strict=True)]
@@ -51,12 +51,12 @@ def summary(dice: dict[str, list[float]]) -> list[dict[str, Any]]:
 
 
 def shown(ends: tuple[float, float] | None) -> str:
-    """An interval in brackets."""
+    """Returns an interval in brackets."""
     return f" [{ends[0]:.4f}, {ends[1]:.4f}]" if ends is not None else " (one seed)"
 
 
 def markdown(rows: list[dict[str, Any]], seeds: list[int]) -> str:
-    """The rows as a table."""
+    """Returns the rows as a Markdown table."""
     lines = [
         f"| embeddings | test Dice, seeds {', '.join(map(str, seeds))} | mean [95 %] | minus baseline [95 %] |",
         "|---|---|---|---|",
@@ -95,7 +95,7 @@ def main() -> None:
     arms = {"baseline": ("baseline", []), **{n: ("vlm_film", ["--embeddings.store", f]) for n, f in stores.items()}}
     dice: dict[str, list[float]] = {arm: [] for arm in arms}
     minutes = 0.0
-    # Seed by seed, so that a table can be made of what is finished.
+    # Seed by seed, so that the table can be made after each seed.
     for count, seed in enumerate(args.seeds, start=1):
         for arm, (config, options) in arms.items():
             result = trained(args.folder / f"{arm}-{seed}", config, *common, "--seed", seed, *options)

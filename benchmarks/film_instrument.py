@@ -1,12 +1,13 @@
-"""Does `flowseg analyze film` tell the truth? Three runs of which the truth is known.
+"""Tests `flowseg analyze film` on three runs for which the right answer is known.
 
     python benchmarks/film_instrument.py runs/instrument
 
-choice    phantoms of which the embedding alone tells what is asked for: the analysis must say that the model uses it
+choice    phantoms whose mask only the embedding tells: the analysis must find that the model uses it
 random    ordinary phantoms, embeddings without information
 constant  ordinary phantoms, one vector for all images
 
-Under fifteen minutes on two cores. Interrupted, the same command goes on. Writes its JSON to benchmarks/results.
+It takes less than fifteen minutes on two cores. After an interruption the same command goes on. Results are written
+to benchmarks/results.
 """
 
 import argparse
@@ -20,12 +21,12 @@ from rich.table import Table
 from training_runs import flowseg, trained
 
 HERE = Path(__file__).resolve().parent
-# Phantoms are drawn at the size to which the reduced recipe scales images down.
+# The reduced recipe scales images down to this size.
 COUNTS = ("--size", 192, "--train", 120, "--val", 16, "--test", 24)
 
 
 def prepare(folder: Path) -> dict[str, tuple[Path, Path]]:
-    """Data set and store of every run."""
+    """Makes what is missing, and returns the data set and the store of every run."""
     choice, plain = folder / "data-choice", folder / "data-plain"
     if not choice.exists():
         flowseg("phantoms", choice, "--variant", "choice", *COUNTS)
@@ -64,7 +65,7 @@ def main() -> None:
 
 
 def kept(report: dict[str, Any]) -> dict[str, Any]:
-    """Of a report what says whether it tells the truth; the whole of it stays with the run."""
+    """Returns the part of a report that the result keeps; the whole report stays with the run."""
     return {
         "images": len(report["images"]),
         "dice": {name: condition["mean"]["dice"] for name, condition in report["conditions"].items()},
@@ -75,7 +76,7 @@ def kept(report: dict[str, Any]) -> dict[str, Any]:
 
 
 def cells(row: dict[str, Any]) -> list[str]:
-    """Dice under the own and another's embedding, their difference, the difference to no FiLM, the verdict."""
+    """Returns Dice with the own and with another embedding, their difference, that to no FiLM, and the verdict."""
     shown = [f"{row['dice'][name]['mean']:.4f}" for name in ("own", "other")]
     for name in ("other", "none"):
         dice = row["dice_differences"][name]

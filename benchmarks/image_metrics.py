@@ -1,13 +1,13 @@
-"""What the metrics of one image cost, on one core.
+"""The processor time of the metrics of one image, on one core.
 
     python benchmarks/image_metrics.py [--size 512] [--turns 9]
 
-vessels   phantom angiograms; the prediction is the label, moved by a pixel, blurred, with noise
-noise     the same labels; the prediction is noise, hence thousands of specks
-all       the same labels; everything is predicted: the slowest skeleton there is
+vessels   phantom angiograms; the prediction is the label, shifted by a pixel, blurred, with noise
+noise     the same labels; the prediction is noise, so that it consists of thousands of specks
+all       the same labels; every pixel is predicted as vessel, which gives the slowest skeleton
 
-The process keeps to one core; its processor time is counted, which is the time it takes where nothing else runs on
-that core. Every turn goes through all phantoms; times are of one image.
+The process stays on one core. Its processor time is counted, which other processes hardly affect. Each
+turn measures all phantoms; the times are per image.
 """
 
 import argparse
@@ -24,7 +24,9 @@ from machine import describe_machine, write_results
 from rich.console import Console
 from rich.table import Table
 
-from flowseg.evaluation.metrics import METRICS, image_metrics, overlap_metrics
+from flowseg.evaluation.metric_table import IMAGE_METRICS
+from flowseg.evaluation.metrics import image_metrics
+from flowseg.evaluation.overlap import overlap_metrics
 from flowseg.evaluation.soft import soft_metrics
 from flowseg.evaluation.surface import surface_metrics
 from flowseg.evaluation.topology import Shape, betti, cldice
@@ -32,7 +34,7 @@ from flowseg.phantoms.angiogram import draw_phantom
 
 HERE = Path(__file__).resolve().parent
 TARGET_MS = 150.0
-ALL = f"all {len(METRICS)}: image_metrics"
+ALL = f"all {len(IMAGE_METRICS)}: image_metrics"
 
 Pair = tuple[np.ndarray, np.ndarray]
 PARTS: dict[str, Callable[[np.ndarray, np.ndarray], Any]] = {
@@ -46,7 +48,7 @@ PARTS: dict[str, Callable[[np.ndarray, np.ndarray], Any]] = {
 
 
 def cases(size: int, images: int) -> dict[str, list[Pair]]:
-    """Probabilities and true masks of every case."""
+    """The probabilities and true masks of each case."""
     rng = np.random.default_rng(0)
     made: dict[str, list[Pair]] = {"vessels": [], "noise": [], "all": []}
     for index in range(images):
@@ -60,7 +62,7 @@ def cases(size: int, images: int) -> dict[str, list[Pair]]:
 
 
 def milliseconds(measure: Callable[[np.ndarray, np.ndarray], Any], pairs: list[Pair]) -> float:
-    """Processor time of one call, in the mean over the images."""
+    """The processor time of one call, as the mean over the images."""
     started = time.process_time()
     for probability, truth in pairs:
         measure(probability, truth)

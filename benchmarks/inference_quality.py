@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,17 +34,15 @@ from scipy.ndimage import distance_transform_edt
 from scipy.stats import spearmanr
 
 from flowseg.config import Config
-from flowseg.data.dataset import Dataset
-from flowseg.data.folders import read_label
-from flowseg.evaluation.metrics import overlap_metrics
-from flowseg.evaluation.uncertainty import predictive_entropy, uncertainty_auroc
+from flowseg.data.dataset import NetworkInput
+from flowseg.evaluation.overlap import overlap_metrics
+from flowseg.evaluation.uncertainty import expected_error, uncertainty_auroc
 from flowseg.models.network import Params
-from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import open_run
-from flowseg.runs.threshold import FIXED, best_threshold
-from flowseg.sampling.segment import Segmentation, segment
-from flowseg.sampling.windows import Query, WindowSampler
-from flowseg.training.experiment import prepare
+from flowseg.runs.threshold import best_threshold
+from flowseg.runs.trained import Trained
+from flowseg.sampling.segment import FIXED, Segmentation, predictive_entropy, segment
+from flowseg.sampling.windows import WindowSampler
 
 HERE = Path(__file__).resolve().parent
 SHOWN = ("dice", "dice_tuned", "auroc", "auroc_near", "auroc_deviation", "error", "expected_error", "spearman")
@@ -76,7 +74,8 @@ def describe(found: list[Segmentation], truths: list[np.ndarray]) -> dict[str, A
         close = distance_transform_edt(~(mask | truth)) <= NEAR
         near.append(uncertainty_auroc(mask[close], truth[close], entropy[close]))
         spread.append(uncertainty_auroc(mask, truth, one.samples.std(axis=0)))
-        expected.append(one.expected_error(FIXED))
+        if len(one.samples) > 1:
+            expected.append(expected_error(one.samples, FIXED))
     tuned = best_threshold([one.probability for one in found], truths)
     row = {
         "dice": float(np.mean(dice)),
@@ -90,20 +89,22 @@ def describe(found: list[Segmentation], truths: list[np.ndarray]) -> dict[str, A
         "spearman": None,
         "dice_per_image": dice,
     }
-    if expected[0] is not None:
-        row["expected_error"] = float(np.mean(np.asarray(expected, float)))
+    if expected:
+        row["expected_error"] = float(np.mean(expected))
         row["spearman"] = float(spearmanr(expected, 1 - np.asarray(dice)).statistic)
     return row
 
 
-def costs(config: Config, params: Params, queries: list[Query], count: int, turns: int) -> list[dict[str, Any]]:
+def costs(
+    config: Config, params: Params, images: Sequence[NetworkInput], count: int, turns: int
+) -> list[dict[str, Any]]:
     """An ensemble against as many single runs in a process that has compiled both, taking turns."""
     samplers = {
         kind: WindowSampler(with_settings(config, n, False)) for kind, n in (("single", 1), ("ensemble", count))
     }
-    one_window = [replace(queries[0], image=queries[0].image[: config.data.crop, : config.data.crop])]
+    one_window = [replace(images[0], image=images[0].image[: config.data.crop, : config.data.crop])]
     rows = []
-    for name, chosen in ((f"{len(queries)} images", queries), ("1 image", queries[:1]), ("1 window", one_window)):
+    for name, chosen in ((f"{len(images)} images", images), ("1 image", images[:1]), ("1 window", one_window)):
         spent: dict[str, list[dict[str, float]]] = {kind: [] for kind in samplers}
         for sampler in samplers.values():
             list(sampler.samples(params, one_window))  # compiles
@@ -140,14 +141,6 @@ def start_to_end(run: Path, image: Path, count: int) -> dict[str, Any]:
     }
 
 
-def inputs(
-    dataset: Dataset, vectors: np.ndarray | None
-) -> tuple[list[Query], list[tuple[int, int]], list[np.ndarray]]:
-    examples = [dataset[i] for i in range(len(dataset))]
-    queries = [Query(e.image, e.content, None if vectors is None else vectors[i]) for i, e in enumerate(examples)]
-    return queries, [e.size for e in examples], [read_label(pair.label) for pair in dataset.pairs]
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a trained run's folder")
@@ -159,26 +152,23 @@ def main() -> None:
     args = parser.parse_args()
     machine, console = describe_machine(), Console()
     run = open_run(args.run)
-    checkpoints = Checkpoints(run.path)
-    params, meta = checkpoints.restore_best(run.config)
-    checkpoints.close()
-    prepared = prepare(run.config, [args.split])
-    dataset = prepared.datasets[args.split]
-    vectors = prepared.embeddings[args.split] if prepared.embeddings is not None else None
-    queries, sizes, truths = inputs(dataset, vectors)
+    trained = Trained.open(run)
+    params = trained.params
+    dataset = trained.prepare([args.split]).datasets[args.split]
+    images, truths = list(dataset), [dataset.truth(i) for i in range(len(dataset))]
 
     rows: list[dict[str, Any]] = []
     for ensemble, tta in [(n, tta) for tta in ((False, True) if args.tta else (False,)) for n in (1, args.ensemble)]:
         sampler = WindowSampler(with_settings(run.config, ensemble, tta))
-        list(sampler.samples(params, queries[:1]))  # compiles
-        spent, found = clocked(lambda s=sampler: list(segment(s, params, queries, sizes)))  # type: ignore[misc]
+        list(sampler.samples(params, images[:1]))  # compiles
+        spent, found = clocked(lambda s=sampler: list(segment(s, params, images)))  # type: ignore[misc]
         rows.append({"ensemble": ensemble, "tta": tta, **spent, **describe(found, truths)})
         console.print({k: v for k, v in rows[-1].items() if k != "dice_per_image"})
     cost = []
     if args.turns:
-        cost = costs(run.config, params, queries, args.ensemble, args.turns)
+        cost = costs(run.config, params, images, args.ensemble, args.turns)
         cost.append(start_to_end(run.path, dataset.pairs[0].image, args.ensemble))
-    about = {"run": run.path.name, "step": meta["step"], "split": args.split, "images": len(dataset)}
+    about = {"run": run.path.name, "step": trained.step, "split": args.split, "images": len(dataset)}
     write_results(args.out, machine, **about, rows=rows, cost=cost)
 
     table = Table("ensemble", "tta", "Dice", "tuned", "AUROC", "near", "deviation", "error", "expected", "rank corr.")

@@ -41,7 +41,7 @@ def main() -> None:
     for recipe, config in (("cpu", cpu_preset(full)), ("full", full)):
         config = replace(config, data=replace(config.data, root=args.data))
         dataset = load_splits(data_root(config.data), config.data, ["train"])["train"]
-        batches = training_batches(config, dataset, None)
+        batches = training_batches(config, dataset)
         for threads in args.threads:
             rates = []
             for turn in range(args.turns):

@@ -42,10 +42,11 @@ def prepare(args: argparse.Namespace) -> Callable[[], None]:
     import numpy as np
 
     from flowseg.commands.parsing import load_config
-    from flowseg.flow.paths import estimate_of
-    from flowseg.models.kernels import choose
+    from flowseg.flow import make_flow
+    from flowseg.models import kernels
     from flowseg.models.network import Network, init_params
-    from flowseg.training.step import init_state, make_driver
+    from flowseg.training.drivers import make_driver
+    from flowseg.training.state import init_state
 
     config = load_config(CONFIGS / f"{args.config}.py")
     config = replace(
@@ -72,11 +73,12 @@ def prepare(args: argparse.Namespace) -> Callable[[], None]:
         batch["embedding"] = rng.standard_normal((args.batch, config.model.film.embedding_width), np.float32)
     params = init_params(config)
     if args.mode == "forward":
-        velocity = jax.jit(Network(config, choose(jax.default_backend(), config.precision), estimate_of).apply)
+        chosen = kernels.choose(jax.devices()[0].platform, args.precision)
+        forward = jax.jit(Network(config, chosen, make_flow(config.flow).estimate).apply)
         placed = jax.device_put(params)
         t = np.full((args.batch,), 0.5, np.float32)
         inputs = jax.device_put((batch["target"], t, batch["image"], batch.get("embedding")))
-        return lambda: velocity(placed, *inputs).block_until_ready()
+        return lambda: forward(placed, *inputs).block_until_ready()
 
     driver = make_driver(config, 1000)
     state = driver.place_state(init_state(config, params, 1000))

@@ -1,9 +1,9 @@
-"""What each metric sees: true masks with one known fault, scored against themselves.
+"""How each metric responds to a known fault: true masks are given one fault and scored against the original.
 
     python benchmarks/metric_sensitivity.py ROOT [--split test]
 
-ROOT is a data set as for training; its images are not read. Faults are drawn by a fixed seed. Values are means over
-the images that have them.
+ROOT is a data set as for training; only its labels are read. The faults are drawn with a fixed seed. The values are
+means over the images that have them.
 """
 
 import argparse
@@ -18,7 +18,8 @@ from rich.table import Table
 from scipy import ndimage
 
 from flowseg.data.folders import find_pairs, read_label
-from flowseg.evaluation.metrics import MASK_METRICS, mask_metrics
+from flowseg.evaluation.metric_table import MASK_METRICS
+from flowseg.evaluation.metrics import mask_metrics
 from flowseg.evaluation.score import intervals
 from flowseg.evaluation.topology import skeleton, within
 
@@ -31,13 +32,13 @@ Fault = Callable[[Mask, np.random.Generator], Mask]
 
 
 def _some(places: Mask, rng: np.random.Generator, count: int = PLACES) -> list[tuple[int, int]]:
-    """Some pixels of a mask, drawn without replacement; all of them where there are fewer."""
+    """Up to `count` pixels of a mask, drawn without replacement."""
     found = np.argwhere(places)
     return [(int(y), int(x)) for y, x in found[rng.permutation(len(found))[:count]]]
 
 
 def cut(mask: Mask, rng: np.random.Generator) -> Mask:
-    """The vessels cut through at ten places, by discs a pixel wider than they are."""
+    """Vessels cut through at ten places, by discs a pixel wider than the vessel."""
     width = ndimage.distance_transform_edt(mask)
     left = mask.copy()
     for y, x in _some(skeleton(mask), rng):
@@ -48,7 +49,7 @@ def cut(mask: Mask, rng: np.random.Generator) -> Mask:
 
 
 def without_thin(mask: Mask, _: np.random.Generator) -> Mask:
-    """Only what a disc of five pixels fits into: thin vessels are gone."""
+    """Only the vessels that a disc of five pixels fits into."""
     return (
         cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
         > 0
@@ -56,7 +57,7 @@ def without_thin(mask: Mask, _: np.random.Generator) -> Mask:
 
 
 def specks(mask: Mask, rng: np.random.Generator) -> Mask:
-    """Ten false discs of five pixels, far from any vessel."""
+    """Ten false discs, five pixels wide, far from any vessel."""
     places = np.zeros_like(mask)
     for place in _some(~within(mask, FAR), rng):
         places[place] = True
@@ -64,7 +65,7 @@ def specks(mask: Mask, rng: np.random.Generator) -> Mask:
 
 
 def false_line(mask: Mask, _: np.random.Generator) -> Mask:
-    """A false line of five pixels along the left side, as a catheter or the edge of the field leaves."""
+    """A false line, five pixels wide, along the left side, as from a catheter or the edge of the X-ray field."""
     made = mask.copy()
     made[:, 8:13] = True
     return made
@@ -96,9 +97,9 @@ def main() -> None:
     for name, fault in FAULTS.items():
         rng = np.random.default_rng(0)
         rows[name] = intervals([mask_metrics(fault(mask, rng), mask) for mask in masks])
-    table = Table("fault", *MASK_METRICS, title=f"mean over {len(masks)} true masks")
+    table = Table("fault", *(row.key for row in MASK_METRICS), title=f"mean over {len(masks)} true masks")
     for name, found in rows.items():
-        table.add_row(name, *(f"{found[m].mean:.3f}" if found[m].n else "-" for m in MASK_METRICS))
+        table.add_row(name, *(f"{v.mean:.3f}" if v.n else "-" for v in found.values()))
     Console(width=200).print(table)
     write_results(
         args.out,

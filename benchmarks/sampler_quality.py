@@ -9,7 +9,6 @@ of Dice against time.
 
 import argparse
 import time
-from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,24 +26,15 @@ from machine import describe_machine, write_results
 from rich.console import Console
 from rich.table import Table
 
-from flowseg.data.dataset import Dataset
+from flowseg.config import Sampler
 from flowseg.evaluation.score import mean_metrics, score_split
-from flowseg.flow.ode import Sampler
-from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import open_run
+from flowseg.runs.trained import Trained
 from flowseg.sampling.windows import WindowSampler
-from flowseg.training.experiment import prepare
 
 HERE = Path(__file__).resolve().parent
 STAGES: dict[Sampler, int] = {"euler": 1, "heun": 2, "midpoint": 2, "rk4": 4}
 STEPS = (1, 2, 4, 8, 16, 50)
-
-
-def first(dataset: Dataset, images: int | None) -> Dataset:
-    """The first images of a split."""
-    shorter = copy(dataset)
-    shorter.pairs = dataset.pairs[:images]
-    return shorter
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
@@ -76,13 +66,10 @@ def main() -> None:
     args = parser.parse_args()
     machine = describe_machine()
     run = open_run(args.run)
-    prepared = prepare(run.config, [args.split])
-    checkpoints = Checkpoints(run.path)
-    params, meta = checkpoints.restore_best(run.config)
-    checkpoints.close()
-    dataset = prepared.datasets[args.split]
-    count = min(args.images or len(dataset), len(dataset))
-    vectors = prepared.embeddings[args.split][:count] if prepared.embeddings is not None else None
+    trained = Trained.open(run)
+    whole = trained.prepare([args.split]).datasets[args.split]
+    count = min(args.images or len(whole), len(whole))
+    dataset = whole.subset(range(count))
     chosen: list[tuple[Sampler, int]] = [("dopri5", 1)]
     chosen += [(name, steps) for name, stages in STAGES.items() for steps in STEPS if stages * steps <= args.max_nfe]
     rows: list[dict[str, Any]] = []
@@ -91,10 +78,10 @@ def main() -> None:
         config = replace(run.config, eval=replace(run.config.eval, sampler=name, steps=steps))
         sampler = WindowSampler(config)
         # Compiles; not counted.
-        score_split(sampler, params, first(dataset, 1), vectors)
+        score_split(sampler, trained.params, dataset.subset([0]))
         sampler.evaluations.clear()
         start = time.perf_counter()
-        scored = score_split(sampler, params, first(dataset, count), vectors)
+        scored = score_split(sampler, trained.params, dataset)
         seconds = time.perf_counter() - start
         row: dict[str, Any] = {
             "sampler": name,
@@ -119,7 +106,7 @@ def main() -> None:
             f"{row['images_per_s']:.2f}",
         )
     console.print(table)
-    about = {"split": args.split, "images": count, "run": run.path.name, "step": meta["step"]}
+    about = {"split": args.split, "images": count, "run": run.path.name, "step": trained.step}
     write_results(args.out, machine, **about, rows=rows)
     plot(rows, args.out.with_suffix(".png"))
 

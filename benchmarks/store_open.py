@@ -1,9 +1,9 @@
-"""Opening a large embedding store and looking up a few hundred images in it.
+"""Measures opening a large embedding store and looking up a few hundred images in it.
 
     python benchmarks/store_open.py [--images 1000000] [--width 2048]
 
-The store's vectors are a hole in the file (half precision, read as zeros): what counts is whether they are read at
-all. Memory is the growth of the process's resident set.
+The vectors are a hole in a sparse file (half precision, read as zeros), because it only matters whether they are read.
+Memory is the growth of the process's resident set.
 """
 
 import argparse
@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 
 
 def write_sparse(path: Path, images: int, width: int, seed: int = 0) -> list[str]:
-    """Writes a store with random content hashes and vectors of zeros that take no disk; returns the hashes."""
+    """Writes a store of random content hashes and zero vectors that take no disk space; returns some hashes."""
     hashes = np.random.default_rng(seed).integers(0, 256, (images, 16), dtype=np.uint8)
     keys = "\n".join(f"train/image{i:08d}" for i in range(images)).encode()
     metadata = {"format": FORMAT, "encoder": "zeros", "settings": json.dumps({})}
@@ -44,7 +44,7 @@ def write_sparse(path: Path, images: int, width: int, seed: int = 0) -> list[str
 
 
 def resident_bytes() -> int:
-    """Memory of this process that is in RAM now."""
+    """Returns the memory of this process that is now in RAM."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -1,4 +1,4 @@
-"""Training runs for the scripts that compare some: each by the `flowseg` command, skipped where it is finished."""
+"""Training runs for scripts that compare several; each uses the `flowseg` command and skips a finished run."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 def flowseg(*arguments: object) -> None:
-    """Runs a command; ends the script where it fails."""
+    """Runs a command, and exits if it fails."""
     command = [sys.executable, "-m", "flowseg", *map(str, arguments)]
     print("$ flowseg", *arguments, flush=True)
     done = subprocess.run(command, check=False)
@@ -20,10 +20,10 @@ def flowseg(*arguments: object) -> None:
 
 
 def trained(out: Path, config: str, *arguments: object) -> dict[str, Any]:
-    """A run in the folder `out`, trained and scored by now: continued where it was interrupted.
+    """Trains and scores a run in the folder `out`, continuing an interrupted one.
 
     Returns:
-        `test`: metrics.json of the test split; `minutes`: of this call, 0 where there was nothing left to do.
+        `test`: metrics.json of the test split; `minutes`: the duration of this call, near 0 for a finished run.
     """
     start = time.monotonic()
     if not (out / "done.json").exists():

@@ -33,18 +33,19 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], type]] = {
 
 
 def _usage() -> str:
-    lines = ["usage: flowseg COMMAND ...   (flowseg COMMAND --help tells its options)", ""]
-    return "\n".join(lines + [f"  {name:14}{cls.__doc__}" for name, (_, cls) in COMMANDS.items()])
+    lines = ["usage: flowseg COMMAND ...   (flowseg COMMAND --help lists its options)", ""]
+    lines += [f"  {name:14}{str(cls.__doc__).splitlines()[0]}" for name, (_, cls) in COMMANDS.items()]
+    return "\n".join(lines)
 
 
 def command() -> None:
-    """The `flowseg` command as a program."""
+    """Runs the `flowseg` program."""
     use_huge_pages()
     main()
 
 
 def main() -> None:
-    """Runs a command: a UserError becomes one line and exit status 1; a stop by a signal 128 + its number."""
+    """Runs the command in sys.argv. A UserError becomes one line and exit status 1; a signal, 128 + its number."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())

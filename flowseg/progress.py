@@ -1,4 +1,4 @@
-"""What a user sees of long work: a bar on a terminal, plain lines elsewhere."""
+"""Shows the progress of long work: a bar on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,12 +9,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 console = Console(highlight=False, soft_wrap=True)
 if not console.is_terminal:
-    console.width = 110  # in a file or a pipe there is no width to keep to: tables need not wrap
+    console.width = 110  # a file or a pipe has no width; this one fits the tables without wrapping
 _SECONDS_BETWEEN_LINES = 10.0
 
 
 def duration(seconds: float) -> str:
-    """Seconds as 45 s, 3 min 20 s, 2 h 05 min or 3.5 days."""
+    """Returns seconds as text: 45 s, 3 min 20 s, 2 h 05 min or 3.5 days."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     if seconds < 3600:
@@ -49,11 +49,11 @@ class Task:
             self._bar.start()
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """`count` more are done; `note` says how it goes."""
+        """Records that `count` more items are done; `note` is shown beside them, for example the loss."""
         now = time.monotonic()
         self.done += count
         if not self._begun:
-            # The first item pays for compilation: the time left is judged by the others.
+            # The first item includes compilation, so the time left is estimated from the others.
             self._start, self._start_done, self._begun = now, self.done, True
         if self._bar is not None:
             self._bar.update(self._id, advance=count, note=note)
@@ -64,14 +64,14 @@ class Task:
             console.print(f"{self.name} {self.done}/{self.total}{'  ' + note if note else ''}  {left} left")
 
     def close(self) -> None:
-        """Takes the bar away."""
+        """Removes the bar."""
         if self._bar is not None:
             self._bar.stop()
 
 
 @contextmanager
 def task(name: str, total: int, done: int = 0) -> Iterator[Callable[..., None]]:
-    """Shows progress while the block runs; yields what to call after each item."""
+    """Shows progress while the block runs; yields the function to call after each item, `Task.advance`."""
     shown = Task(name, total, done)
     try:
         yield shown.advance

@@ -1,4 +1,4 @@
-"""Run folders as `flowseg train` and `flowseg eval` leave them, made up: a log, scores, pictures; no checkpoint."""
+"""Made-up run folders as `flowseg train` and `flowseg eval` leave them: a log, scores, pictures; no checkpoint."""
 
 import csv
 import json
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from flowseg.config import Config, from_dict
-from flowseg.evaluation.overlays import overlay, save_png, strip
+from flowseg.evaluation.overlays import save_png
 from flowseg.runs.folder import create_run
 
 NARROW = {"dim": 8, "heads": 1, "head_dim": 8}
@@ -32,12 +32,12 @@ def make_run(
 
     Args:
         dices: validation Dice by epoch.
-        losses: an epoch's training loss each.
-        scores: test scores by metric, a value per image; None: the run has not been evaluated.
-        images: names of the test images; None: test/0001 and on.
-        config: what differs from a narrow baseline.
+        losses: the training loss of each epoch.
+        scores: test scores by metric, one value per image; None: the run has not been evaluated.
+        images: names of the test images; None: test/0001 and so on.
+        config: the settings that differ from a narrow baseline.
         maps: whether there are maps of probability and uncertainty.
-        pixels: seeds the test images; other runs of the same test set have the same.
+        pixels: seeds the test images; runs with the same value have the same test set.
     """
     values = {"model": NARROW, "train": {"epochs": len(losses)}, **(config or {})}
     run = create_run(path, from_dict(Config, {"seed": seed, **values}), None)
@@ -62,7 +62,7 @@ def _evaluate(
     seed: int,
     size: tuple[int, int],
 ) -> None:
-    (folder / "overlays").mkdir(parents=True)
+    folder.mkdir(parents=True)
     with (folder / "per_image.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["image", *scores, "frangi_dice"])
@@ -75,16 +75,14 @@ def _evaluate(
         image, truth = drawn_image(pixels + i, size)
         rng = np.random.default_rng([seed, i])
         prediction = truth ^ (rng.random(truth.shape) < 0.05)
-        stem = Path(name).name
-        save_png(folder / "overlays" / f"{stem}.png", strip([image, overlay(image, prediction, truth)]))
+        pictures = {"image": image, "truth": truth * np.uint8(255), "prediction": prediction * np.uint8(255)}
         if maps:
-            (folder / "images" / stem).mkdir(parents=True)
             grey = rng.integers(0, 256, truth.shape, dtype=np.uint8)
-            for view, picture in (
-                ("probability", prediction.astype(np.uint8) * 200 + grey // 5),
-                ("uncertainty", grey),
-            ):
-                save_png(folder / "images" / stem / f"{view}.png", picture)
+            pictures |= {"probability": prediction.astype(np.uint8) * 200 + grey // 5, "uncertainty": grey}
+        layers = folder / "images" / Path(name).name
+        layers.mkdir(parents=True)
+        for view, picture in pictures.items():
+            save_png(layers / f"{view}.png", picture)
 
 
 def drawn_image(number: int, size: tuple[int, int] = (40, 48)) -> tuple[np.ndarray, np.ndarray]:
@@ -97,5 +95,5 @@ def drawn_image(number: int, size: tuple[int, int] = (40, 48)) -> tuple[np.ndarr
 
 
 def dice_of(count: int, seed: int = 0) -> np.ndarray:
-    """Test Dice of a middling network."""
+    """Test Dice of a mediocre network."""
     return np.clip(np.random.default_rng(seed).normal(0.8, 0.05, count), 0, 1)

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 
 from flowseg.config import Config, DataConfig, EvalConfig, FilmConfig, ModelConfig
+from flowseg.data.dataset import NetworkInput
 from flowseg.models.network import Params
-from flowseg.sampling.windows import Query, WindowSampler
+from flowseg.sampling.windows import WindowSampler
 
 CROP = 16
 # Larger, smaller than a window, narrower in one direction, no multiple of anything.
@@ -28,10 +29,15 @@ def config(
     )
 
 
-def query(index: int, shape: tuple[int, int], value: float | None = None) -> Query:
+def query(index: int, shape: tuple[int, int], value: float | None = None) -> NetworkInput:
     image = np.random.default_rng(index).uniform(-1, 1, shape).astype(np.float32)
     embedding = None if value is None else np.full(4, value, np.float32)
-    return Query(image, f"{index + 1:032x}", embedding)
+    return NetworkInput(f"image {index}", f"{index + 1:032x}", image, shape, embedding)
+
+
+def noise_of(content: str, seed: int, shape: tuple[int, int], sample: int = 0) -> np.ndarray:
+    """The noise that a sample of an image starts from, as a sampler draws it."""
+    return WindowSampler(config(seed=seed, ensemble=sample + 1)).noise(content, shape)[sample]
 
 
 QUERIES = [query(i, shape) for i, shape in enumerate(SHAPES)]
@@ -43,7 +49,7 @@ class Stub:
 
     sample: Callable[[jax.Array, jax.Array, jax.Array | None], jax.Array]
 
-    def velocity(self, params: Any, x: jax.Array, t: jax.Array, image: jax.Array, embedding: Any) -> jax.Array:
+    def apply(self, params: Any, x: jax.Array, t: jax.Array, image: jax.Array, embedding: Any) -> jax.Array:
         assert t.shape == x.shape[:1] and image.shape == x.shape and x.shape[1:] == (CROP, CROP, 1)
         return self.sample(x, image, embedding) - x
 
@@ -51,7 +57,9 @@ class Stub:
 StubSampler = Callable[..., WindowSampler]
 
 
-def single(sampler: WindowSampler, queries: Sequence[Query], params: Params | None = None) -> Iterator[np.ndarray]:
+def single(
+    sampler: WindowSampler, queries: Sequence[NetworkInput], params: Params | None = None
+) -> Iterator[np.ndarray]:
     """The probability maps of a sampler that draws one sample."""
     for samples in sampler.samples({} if params is None else params, queries):
         assert len(samples) == 1

@@ -1,13 +1,15 @@
-"""The config tree: what it accepts, how it refuses, and that the shipped configs hold what they promise."""
+"""The config tree: what it accepts, what it refuses and how, and that the shipped configs keep their promises."""
 
 import json
 import re
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
+from flowseg.bounds import Bound, annotated_fields
 from flowseg.commands.parsing import load_config
 from flowseg.commands.presets import cpu_preset
 from flowseg.config import (
@@ -35,7 +37,7 @@ PUBLISHED = {
 
 
 def nested(path: str, value: object) -> dict[str, Any]:
-    """{'a': {'b': value}} for the path a.b."""
+    """Returns {'a': {'b': value}} for the path a.b."""
     for name in reversed(path.split(".")):
         value = {name: value}
     assert isinstance(value, dict)
@@ -43,7 +45,7 @@ def nested(path: str, value: object) -> dict[str, Any]:
 
 
 def refusal(values: object) -> str:
-    """The one line with which a config is refused."""
+    """Returns the message, of one line, with which a config is refused."""
     with pytest.raises(UserError) as caught:
         from_dict(Config, values)
     message = str(caught.value)
@@ -66,7 +68,7 @@ def test_defaults_are_the_published_recipe() -> None:
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        # Wrong types; a bool is no number, though Python says that it is an int.
+        # Wrong types; a bool is not accepted as a number, though Python counts it as an int.
         ("seed", "0"),
         ("seed", 0.5),
         ("seed", True),
@@ -79,6 +81,8 @@ def test_defaults_are_the_published_recipe() -> None:
         ("model.heads", True),
         ("model.multipliers", (1, 2, 3)),
         ("model.film.stages", 3),
+        ("model.film.stages", (True,)),
+        ("flow.family", "binary"),
         ("model.film.point", "before_block1"),
         ("flow.sigma", "0.25"),
         ("flow.sigma", True),
@@ -128,11 +132,13 @@ def test_defaults_are_the_published_recipe() -> None:
         ("data.rotate_degrees", -7.5),
         ("data.gamma_range", (1.1, 0.9)),
         ("data.gamma_range", (0.0, 1.0)),
+        ("data.gamma_range", (0.5, float("inf"))),
         ("data.max_side", 256),  # below the crop of 320
         ("data.cache_gib", -1.0),
         ("data.threads", 0),
         ("optim.lr", 0.0),
         ("optim.lr", float("nan")),
+        ("optim.lr", float("inf")),
         ("optim.weight_decay", -1e-5),
         ("optim.clip_norm", 0.0),
         ("optim.warmup_steps", -1),
@@ -163,7 +169,106 @@ def test_defaults_are_the_published_recipe() -> None:
 def test_a_mistake_is_one_line_that_names_field_and_value(path: str, value: object) -> None:
     message = refusal(nested(path, value))
     assert message.startswith(f"{path} = {value!r}: ")
-    assert len(message.split(": ", 1)[1]) > 5  # and says what would do
+    assert len(message.split(": ", 1)[1]) > 5  # and says what to do
+
+
+AT_LEAST_1, POSITIVE, NOT_NEGATIVE = "must be at least 1", "must be positive", "must not be negative"
+LEVEL, PROBABILITY = "levels and stages are 0 to 3", "is a probability: choose a number from 0 to 1"
+FRACTION = "must lie between 0 and 1, and be neither"
+BROKEN: list[tuple[str, Any, str]] = [
+    ("name", "a/b", "must be a plain file name"),
+    ("seed", -1, "must lie between 0 and 2147483647"),
+    ("devices", 0, AT_LEAST_1),
+    ("model.dim", 12, "must be a multiple of 8, at least 8"),
+    ("model.multipliers", (1, 2, 3, 0), AT_LEAST_1),
+    ("model.heads", 0, AT_LEAST_1),
+    ("model.head_dim", 0, AT_LEAST_1),
+    ("model.full_attention_levels", (0, 4), LEVEL),
+    ("model.film.stages", (-1, 0), LEVEL),
+    ("model.film.stages", (1, 0), "list each stage once, in ascending order"),
+    ("model.film.embedding_width", 0, AT_LEAST_1),
+    ("model.film.condition_width", 0, AT_LEAST_1),
+    ("model.film.hidden_width", 0, AT_LEAST_1),
+    ("model.film.junction_radius", -1, "must be at least 0"),
+    ("flow.sigma", -0.1, NOT_NEGATIVE),
+    ("flow.time_power", 0.0, POSITIVE),
+    ("data.crop", 8, "must be a multiple of 8, at least 16"),
+    ("data.vessel_crops", 1.1, PROBABILITY),
+    ("data.flip", -0.1, PROBABILITY),
+    ("data.quarter_turn", 2, PROBABILITY),
+    ("data.rotate", 1.1, PROBABILITY),
+    ("data.rotate_degrees", -1.0, NOT_NEGATIVE),
+    ("data.gamma", 1.1, PROBABILITY),
+    ("data.gamma_range", (0.0, 1.0), POSITIVE),
+    ("data.gamma_range", (1.1, 1.0), "give the smaller number first"),
+    ("data.cache_gib", -1.0, NOT_NEGATIVE),
+    ("data.threads", 0, AT_LEAST_1),
+    ("optim.lr", 0.0, POSITIVE),
+    ("optim.weight_decay", -1.0, NOT_NEGATIVE),
+    ("optim.clip_norm", 0.0, POSITIVE),
+    ("optim.warmup_steps", -1, "must be at least 0"),
+    ("optim.plateau_patience", 0, AT_LEAST_1),
+    ("optim.plateau_factor", 1.0, FRACTION),
+    ("optim.accumulate", 0, AT_LEAST_1),
+    ("optim.ema_decay", 1.0, "must be at least 0 and below 1"),
+    ("train.batch", 0, AT_LEAST_1),
+    ("train.microbatch", 0, AT_LEAST_1),
+    ("train.epochs", 0, AT_LEAST_1),
+    ("train.epoch_steps", 0, AT_LEAST_1),
+    ("train.validate_every", 0, AT_LEAST_1),
+    ("train.checkpoint_every", 0, AT_LEAST_1),
+    ("train.log_every", 0, AT_LEAST_1),
+    ("train.max_bad_steps", 0, AT_LEAST_1),
+    ("eval.steps", 0, AT_LEAST_1),
+    ("eval.tolerance", 0.0, FRACTION),
+    ("eval.overlap", 0.8, "must lie between 0 and 0.75"),
+    ("eval.window_batch", 0, AT_LEAST_1),
+    ("eval.ensemble", 0, AT_LEAST_1),
+]
+
+
+@pytest.mark.parametrize(("path", "value", "remedy"), BROKEN)
+def test_a_broken_bound_is_told_with_field_value_and_remedy(path: str, value: object, remedy: str) -> None:
+    assert refusal(nested(path, value)) == f"{path} = {value!r}: {remedy}"
+
+
+def bounds_in(hint: object) -> Iterator[Bound]:
+    """Yields the bounds anywhere in an annotated type."""
+    for part in get_args(hint):
+        yield from [part] if isinstance(part, Bound) else bounds_in(part)
+
+
+def all_bounds(cls: type, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yields the path and remedy of every bound in a config tree."""
+    for name, hint in annotated_fields(cls).items():
+        if isinstance(hint, type) and is_dataclass(hint):
+            yield from all_bounds(hint, f"{prefix}{name}.")
+        for bound in bounds_in(hint):
+            yield prefix + name, bound.remedy
+
+
+def test_the_table_above_breaks_every_bound() -> None:
+    assert {(path, remedy) for path, _, remedy in BROKEN} == set(all_bounds(Config))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("seed", "0", "int"),
+        ("train.microbatch", 1.5, "int | None"),
+        ("data.root", 7, "str | None"),
+        ("model.film.stages", 3, "tuple[int, ...]"),
+        ("data.gamma_range", 1.0, "tuple[float, float]"),
+    ],
+)
+def test_the_expected_type_is_told_without_its_bounds(path: str, value: object, expected: str) -> None:
+    assert refusal(nested(path, value)) == f"{path} = {value!r}: expected {expected}"
+
+
+def test_a_config_of_before_flow_families_still_opens() -> None:
+    values = json.loads(to_json(CHANGED))
+    del values["flow"]["family"]
+    assert from_dict(Config, values) == CHANGED and CHANGED.flow.family == "gaussian"
 
 
 @pytest.mark.parametrize(
@@ -253,7 +358,7 @@ def test_each_config_makes_a_network_of_the_promised_size(path: Path) -> None:
     assert counts["total"] == counts["base"] + counts["conditioner"] + counts["film_heads"]
     if path.stem in PUBLISHED:
         assert counts == PUBLISHED[path.stem]
-    # The file's own docstring says the number.
+    # The file's docstring states the number.
     assert f"{counts['total']:,} parameters" in path.read_text()
 
 

@@ -1,4 +1,4 @@
-"""What is printed where there is no terminal."""
+"""What is printed when the output is not a terminal."""
 
 import re
 

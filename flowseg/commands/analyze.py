@@ -1,4 +1,4 @@
-"""`flowseg analyze film`: what the embeddings contribute to a trained run."""
+"""`flowseg analyze film`: reports what the embeddings contribute to a trained run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +12,15 @@ class AnalyzeFilm(OnSplit):
     """Report what the embeddings contribute to a trained FiLM run."""
 
     images: int | None = None
-    """How many images, drawn by seed; default: all."""
+    """Number of images, a random choice by the seed; default: all."""
     out: Path | None = None
-    """Folder of the report; default RUN/analysis/film-SPLIT."""
+    """Folder of the report; default: RUN/analysis/film-SPLIT."""
     seed: int = 0
-    """Seed of the choice of images, of whose embedding stands in, and of the bootstrap."""
+    """Seed for the choice of images, for which other image lends its embedding, and for the bootstrap."""
 
 
 def analyze_film(args: list[str]) -> None:
-    """flowseg analyze film"""
+    """Runs `flowseg analyze film`."""
     from flowseg.reports import film
     from flowseg.runs.folder import open_run
 

@@ -1,4 +1,4 @@
-"""`flowseg compare`: a report on how runs differ."""
+"""`flowseg compare`: reports how runs differ."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,21 +11,21 @@ from flowseg.commands.parsing import parse
 
 @dataclass(frozen=True)
 class Compare:
-    """Report how runs differ, and whether they do."""
+    """Report whether and how runs differ."""
 
     runs: tyro.conf.Positional[tuple[str, ...]]
-    """Two or more: run folders, CSVs of other tools (epoch,train_loss,val_dice), folders of run folders, or patterns
-    in quotes. Runs of one config with different seeds form a group."""
+    """Two or more run folders, CSV files of other tools (epoch,train_loss,val_dice), folders of run folders, or
+    patterns in quotes. Runs of one config with different seeds form a group."""
     out: Path
     """Folder of the report."""
     lang: Literal["en", "ko"] = "en"
     """Language of the report."""
     early: tuple[int, int] | None = None
-    """First and last epoch of the early phase; default: the first epochs that all runs have, 15 at most."""
+    """First and last epoch of the early phase; default: the first epochs, at most 15, that all runs have."""
 
 
 def compare(args: list[str]) -> None:
-    """flowseg compare"""
+    """Runs `flowseg compare`."""
     from flowseg.reports.compare.report import compare_runs
 
     parsed = parse(Compare, args, "compare")

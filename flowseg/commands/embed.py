@@ -1,30 +1,18 @@
-"""`flowseg embed`: embedding stores from images, their shards into one, and what a store holds."""
+"""`flowseg embed`: makes embedding stores from images, merges their shards, and describes a store."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from flowseg.commands.parsing import parse
-from flowseg.errors import UserError
+from flowseg.embeddings.encoders import HELP, Options, make_encoder
+from flowseg.errors import UserError, first_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from flowseg.embeddings.extract import Encoding
-    from flowseg.embeddings.info import Pairs, Spread
-
-SHUFFLED = "shuffled:"
-# Which options each encoder takes beside those that all take.
-OPTIONS: dict[str, tuple[str, ...]] = {
-    "image-stats": (),
-    "qwen2.5-vl": ("model", "features", "prompt", "batch"),
-    "random": ("seed", "width"),
-    "constant": ("seed", "width"),
-    "shuffled:FILE": ("seed",),
-}
+    from flowseg.embeddings.info import Pairs
 
 
 @dataclass(frozen=True)
@@ -32,42 +20,27 @@ class Embed:
     """Make an embedding store of a data set."""
 
     data: tyro.conf.Positional[Path]
-    """A data set (train, val, test), or a folder of images."""
+    """A data set (train, val, test) or a folder of images."""
     out: Path
     """The store's file. Finished vectors wait in OUT.parts: the same command goes on after a stop."""
-    encoder: str = "image-stats"
-    """What makes the vectors: image-stats, qwen2.5-vl, or a control: random, constant, shuffled:FILE (another
-    image's vector of a store)."""
-    model: str | None = None
-    """qwen2.5-vl: the model's folder or its name in the hub's cache; default Qwen/Qwen2.5-VL-3B-Instruct."""
-    features: Literal["image", "prompt", "answers"] | None = None
-    """qwen2.5-vl: the averaged vision tokens (default), the last state after a prompt, or the probabilities of
-    answers to fixed questions."""
-    prompt: str | None = None
-    """qwen2.5-vl with --features prompt: the prompt."""
-    batch: int | None = None
-    """qwen2.5-vl: images through the vision tower at once; default 1, with which a vector does not depend on the
-    other images to the last bit."""
+    encoder: Annotated[str, tyro.conf.arg(help=HELP)] = "image-stats"
+    encoders: tyro.conf.OmitArgPrefixes[Options] = field(default_factory=Options)
     shard: str = "1/1"
-    """i/n: only images i, i + n, ... of the list; flowseg embed merge puts the n stores together."""
+    """i/n embeds only images i, i + n, ... of the list; flowseg embed merge joins the n stores."""
     skip_bad: bool = False
     """Leave out images that cannot be read; they are listed at the end."""
-    seed: int | None = None
-    """Controls: what their numbers are a function of, beside the images; default 0."""
-    width: int | None = None
-    """random and constant: numbers per vector; default 2048."""
 
 
 @dataclass(frozen=True)
 class EmbedMerge:
-    """Put the shards of a data set's embeddings into one store."""
+    """Merge the shards of a data set's embeddings into one store."""
 
     stores: tyro.conf.Positional[tuple[Path, ...]]
-    """The shards' files, all of them, in any order."""
+    """The files of all shards, in any order."""
     out: Path
     """The merged store's file."""
     skip_bad: bool = False
-    """Accept that images are missing which the shards skipped."""
+    """Accept that the images that the shards skipped are missing."""
 
 
 @dataclass(frozen=True)
@@ -77,88 +50,29 @@ class EmbedInfo:
     store: tyro.conf.Positional[Path]
     """The store's file."""
     data: Path | None = None
-    """A data set, to see which of its images the store holds."""
-
-
-def _encoder_name(text: str) -> str:
-    """The key of OPTIONS for what follows --encoder."""
-    name = "shuffled:FILE" if text.startswith(SHUFFLED) and text != SHUFFLED else text
-    if name not in OPTIONS:
-        raise UserError(f"--encoder {text}: choose one of {', '.join(OPTIONS)}")
-    return name
-
-
-def _check_options(parsed: Embed, name: str) -> None:
-    """Refuses options that the encoder would ignore, and numbers that make no sense."""
-    for option in ("model", "features", "prompt", "batch", "seed", "width"):
-        if getattr(parsed, option) is not None and option not in OPTIONS[name]:
-            takers = [encoder for encoder, options in OPTIONS.items() if option in options]
-            raise UserError(f"--{option}: {name} takes no such option, only {', '.join(takers)}; leave it out")
-    if parsed.prompt is not None and parsed.features != "prompt":
-        raise UserError("--prompt: only --features prompt uses it; add that or leave the prompt out")
-    for option, least in (("batch", 1), ("seed", 0), ("width", 1)):
-        value = getattr(parsed, option)
-        if value is not None and value < least:
-            raise UserError(f"--{option} {value}: give {least} or more")
-
-
-def _encoding(parsed: Embed, name: str, files: "Mapping[str, Path]") -> "Encoding":
-    """The encoder that the command line asks for."""
-    seed = parsed.seed or 0
-    if name == "qwen2.5-vl":
-        from flowseg.embeddings import qwen
-
-        return qwen.Qwen(
-            parsed.model or qwen.MODEL, parsed.features or "image", parsed.prompt or qwen.PROMPT, parsed.batch or 1
-        )
-    from flowseg.embeddings import controls
-    from flowseg.embeddings.source import ImageStats
-    from flowseg.embeddings.store import EmbeddingStore
-
-    if name == "random":
-        return controls.Random(seed, parsed.width or controls.WIDTH)
-    if name == "constant":
-        return controls.Constant(seed, parsed.width or controls.WIDTH)
-    if name == "shuffled:FILE":
-        store = EmbeddingStore(Path(parsed.encoder.removeprefix(SHUFFLED)))
-        return controls.Shuffled(store, files, seed, str(parsed.data), parsed.skip_bad)
-    return ImageStats()
+    """A data set, to report which of its images the store holds."""
 
 
 def embed(args: list[str]) -> None:
-    """flowseg embed"""
+    """Runs `flowseg embed`."""
     from flowseg.embeddings.extract import check_writable, extract
     from flowseg.embeddings.images import find_images
     from flowseg.embeddings.shards import parse_shard, shard_of
-    from flowseg.progress import Task, console
+    from flowseg.progress import console
     from flowseg.training.interrupt import Interrupted, stop_on_signals
 
     parsed = parse(Embed, args, "embed")
-    name = _encoder_name(parsed.encoder)
-    _check_options(parsed, name)
     index, count = parse_shard(parsed.shard)
     files = find_images(parsed.data)
     shard = shard_of(files, index, count)
     check_writable(parsed.out)
-    encoding = _encoding(parsed, name, files)
-
-    shown: list[Task] = []
-
-    def on_start(total: int, done: int) -> "Callable[[int], None]":
-        shown.append(Task(encoding.encoder.name, total, done))
-        return shown[0].advance
-
+    encoding = make_encoder(parsed.encoder, parsed.encoders, files, parsed.data, parsed.skip_bad)
     try:
         with stop_on_signals() as request:
-            made = extract(
-                files, encoding, parsed.out, shard, skip_bad=parsed.skip_bad, on_start=on_start, check=request.check
-            )
+            made = extract(files, encoding, parsed.out, shard, skip_bad=parsed.skip_bad, check=request.check)
     except Interrupted:
-        console.print(f"stopped; the same command goes on with what is in {parsed.out}.parts")
+        console.print(f"stopped; the same command continues from {parsed.out}.parts")
         raise
-    finally:
-        for task in shown:
-            task.close()
     part = f", {shard}" if count > 1 else ""
     reused = f" ({made.reused} made before)" if made.reused else ""
     console.print(f"{made.images} vectors{reused} of {encoding.encoder}{part}: {parsed.out}")
@@ -169,7 +83,7 @@ def embed(args: list[str]) -> None:
 
 
 def embed_merge(args: list[str]) -> None:
-    """flowseg embed merge"""
+    """Runs `flowseg embed merge`."""
     from flowseg.embeddings.merge import merge
     from flowseg.progress import console
 
@@ -181,7 +95,7 @@ def embed_merge(args: list[str]) -> None:
 
 
 def embed_info(args: list[str]) -> None:
-    """flowseg embed info"""
+    """Runs `flowseg embed info`."""
     from flowseg.embeddings.images import find_images
     from flowseg.embeddings.info import compare_pairs, measure_coverage, measure_spread
     from flowseg.embeddings.store import EmbeddingStore
@@ -198,29 +112,20 @@ def embed_info(args: list[str]) -> None:
     if store.shard is not None:
         lines.append(f"  {store.shard} of a list of {store.shard.images} images, {len(store.shard.skipped)} skipped")
     for part in coverage:
-        missing = ", ".join(part.missing[:3]) + (" ..." if len(part.missing) > 3 else "")
-        lines.append(
-            f"{part.split or parsed.data}: holds {part.held} of {part.total} images"
-            + (f", not {missing}" if missing else "")
-        )
-    spread, pairs = measure_spread(store), compare_pairs(store)
-    console.print("\n".join([*lines, *_spread_lines(spread), *_pair_lines(pairs)]), markup=False)
+        missing = f", not {first_of(part.missing)}" if part.missing else ""
+        lines.append(f"{part.split or parsed.data}: holds {part.held} of {part.total} images{missing}")
+    spread = measure_spread(store)
+    low, middle, high = spread.norms
+    lines.append(f"norms: smallest {low:.4g}, median {middle:.4g}, largest {high:.4g}")
+    lines.append(f"spread (variance between images / squared norm of the mean vector): {spread.spread:.3g}")
+    console.print("\n".join([*lines, *_pair_lines(compare_pairs(store))]), markup=False)
     if spread.useless:
         how = "are all the same" if spread.identical else f"hardly differ (spread {spread.spread:.1e})"
-        console.print(
-            f"WARNING: the vectors {how}: a condition that does not tell images apart is useless", markup=False
-        )
-
-
-def _spread_lines(spread: "Spread") -> list[str]:
-    low, middle, high = spread.norms
-    return [
-        f"norms: smallest {low:.4g}, median {middle:.4g}, largest {high:.4g}",
-        f"spread (variance between images / squared norm of the mean vector): {spread.spread:.3g}",
-    ]
+        console.print(f"WARNING: the vectors {how}; a condition that does not tell images apart is useless")
 
 
 def _pair_lines(pairs: "Pairs") -> list[str]:
+    """Returns the histogram of cosines and the pairs of images that are nearly the same, as lines of text."""
     from flowseg.embeddings.info import COSINE_EDGES, DUPLICATE_COSINE
 
     of = "all" if pairs.compared == pairs.of else f"a sample of {pairs.compared} of the"

@@ -1,4 +1,4 @@
-"""`flowseg eval`: a run's scores on a split."""
+"""`flowseg eval`: scores a run on a split."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,17 @@ from flowseg.commands.sampling import OnSplit, Sampling, with_run
 
 @dataclass(frozen=True, kw_only=True)
 class Eval(Sampling, OnSplit):
-    """Score a run's best checkpoint on a split."""
+    """Score a run's best checkpoint on a split.
+
+    Sampling options that are not given keep the run's own settings, whatever default is shown below.
+    """
 
 
 def evaluate(args: list[str]) -> None:
-    """flowseg eval"""
-    from flowseg.training.experiment import evaluate_run
+    """Runs `flowseg eval`."""
+    from flowseg.evaluation.evaluate import evaluate_run
+    from flowseg.runs.trained import Trained
 
     parsed, run = with_run(Eval, args, "eval")
-    settings = parsed.settings(run.config.eval)
-    evaluate_run(run, parsed.split, settings=settings, data=parsed.data, embeddings=parsed.embeddings)
+    trained = Trained.open(run, parsed.settings, data=parsed.data, embeddings=parsed.embeddings)
+    evaluate_run(trained, parsed.split)

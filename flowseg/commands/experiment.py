@@ -1,4 +1,4 @@
-"""`flowseg experiment`: several configs over several seeds, trained, scored and compared by one command."""
+"""`flowseg experiment`: trains, scores and compares several configs over several seeds."""
 
 import signal
 import subprocess
@@ -16,27 +16,27 @@ from flowseg.errors import UserError
 
 @dataclass(frozen=True)
 class Experiment:
-    """Train, score and compare several configs over several seeds. More options go to every training."""
+    """Train, score and compare several configs over several seeds. Other options are passed to every training."""
 
     configs: tuple[Path, ...]
     """Files that define a config, for example configs/baseline.py configs/vlm_film.py."""
     out: Path
-    """Folder of the runs, OUT/NAME/seed-N, and of the report, OUT/report. Finished runs in it are kept."""
+    """Folder of the runs (OUT/NAME/seed-N) and of the report (OUT/report). Finished runs are not trained again."""
     seeds: tuple[int, ...] = (0, 1, 2)
-    """Each config is trained once with each."""
+    """Each config is trained once with each seed."""
     preset: Preset = "full"
-    """As of flowseg train."""
+    """The preset of flowseg train."""
     data: str | None = None
-    """The data set."""
+    """The data set; default: the configs' own, or the phantoms."""
     embeddings: str | None = None
-    """The embedding store, for the configs with FiLM."""
+    """The embedding store for the configs with FiLM; default: the configs' own, or image-stats."""
     lang: Literal["en", "ko"] = "en"
     """Language of the report."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """A run to be: its config, its folder, and the arguments of the `flowseg train` that makes it."""
+    """A planned run: its config, its folder, and the arguments of `flowseg train` that make it."""
 
     config: Config
     folder: Path
@@ -44,10 +44,10 @@ class Planned:
 
     @property
     def finished(self) -> bool:
-        """Whether it is there already.
+        """Whether the run exists and is finished.
 
         Raises:
-            UserError: another config's run is there.
+            UserError: the folder holds a run of another config.
         """
         from flowseg.runs.folder import is_run, open_to_resume
 
@@ -55,11 +55,11 @@ class Planned:
 
 
 def plan(asked: Experiment, more: list[str]) -> list[Planned]:
-    """All runs, seed by seed, so that the first seeds of all configs can be compared early.
+    """Returns all runs in order, seed by seed, so that the first seeds of all configs can be compared early.
 
     Raises:
-        UserError: a config or option that `flowseg train` would refuse, two configs of one name, a seed given twice,
-            or a folder with another config's run.
+        UserError: a config or option that `flowseg train` would refuse, two configs of one name, or a seed or config
+            given twice.
     """
     planned: list[Planned] = []
     files: dict[str, Path] = {}
@@ -73,7 +73,9 @@ def plan(asked: Experiment, more: list[str]) -> list[Planned]:
                 arguments += ["--embeddings.store", asked.embeddings]
                 config = configured(arguments)[0].config
             if files.setdefault(config.name, file) != file:
-                raise UserError(f"{file}: names its config {config.name}, as {files[config.name]} does; rename one")
+                raise UserError(
+                    f"{file}: its config has the name {config.name}, like that of {files[config.name]}; rename one"
+                )
             folder = asked.out / config.name / f"seed-{seed}"
             planned.append(Planned(config, folder, [*arguments, "--out", str(folder), "--resume", "auto"]))
     if len({run.folder for run in planned}) < len(planned):
@@ -82,10 +84,15 @@ def plan(asked: Experiment, more: list[str]) -> list[Planned]:
 
 
 def _train(arguments: list[str]) -> None:
-    """`flowseg train` as a process of its own: each starts with nothing of the one before in memory."""
+    """Runs `flowseg train` in a new process, so that nothing of the previous training stays in memory.
+
+    Raises:
+        Interrupted: this process was asked to stop; the training has saved its state and ended.
+        UserError: the training failed.
+    """
     from flowseg.training.interrupt import Interrupted
 
-    # In a session of its own a Ctrl-C reaches it once, through us: a second would stop it without saving.
+    # In a new session the child gets a Ctrl-C once, from us. A second one would stop it before it has saved.
     child = subprocess.Popen([sys.executable, "-m", "flowseg", "train", *arguments], start_new_session=True)
     stopped: list[int] = []
 
@@ -103,18 +110,18 @@ def _train(arguments: list[str]) -> None:
         raise Interrupted(stopped[0])
     if status:
         raise UserError(
-            f"flowseg train {' '.join(arguments)}: ended with status {status}; see above, then start again"
+            f"flowseg train {' '.join(arguments)}: ended with status {status}; see the message above, then start again"
         )
 
 
 def experiment(args: list[str]) -> None:
-    """flowseg experiment"""
+    """Runs `flowseg experiment`."""
     from flowseg.commands.compare import compare
     from flowseg.progress import console, duration
 
     asked, more = parse_known(Experiment, args, "experiment")
     if not asked.configs or not asked.seeds:
-        raise UserError("flowseg experiment: no configs or no seeds given; name one or more of each")
+        raise UserError("flowseg experiment: no configs or no seeds given; give at least one of each")
     planned = plan(asked, more)
     waiting = [run for run in planned if not run.finished]
     console.print(f"{len(planned)} runs in {asked.out}, {len(planned) - len(waiting)} of them finished")

@@ -1,32 +1,33 @@
-"""`flowseg import-torch`: a run from a checkpoint of the original PyTorch experiment."""
+"""`flowseg import-torch`: makes a run from a checkpoint of the original PyTorch experiment."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
+from flowseg.bounds import Count
 from flowseg.commands.parsing import parse
 from flowseg.config import FilmPoint
 
 
 @dataclass(frozen=True)
 class ImportTorch:
-    """Make a run of a checkpoint of the original PyTorch experiment."""
+    """Make a run from a checkpoint of the original PyTorch experiment."""
 
     checkpoint: tyro.conf.Positional[Path]
     """The original's .ckpt file."""
     out: Path
     """Folder of the run."""
-    image_size: int | None = None
-    """Side of its training crops; default: as the checkpoint says."""
-    full_attention_at: tuple[int, ...] | None = None
-    """Sides of its maps with softmax attention; default: as the checkpoint says."""
+    image_size: Count | None = None
+    """Side of the training crops, in pixels; default: as stored in the checkpoint."""
+    full_attention_at: tuple[Count, ...] | None = None
+    """Sides of the feature maps with softmax attention; default: as stored in the checkpoint."""
     film_point: FilmPoint = "after_block1"
-    """Where FiLM acts in it."""
+    """Where in a decoder stage the checkpoint's FiLM modulates the feature map."""
 
 
 def import_torch(args: list[str]) -> None:
-    """flowseg import-torch"""
+    """Runs `flowseg import-torch`."""
     from flowseg.interop.checkpoint_files import import_run
     from flowseg.progress import console
 

@@ -1,4 +1,4 @@
-"""`flowseg params`: how many parameters a config's network has, and where."""
+"""`flowseg params`: counts the parameters of a config's network."""
 
 import json
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from flowseg.config import Config
 
 @dataclass(frozen=True)
 class Params:
-    """Count a config's parameters."""
+    """Count the parameters of a config's network."""
 
     config_file: tyro.conf.Positional[Path]
-    """For example configs/vlm_film.py."""
+    """A file that defines `config`, for example configs/vlm_film.py."""
     config: Annotated[Config, tyro.conf.arg(name="")]
     json: bool = False
-    """Totals as JSON instead of a table."""
+    """Print the totals as JSON instead of a table."""
 
 
 def params(args: list[str]) -> None:
-    """flowseg params"""
+    """Runs `flowseg params`."""
     from clu import parameter_overview
 
     from flowseg.models.network import abstract_params, parameter_counts

@@ -1,6 +1,7 @@
-"""Command lines and config files into typed values; whatever does not fit is one line for the user."""
+"""Reads command lines and config files into typed values; a mistake in them is a UserError of one line."""
 
 import contextlib
+import inspect
 import io
 import re
 import runpy
@@ -10,15 +11,19 @@ from typing import Any, TypeVar
 
 import tyro
 
+from flowseg.bounds import check_options
 from flowseg.config import Config
 from flowseg.errors import UserError
 
 T = TypeVar("T")
-R = TypeVar("R")
 
 
 def load_config(path: Path) -> Config:
-    """The `config` that a Python file defines."""
+    """Returns the `config` that a Python file defines.
+
+    Raises:
+        UserError: the file is missing, cannot be run, or defines no valid config.
+    """
     if not path.is_file():
         known = ", ".join(sorted(p.stem for p in path.parent.glob("*.py"))) if path.parent.is_dir() else ""
         raise UserError(f"{path}: no such config file" + (f"; there are: {known}" if known else ""))
@@ -36,7 +41,7 @@ def load_config(path: Path) -> Config:
 
 
 def _one_line(text: str) -> str:
-    """tyro's boxed message as a line."""
+    """Returns tyro's boxed error message as one line."""
     lines = [re.sub(r"[│╭╮╰╯─]+", " ", line).strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()]
     kept: list[str] = []
     for line in lines:
@@ -50,12 +55,12 @@ def _one_line(text: str) -> str:
     return " ".join(kept)
 
 
-def _told(call: Callable[[], R], command: str) -> R:
-    """A call of tyro, with its error boxes turned into a UserError of one line."""
+def _tyro(cls: type, args: list[str], command: str, **more: Any) -> Any:
+    """Calls tyro, and turns the error box it would print into a UserError of one line."""
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
-            return call()
+            return tyro.cli(cls, args=args, prog=f"flowseg {command}", description=inspect.getdoc(cls), **more)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise
@@ -64,22 +69,24 @@ def _told(call: Callable[[], R], command: str) -> R:
 
 
 def parse(cls: type[T], args: list[str], command: str, default: T | None = None) -> T:
-    """A command's options, over those of `default`."""
-    given: dict[str, Any] = {} if default is None else {"default": default}
-    prog = f"flowseg {command}"
-    return _told(lambda: tyro.cli(cls, args=args, prog=prog, description=cls.__doc__, **given), command)
+    """Returns a command's options; those that are not given keep the values of `default`.
+
+    Raises:
+        UserError: an unknown option, or a value of the wrong type or out of its bounds.
+    """
+    parsed: T = _tyro(cls, args, command, **({} if default is None else {"default": default}))
+    check_options(parsed)
+    return parsed
 
 
 def parse_known(cls: type[T], args: list[str], command: str) -> tuple[T, list[str]]:
-    """A command's options, and the arguments that are none of them."""
-    prog = f"flowseg {command}"
-    return _told(
-        lambda: tyro.cli(cls, args=args, prog=prog, description=cls.__doc__, return_unknown_args=True), command
-    )
+    """Returns a command's options, and the arguments that it does not know."""
+    parsed: tuple[T, list[str]] = _tyro(cls, args, command, return_unknown_args=True)
+    return parsed
 
 
 def value_of(args: list[str], flag: str, default: str) -> str:
-    """What follows a flag, before the command line is parsed."""
+    """Returns the value of an option before the command line is parsed, or `default` if it is not given."""
     for i, arg in enumerate(args):
         if arg == flag and i + 1 < len(args):
             return args[i + 1]
@@ -89,7 +96,12 @@ def value_of(args: list[str], flag: str, default: str) -> str:
 
 
 def with_config(cls: type[T], args: list[str], command: str, adapt: Callable[[Config], Config]) -> T:
-    """Parses a command whose first argument is a config file, with the config's fields as options."""
+    """Parses a command that takes a config file, whose fields are options with the file's values as defaults.
+
+    Args:
+        cls: the command's dataclass, with the fields `config_file` and `config`.
+        adapt: is applied to the file's config before the options.
+    """
     files = [arg for arg in args if arg.endswith(".py")]
     base = adapt(load_config(Path(files[0]))) if files else Config()
     default = cls(config_file=tyro.MISSING, config=base)  # type: ignore[call-arg]

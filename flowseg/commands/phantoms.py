@@ -1,11 +1,12 @@
-"""`flowseg phantoms`: drawn angiograms as a data set on disk."""
+"""`flowseg phantoms`: writes a data set of drawn angiograms."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
+from flowseg.bounds import Bound, Count, Natural
 from flowseg.commands.parsing import parse
 from flowseg.errors import UserError
 
@@ -17,45 +18,43 @@ class Phantoms:
     out: tyro.conf.Positional[Path]
     """The data set's folder; it must not exist."""
     variant: Literal["plain", "choice"] = "plain"
-    """plain: one vessel tree; choice: two trees, of which the embedding alone tells which one is asked for (its store
-    is written beside the images)."""
-    size: int = 512
-    """Side of the images, pixels."""
-    seed: int = 0
-    """Another seed draws other images."""
-    train: int | None = None
-    """Training images; default 155 (plain), 120 (choice)."""
-    val: int | None = None
-    """Validation images; default 20 (plain), 16 (choice)."""
-    test: int | None = None
-    """Test images; default 46 (plain), 40 (choice)."""
+    """plain draws one vessel tree; choice draws two, and only the image's embedding tells which of them is the target
+    (the store of embeddings is written too)."""
+    size: Annotated[int, Bound(lambda n: n >= 32, "must be at least 32")] = 512
+    """Side of the images, in pixels."""
+    seed: Natural = 0
+    """Different seeds draw different images."""
+    train: Count | None = None
+    """Training images; default: 155 (plain), 120 (choice)."""
+    val: Count | None = None
+    """Validation images; default: 20 (plain), 16 (choice)."""
+    test: Count | None = None
+    """Test images; default: 46 (plain), 40 (choice)."""
 
 
 def phantoms(args: list[str]) -> None:
-    """flowseg phantoms"""
+    """Runs `flowseg phantoms`."""
+    from flowseg.embeddings.choice import STORE_NAME, write_choice_store
     from flowseg.phantoms import angiogram, choice
-    from flowseg.progress import console, task
+    from flowseg.progress import console
 
     parsed = parse(Phantoms, args, "phantoms")
-    if parsed.out.exists():
-        raise UserError(f"{parsed.out}: exists already; choose another folder, or remove it")
     defaults = angiogram.COUNTS if parsed.variant == "plain" else choice.COUNTS
     given = {"train": parsed.train, "val": parsed.val, "test": parsed.test}
     counts = {split: defaults[split] if number is None else number for split, number in given.items()}
-    for name, number in (("size", parsed.size), *counts.items()):
-        if number < (32 if name == "size" else 1):
-            raise UserError(f"--{name} {number}: is too small; at least {32 if name == 'size' else 1}")
-    common: dict[str, Any] = {"seed": parsed.seed, "size": parsed.size, "counts": counts}
-    store = None
+
+    def add_store(folder: Path, keys: list[str], hashes: list[str], bright: list[bool]) -> None:
+        write_choice_store(folder / STORE_NAME, keys, hashes, bright, parsed.seed)
+
     try:
-        with task("phantoms", sum(counts.values())) as advance:
-            common["on_image"] = lambda done, total: advance()
-            if parsed.variant == "choice":
-                store = choice.write_choice_phantoms(parsed.out, **common)
-            else:
-                angiogram.write_phantoms(parsed.out, **common)
+        if parsed.variant == "choice":
+            choice.write_choice_phantoms(
+                parsed.out, seed=parsed.seed, size=parsed.size, counts=counts, finish=add_store
+            )
+        else:
+            angiogram.write_phantoms(parsed.out, seed=parsed.seed, size=parsed.size, counts=counts)
     except OSError as error:
         raise UserError(f"{parsed.out}: cannot be written ({error.strerror}); choose another folder") from None
     console.print(f"{parsed.out}: {', '.join(f'{number} {split}' for split, number in counts.items())} images")
-    if store is not None:
-        console.print(f"their embeddings: {store}")
+    if parsed.variant == "choice":
+        console.print(f"embeddings: {parsed.out / STORE_NAME}")

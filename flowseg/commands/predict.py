@@ -1,4 +1,4 @@
-"""`flowseg predict`: new images through a trained run."""
+"""`flowseg predict`: segments new images with a trained run."""
 
 import re
 from dataclasses import dataclass
@@ -14,18 +14,25 @@ ALL = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class Predict(Sampling):
-    """Segment new images with a run."""
+    """Segment new images with a run.
+
+    Sampling options that are not given keep the run's own settings, whatever default is shown below.
+    """
 
     images: tyro.conf.Positional[tuple[Path, ...]]
     """Images (png, jpg, tif, pgm, bmp, DICOM), or folders of them."""
     out: Path
-    """Where masks, probabilities and overlays are written."""
+    """Folder for the masks, probabilities and overlays."""
     frames: str = ALL
-    """Frames of DICOM series, counted from 1, such as 3,7,10-14."""
+    """Frames of DICOM series, counted from 1, for example 3,7,10-14."""
 
 
 def parse_frames(text: str) -> list[int] | None:
-    """The frame numbers of `3,7,10-14`, ascending; None for `all`."""
+    """Returns the frame numbers of a text such as `3,7,10-14` in ascending order, or None for `all`.
+
+    Raises:
+        UserError: anything else.
+    """
     if text == ALL:
         return None
     numbers: set[int] = set()
@@ -39,12 +46,13 @@ def parse_frames(text: str) -> list[int] | None:
 
 
 def predict(args: list[str]) -> None:
-    """flowseg predict"""
+    """Runs `flowseg predict`."""
     from flowseg.evaluation.prediction import predict_images
 
     parsed, run = with_run(Predict, args, "predict")
     if not parsed.images:
         raise UserError("flowseg predict: no images given; name one or more image files")
     frames = parse_frames(parsed.frames)
-    settings = parsed.settings(run.config.eval)
-    predict_images(run, parsed.images, parsed.out, settings=settings, frames=frames, embeddings=parsed.embeddings)
+    predict_images(
+        run, parsed.images, parsed.out, settings=parsed.settings, frames=frames, embeddings=parsed.embeddings
+    )

@@ -1,5 +1,8 @@
-"""Reduced recipes for machines without an accelerator."""
+"""The reduced recipe for machines without an accelerator, and what is printed about it."""
 
+import os
+import shutil
+import subprocess
 import time
 from dataclasses import replace
 
@@ -9,22 +12,23 @@ import jax.numpy as jnp
 from flowseg.config import Config
 from flowseg.progress import duration
 
-# Of one image of 320x320 forward, dim 32; a training step is about three times that. Counted, not measured.
+# One forward pass of one 320x320 image at dim 32, counted; a training step takes about three times as many.
 _GFLOP_FORWARD = 178.0
-# Rough: a profiled step at 64x64 reached 40 GFLOP/s, while this convolution alone was near 134 on a busy machine.
+# Speed of a step relative to the convolution of `_gflops`. Rough: a profiled step at 64x64 reached 40 GFLOP/s where
+# this convolution alone reached about 134, on a busy machine.
 _SHARE = 0.3
 
 
 def cpu_preset(config: Config, *, demonstration: bool = False) -> Config:
-    """The same experiment within about twenty minutes on two cores: smaller crops, width and length.
+    """Returns the experiment reduced to about twenty minutes on two cores: smaller crops, fewer channels and steps.
 
-    Images are made smaller: that shows a crop of 64 pixels more of the vessel tree. `demonstration` takes fewer steps,
-    for the phantoms: a first try ends within a quarter of an hour, installation included.
+    Images are downsampled, so that a crop of 64 pixels shows more of the vessel tree. `demonstration` takes fewer
+    steps, for the phantoms: a first try ends within a quarter of an hour, installation included.
     """
     return replace(
         config,
         model=replace(config.model, dim=16, heads=2, head_dim=16),
-        # More of a short training goes where the mask has to be found.
+        # A short training samples t closer to 0, where the mask has to be found.
         flow=replace(config.flow, time_power=2.5),
         data=replace(config.data, crop=64, max_side=192, vessel_crops=0.7),
         optim=replace(config.optim, lr=1e-3, schedule="cosine", warmup_steps=50, accumulate=1, ema_decay=0.99),
@@ -36,19 +40,29 @@ def cpu_preset(config: Config, *, demonstration: bool = False) -> Config:
             validate_every=4,
             checkpoint_every=100,
         ),
-        # One step gives the mean of the masks that the network thinks possible, which scores best while it is little
-        # trained: validation Dice on 7 angiograms 0.695 with 1, 0.675 with 2, 0.648 with 4, 0.631 with 8 steps.
+        # A single step returns the mean over plausible masks, which scores best after a short training: validation
+        # Dice on 7 angiograms is 0.695 with 1 step, 0.675 with 2, 0.648 with 4 and 0.631 with 8.
         eval=replace(config.eval, sampler="euler", steps=1, window_batch=8),
     )
 
 
 def has_accelerator() -> bool:
-    """Whether JAX computes on something other than the CPU."""
+    """Returns whether JAX computes on something other than the CPU."""
     return jax.default_backend() != "cpu"
 
 
+def gpu_unused() -> str:
+    """Returns a line of warning if `nvidia-smi` finds a GPU that JAX does not use, or an empty text."""
+    program = shutil.which("nvidia-smi")
+    if program is None or has_accelerator() or subprocess.run([program], capture_output=True).returncode:
+        return ""
+    platforms = os.environ.get("JAX_PLATFORMS")
+    remedy = f"unset JAX_PLATFORMS={platforms}" if platforms else "install jax[cuda], or a newer driver"
+    return f"WARNING: nvidia-smi finds a GPU, but CUDA did not start and JAX uses the CPU: {remedy}\n"
+
+
 def _gflops() -> float:
-    """What this machine reaches on the network's own kind of convolution, GFLOP/s."""
+    """Returns this machine's speed on a convolution like the network's, in GFLOP/s."""
     size, channels, batch = 64, 32, 4
     x, kernel = jnp.ones((batch, size, size, channels)), jnp.ones((3, 3, channels, channels))
     convolve = jax.jit(
@@ -64,19 +78,20 @@ def _gflops() -> float:
 
 
 def full_cost(config: Config, steps: int) -> str:
-    """About how long the published recipe would take here, in words."""
+    """Returns about how long `steps` steps of a config would take on this machine, as text."""
     scale = (config.model.dim / 32 * config.data.crop / 320) ** 2
     return duration(steps * 3 * config.train.batch * scale * _GFLOP_FORWARD / (_SHARE * _gflops()))
 
 
 def banner(full: Config, reduced: Config, preset: str) -> str:
-    """What was reduced, how to get the full recipe, and what that would cost here."""
+    """Returns what was reduced and why, how to run the full recipe, and how long that would take here."""
     # The published experiment's epochs have 26 steps.
     steps = full.train.epochs * (full.train.epoch_steps or 26)
     why = "no accelerator was found" if preset == "auto" else f"--preset {preset}"
+    warning = gpu_unused() if preset == "auto" else ""
     size = f"images of at most {reduced.data.max_side} pixels, " if reduced.data.max_side else ""
     return (
-        f"Because {why}: {reduced.data.crop}x{reduced.data.crop} crops, {size}width {reduced.model.dim}, "
+        f"{warning}Because {why}: {reduced.data.crop}x{reduced.data.crop} crops, {size}width {reduced.model.dim}, "
         f"{reduced.train.epochs * (reduced.train.epoch_steps or 26)} steps of {reduced.train.batch} crops.\n"
         f"The full recipe is {full.data.crop}x{full.data.crop} crops, width {full.model.dim}, "
         f"{full.train.epochs} epochs: make train ... PRESET=full (or --preset full).\n"

@@ -1,8 +1,8 @@
-"""Options of commands on a trained run; where those of sampling are silent, the run's own config speaks."""
+"""Options shared by the commands that use a trained run."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import tyro
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class OnRun:
-    """What commands on a run have in common."""
+    """Options of every command on a run."""
 
     run: tyro.conf.Positional[Path]
     """The run's folder."""
@@ -25,41 +25,29 @@ class OnRun:
 
 @dataclass(frozen=True, kw_only=True)
 class OnSplit(OnRun):
-    """What commands on the images of a split have in common."""
+    """Options of the commands on the images of a split."""
 
     split: Literal["train", "val", "test"] = "test"
-    """Which images."""
+    """The split."""
     data: str | None = None
-    """Another data set than the run's own."""
+    """A data set to use instead of the run's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling(OnRun):
-    """What commands that sample with a run have in common."""
+    """Options of the commands that sample masks; every field of EvalConfig is one."""
 
-    ensemble: int = 1
-    """Samples per image; with 2 or more also uncertainties. Default: the run's eval.ensemble."""
-    tta: bool = False
-    """Average over flips and quarter turns. Default: the run's eval.tta."""
-    threshold: Literal["fixed", "tuned"] = "fixed"
-    """Vessel is what is more probable than 0.5, or than what was tuned on the run's validation images. Default: the
-    run's eval.threshold."""
-
-    def settings(self, own: EvalConfig) -> EvalConfig:
-        """The run's own settings with those of the command line."""
-        return replace(own, ensemble=self.ensemble, tta=self.tta, threshold=self.threshold)
+    settings: Annotated[EvalConfig, tyro.conf.arg(name="")] = field(default_factory=EvalConfig)
 
 
 S = TypeVar("S", bound=Sampling)
 
 
 def with_run(cls: type[S], args: list[str], command: str) -> "tuple[S, Run]":
-    """Parses a command on a run, and opens that."""
+    """Returns a command's options and the run they name, whose own settings are kept where no option is given."""
     from flowseg.runs.folder import open_run
 
+    # The run has to be opened before its settings can be defaults: hence the command line is parsed twice.
     parsed = parse(cls, args, command)
     run = open_run(parsed.run)
-    # Again, with what the run's config says where the command line says nothing.
-    own = run.config.eval
-    default = replace(parsed, ensemble=own.ensemble, tta=own.tta, threshold=own.threshold)
-    return parse(cls, args, command, default=default), run
+    return parse(cls, args, command, default=replace(parsed, settings=run.config.eval)), run

@@ -1,4 +1,4 @@
-"""`flowseg train`: a config, its reduced recipe where asked for, and a run of it."""
+"""`flowseg train`: trains a config, or its reduced recipe, and scores the result."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +20,15 @@ class Train:
     """A file that defines `config`, for example configs/vlm_film.py."""
     config: Annotated[Config, tyro.conf.arg(name="")]
     preset: Preset = "full"
-    """full: the config as it is; cpu: its reduced recipe; auto: reduced where there is no accelerator."""
+    """full: the config as it is; cpu: its reduced recipe; auto: the reduced recipe if JAX finds no accelerator."""
     resume: str | None = None
-    """auto: continue the newest interrupted run of this config; or a run's folder."""
+    """A run's folder to continue, or auto: the run in --out, else the newest interrupted run of this config."""
     out: Path | None = None
-    """Folder of the run; default runs/NAME-DATE-TIME."""
+    """Folder of the run; default: runs/NAME-DATE-TIME."""
 
 
 def configured(args: list[str]) -> tuple[Train, bool]:
-    """What the command line asks for, its config reduced where the preset says so, and whether it was."""
+    """Returns the options, their config already reduced if the preset says so, and whether it was reduced."""
     from flowseg.commands import presets
 
     wanted = value_of(args, "--preset", "full")
@@ -42,7 +42,7 @@ def configured(args: list[str]) -> tuple[Train, bool]:
 
 
 def train(args: list[str]) -> None:
-    """flowseg train"""
+    """Runs `flowseg train`."""
     from flowseg.commands import presets
     from flowseg.progress import console
     from flowseg.training.experiment import run_experiment
@@ -50,6 +50,6 @@ def train(args: list[str]) -> None:
     parsed, reduced = configured(args)
     if reduced:
         console.rule("REDUCED RECIPE")
-        console.print(presets.banner(load_config(parsed.config_file), parsed.config, parsed.preset))
+        console.print(presets.banner(load_config(parsed.config_file), parsed.config, parsed.preset), markup=False)
         console.rule()
     run_experiment(parsed.config, resume=parsed.resume, out=parsed.out)

@@ -1,16 +1,17 @@
-"""Crops and augmentation of one training example, a function of its random generator."""
+"""Crops and augmentation of one training example: a function of its random generator."""
 
 import cv2
 import numpy as np
 from jaxtyping import Float32
 
 from flowseg.config import DataConfig
+from flowseg.data.targets import restore_target
 
 Image = Float32[np.ndarray, "h w"]
 
 
 def _corner(target: Image, crop: int, config: DataConfig, rng: np.random.Generator) -> tuple[int, int]:
-    """Top-left corner of a crop: anywhere, or so that a vessel pixel falls into its middle half."""
+    """Returns the top-left corner of a crop: uniform, or such that a vessel pixel lies in its middle half."""
     h, w = target.shape
     if rng.random() < config.vessel_crops:
         vessel = np.flatnonzero(target > 0)
@@ -22,7 +23,7 @@ def _corner(target: Image, crop: int, config: DataConfig, rng: np.random.Generat
 
 
 def _rotated_crop(image: Image, top: int, left: int, crop: int, degrees: float) -> Image:
-    """The crop turned about its centre; what lies outside the image is its mirror image."""
+    """Returns the crop rotated about its centre; outside the image the pixels are mirrored."""
     centre = (crop - 1) / 2
     matrix = cv2.getRotationMatrix2D((left + centre, top + centre), degrees, 1.0)
     matrix[:, 2] -= (left, top)
@@ -32,18 +33,17 @@ def _rotated_crop(image: Image, top: int, left: int, crop: int, degrees: float) 
 def random_example(
     image: Image, target: Image, config: DataConfig, rng: np.random.Generator
 ) -> tuple[Float32[np.ndarray, "c c"], Float32[np.ndarray, "c c"]]:
-    """One augmented crop of an image in [-1, 1] and of its target map.
+    """Returns one augmented crop of an image in [-1, 1] and of its target map.
 
-    Crop, flips, quarter turns, small rotation (bilinear for both maps; a `mask` target is set back to -1 and 1),
-    and a change of gamma of the image's grey values.
+    Applies a crop, a small rotation (bilinear for both maps), flips, quarter turns, and a change of gamma of the
+    image's grey values, each with the probability that the config gives.
     """
     crop = config.crop
     top, left = _corner(target, crop, config, rng)
     if rng.random() < config.rotate:
         degrees = float(rng.uniform(-config.rotate_degrees, config.rotate_degrees))
         x, y = (_rotated_crop(a, top, left, crop, degrees) for a in (image, target))
-        if config.target == "mask":
-            y = np.where(y > 0, np.float32(1), np.float32(-1))
+        y = restore_target(y, config.target)
     else:
         x, y = (a[top : top + crop, left : left + crop] for a in (image, target))
     for axis in (0, 1):

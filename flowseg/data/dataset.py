@@ -1,9 +1,12 @@
-"""A split of a data set: its images, masks and targets, held decoded where they fit in memory."""
+"""A split of a data set: its images, masks, targets and embeddings, held decoded where they fit in memory."""
 
-from collections.abc import Callable, Iterable
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -13,25 +16,49 @@ from flowseg.config import DataConfig
 from flowseg.data.folders import SPLITS, Pair, find_pairs, read_image, read_label
 from flowseg.data.targets import make_target
 from flowseg.errors import UserError
+from flowseg.progress import task
 
 
 @dataclass(frozen=True)
-class Example:
-    """One image, ready for use; `image`, `mask` and `target` have the working size."""
+class NetworkInput:
+    """An image as the network takes it."""
 
     key: str
+    """Names the image in tables and files."""
     content: str
     """Content hash of the image as stored."""
     image: Float32[np.ndarray, "h w"]
-    """Grey values in [-1, 1]."""
-    mask: Bool[np.ndarray, "h w"]
-    target: Float32[np.ndarray, "h w"]
+    """Grey values in [-1, 1], at the working size (data.max_side)."""
     size: tuple[int, int]
     """Height and width as stored, pixels."""
+    embedding: Float32[np.ndarray, " e"] | None
+    """What FiLM is conditioned on; None for a network without FiLM."""
+
+
+@dataclass(frozen=True)
+class Example(NetworkInput):
+    """An image with its label; `mask` and `target` have the working size."""
+
+    mask: Bool[np.ndarray, "h w"]
+    target: Float32[np.ndarray, "h w"]
+
+
+class Embedder(Protocol):
+    """Where the embeddings of images come from."""
+
+    def vectors(
+        self,
+        keys: Sequence[str],
+        paths: Sequence[Path],
+        hashes: Sequence[str],
+        data: str,
+        on_image: Callable[[], None] | None = None,
+    ) -> Float32[np.ndarray, "n e"]:
+        """Returns one vector per image; `data` says in messages where the images are."""
 
 
 def resample(image: Float32[np.ndarray, "h w"], max_side: int | None) -> Float32[np.ndarray, "h w"]:
-    """The image with its longer side at most `max_side` pixels (area means); itself where it already is."""
+    """Returns the image with its longer side at most `max_side` pixels (area means), or itself if it already is."""
     h, w = image.shape
     if max_side is None or max(h, w) <= max_side:
         return image
@@ -41,7 +68,7 @@ def resample(image: Float32[np.ndarray, "h w"], max_side: int | None) -> Float32
 
 
 def load_example(pair: Pair, config: DataConfig) -> Example:
-    """Reads, checks and prepares one pair."""
+    """Reads, checks and prepares one pair; it carries no embedding yet."""
     image, content = read_image(pair.image)
     mask = read_label(pair.label)
     if image.shape != mask.shape:
@@ -51,43 +78,100 @@ def load_example(pair: Pair, config: DataConfig) -> Example:
     working = resample(image, config.max_side)
     if working.shape != size:
         mask = resample(mask.astype(np.float32), config.max_side) >= 0.5
-    return Example(pair.key, content, working, mask, make_target(mask, config.target), size)
+    return Example(pair.key, content, working, size, None, mask, make_target(mask, config.target))
 
 
 class Dataset:
-    """The examples of one split, by index."""
+    """The examples of one split, by index.
+
+    Args:
+        root: the data set's folder.
+        split: train, val or test.
+        config: how images are prepared.
+
+    Raises:
+        UserError: images and labels of the split do not fit together.
+    """
 
     def __init__(self, root: Path, split: str, config: DataConfig):
+        self.root = root
         self.split = split
         self.config = config
         self.pairs = find_pairs(root, split)
-        self._examples: list[Example] | None = None
         self.contents: list[str] = []
+        """Content hashes of the images, once they have been loaded."""
+        self._examples: list[Example] | None = None
+        self._vectors: Float32[np.ndarray, "n e"] | None = None
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, index: int) -> Example:
-        return self._examples[index] if self._examples is not None else load_example(self.pairs[index], self.config)
+        example = self._examples[index] if self._examples is not None else load_example(self.pairs[index], self.config)
+        return example if self._vectors is None else replace(example, embedding=self._vectors[index])
 
-    def load(self, on_image: Callable[[], None] | None = None) -> None:
-        """Reads every pair once, so that each mistake shows before training; keeps them if they fit in memory.
+    def load(self, embedder: Embedder | None = None) -> None:
+        """Reads every pair once, so that each mistake shows before training, and keeps them if they fit in memory.
 
         Raises:
-            UserError: the first file, in order, that does not fit.
+            UserError: the first file, in order, that does not fit, or an image without an embedding.
         """
         examples: list[Example] = []
         held, limit = 0.0, self.config.cache_gib * 2**30
-        with ThreadPoolExecutor(self.config.threads) as pool:
+        with ThreadPoolExecutor(self.config.threads) as pool, task(f"reading {self.split}", len(self)) as advance:
             for example in pool.map(lambda pair: load_example(pair, self.config), self.pairs):
                 self.contents.append(example.content)
                 self._check_crop(example)
                 held += example.image.nbytes + example.mask.nbytes + example.target.nbytes
                 if held <= limit:
                     examples.append(example)
-                if on_image is not None:
-                    on_image()
+                advance()
         self._examples = examples if held <= limit else None
+        if embedder is not None:
+            keys, paths = [pair.key for pair in self.pairs], [pair.image for pair in self.pairs]
+            with task(f"embeddings of {self.split}", len(self)) as advance:
+                self._vectors = embedder.vectors(keys, paths, self.contents, str(self.root), advance)
+
+    def __iter__(self) -> Iterator[Example]:
+        return (self[index] for index in range(len(self)))
+
+    def truth(self, index: int) -> Bool[np.ndarray, "h w"]:
+        """Returns an image's mask at its stored size."""
+        example = self[index]
+        return example.mask if example.mask.shape == example.size else read_label(self.pairs[index].label)
+
+    def embeddings(self) -> Float32[np.ndarray, "n e"]:
+        """Returns the embeddings of all images.
+
+        Raises:
+            ValueError: the images carry none.
+        """
+        if self._vectors is None:
+            raise ValueError(f"the images of {self.split} carry no embeddings")
+        return self._vectors
+
+    def with_embeddings(self, vectors: Float32[np.ndarray, "n e"]) -> "Dataset":
+        """Returns the same images with other embeddings, one per image."""
+        if len(vectors) != len(self):
+            raise ValueError(f"{len(self)} images but {len(vectors)} embeddings")
+        other = copy(self)
+        other._vectors = vectors
+        return other
+
+    def subset(self, indices: Sequence[int]) -> "Dataset":
+        """Returns the images at some indices, in that order."""
+        part = copy(self)
+        part.pairs, part.contents = [self.pairs[i] for i in indices], [self.contents[i] for i in indices]
+        part._examples = None if self._examples is None else [self._examples[i] for i in indices]
+        part._vectors = None if self._vectors is None else self._vectors[list(indices)]
+        return part
+
+    def digest(self) -> str:
+        """Returns a hash that changes when the images or their embeddings do."""
+        digest = hashlib.blake2b("".join(self.contents).encode(), digest_size=16)
+        if self._vectors is not None:
+            digest.update(np.ascontiguousarray(self._vectors).tobytes())
+        return digest.hexdigest()
 
     def _check_crop(self, example: Example) -> None:
         h, w = example.image.shape
@@ -101,17 +185,17 @@ class Dataset:
 
 
 def load_splits(
-    root: Path, config: DataConfig, splits: Iterable[str] = SPLITS, on_image: Callable[[], None] | None = None
+    root: Path, config: DataConfig, splits: Iterable[str] = SPLITS, embedder: Embedder | None = None
 ) -> dict[str, Dataset]:
-    """The given splits, read and checked."""
+    """Returns the given splits, read and checked, with their embeddings where there is an `embedder`."""
     datasets = {split: Dataset(root, split, config) for split in splits}
     for dataset in datasets.values():
-        dataset.load(on_image)
+        dataset.load(embedder)
     return datasets
 
 
 def shared_images(datasets: dict[str, Dataset]) -> list[tuple[str, str]]:
-    """Pairs of keys in different splits whose images are the same, pixel for pixel."""
+    """Returns pairs of keys in different splits whose images are the same, pixel for pixel."""
     seen: dict[str, tuple[str, str]] = {}
     shared = []
     for split, dataset in datasets.items():

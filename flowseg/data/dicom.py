@@ -1,8 +1,8 @@
-"""DICOM files as grey images, a frame at a time (PS3.3 of the standard; decoded by pydicom).
+"""Reading the frames of DICOM files as grey images (PS3.3 of the standard; decoded by pydicom).
 
-A frame is what its file says a display starts from: stored values, through the modality LUT or rescale, inverted where
-the lowest is white (MONOCHROME1). The window (VOI LUT) is left out: it is a reader's choice, it cuts values off, and
-every image is scaled by its own least and greatest value anyway. Bits beyond Bits Stored are ignored.
+A frame's values are the stored values after the modality LUT or rescale, inverted if the lowest value is white
+(MONOCHROME1). The window (VOI LUT) is not applied: it is a reader's choice, it clips values, and every image is scaled
+by its own smallest and largest value anyway. Bits beyond Bits Stored are ignored.
 """
 
 import re
@@ -26,34 +26,35 @@ _MAGIC_AT = 128
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file is named like a DICOM file or begins like one; many have no suffix."""
+    """Whether a file has a DICOM suffix or a DICOM preamble; many DICOM files have no suffix."""
     if path.suffix.lower() in SUFFIXES:
         return True
     try:
         with path.open("rb") as file:
             return file.read(_MAGIC_AT + 4)[_MAGIC_AT:] == b"DICM"
     except OSError:
-        return False  # whoever opens it says why
+        return False  # the error is reported when the file is read
 
 
 def read_frames(
     path: Path, wanted: Sequence[int] | None = None
 ) -> tuple[int, list[tuple[int, Num[np.ndarray, "h w"]]]]:
-    """Frames of a DICOM file as grey values.
+    """Reads frames of a DICOM file as grey values.
 
     Args:
+        path: the file.
         wanted: frame numbers, counted from 1 as in the standard; None: all.
 
     Returns:
-        How many frames the file holds, and the number and values of those wanted. Values are uint8 or uint16 where
-        they are whole numbers that fit, else float32: a frame and a PNG of the same values have the same content hash.
+        The number of frames in the file, and the number and values of each wanted frame. Whole numbers are uint8 or
+        uint16 if they fit, everything else is float32; so a frame and a PNG of the same values have the same hash.
 
     Raises:
-        UserError: not a DICOM file, no pixels, colour, a compression that cannot be decoded here, a frame that does
-            not exist, or pixel data that do not fit their description.
+        UserError: the file is not DICOM, has no pixels or colour, needs a decoder that is not installed, lacks a
+            wanted frame, or has pixel data that do not match their description.
     """
     try:
-        # What pydicom warns of is either no matter here or ends in an error.
+        # What pydicom warns about either does not matter here or leads to an error below.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = pydicom.dcmread(path)
@@ -68,13 +69,13 @@ def read_frames(
         raise UserError(f"{path}: is not a DICOM file (no DICM after its preamble); check the file") from None
     except UserError:
         raise
-    except Exception as error:  # pydicom and its decoders raise many kinds; each means an unreadable file.
+    except Exception as error:  # pydicom and its decoders raise many kinds; each means that the file is unreadable
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: cannot be read as DICOM ({reason}); replace or remove it") from None
 
 
 def check_frames(path: Path, count: int, wanted: Sequence[int] | None) -> list[int]:
-    """The wanted frame numbers of a file that has `count` of them; None: all. One that does not exist is refused."""
+    """Returns the wanted frame numbers (None: all) of a file with `count` frames; a missing one is a UserError."""
     missing = sorted(set(wanted or ()) - set(range(1, count + 1)))
     if missing:
         has = f"frames 1 to {count}" if count > 1 else "one frame"
@@ -83,7 +84,7 @@ def check_frames(path: Path, count: int, wanted: Sequence[int] | None) -> list[i
 
 
 def _check(dataset: pydicom.Dataset, path: Path) -> None:
-    """Refuses what holds no grey frames or cannot be decoded."""
+    """Raises a UserError if the file holds no grey frames or cannot be decoded."""
     if not any(name in dataset for name in _PIXELS):
         kind = getattr(dataset.get("SOPClassUID"), "name", "") or "of unknown kind"
         raise UserError(f"{path}: is a DICOM file without pixels ({kind}); give one that holds an image")
@@ -105,30 +106,30 @@ def _check(dataset: pydicom.Dataset, path: Path) -> None:
 
 
 def _packages(missing: Sequence[str]) -> str:
-    """What to install, of pydicom's lines such as `gdcm - requires gdcm>=3.0.10`: one of several ways."""
+    """Returns the packages to install, from pydicom's lines such as `gdcm - requires gdcm>=3.0.10`."""
     ways = [re.findall(r"([\w-]+)>=", line) for line in missing]
-    # The package is not called like its module.
+    # The package of the module gdcm is called python-gdcm.
     return ", or ".join(" ".join("python-gdcm" if name == "gdcm" else name for name in way) for way in ways)
 
 
 def _grey(values: Num[np.ndarray, "h w"], dataset: pydicom.Dataset, number: int) -> Num[np.ndarray, "h w"]:
-    """A frame's values as they are meant, in the plainest type."""
+    """Returns the values that a frame stands for, up to a positive scale and an offset, as `plain_type` does."""
     if dataset.get("ModalityLUTSequence"):
         values, slope = apply_modality_lut(values, dataset), 1.0
     else:
         slope = float(_rescale(dataset, number).get("RescaleSlope", 1))
     if slope == 0 or not np.isfinite(values).all():
         raise ValueError(f"frame {number}: " + ("rescale slope 0" if slope == 0 else "values that are not finite"))
-    # Of a rescale only the sign shows in an image that is scaled by its own least and greatest value; leaving the
-    # rest out keeps whole numbers whole.
+    # Images are scaled by their own smallest and largest value, so only the sign of the slope matters. Not applying
+    # the rest keeps whole numbers whole.
     if (slope < 0) != (dataset.PhotometricInterpretation == "MONOCHROME1"):
-        # Whole numbers may wrap around on the way; the result fits its type.
+        # Whole numbers may overflow in between; the result fits the type.
         values = values.max() - (values - values.min())
     return plain_type(values)
 
 
 def _rescale(dataset: pydicom.Dataset, number: int) -> pydicom.Dataset:
-    """What holds a frame's rescale: its own functional group, the one that all share, or the file itself."""
+    """Returns the data set with a frame's rescale: its own functional group, the shared one, or the file itself."""
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     shared = dataset.get("SharedFunctionalGroupsSequence") or []
     for group in [*per_frame[number - 1 : number], *shared[:1]]:

@@ -1,9 +1,9 @@
-"""Image folders: which files belong together, and what they hold.
+"""Data sets on disk: which image and label files belong together, and how they are read.
 
     ROOT/{train,val,test}/{image,label}/STEM.png
 
-also `images` and `labels`, `mask` or `masks`; png, jpg, tif, pgm, bmp; any sizes; grey or RGB. Everything that does
-not fit is a `UserError` that names the file.
+The folders may also be called `images`, and `labels`, `mask` or `masks`. Files are png, jpg, tif, pgm or bmp, of any
+size, in grey or RGB. Whatever does not fit raises a `UserError` that names the file.
 """
 
 import hashlib
@@ -27,22 +27,23 @@ class Pair:
     """One image and its label on disk."""
 
     key: str
-    """split/stem: how the image is called in stores and tables."""
+    """split/stem: the image's name in stores and tables."""
     image: Path
     label: Path
 
 
 def _subfolder(split_folder: Path, names: tuple[str, ...]) -> Path:
+    """Returns the one subfolder that has one of the names."""
     found = [split_folder / name for name in names if (split_folder / name).is_dir()]
     if not found:
-        raise UserError(f"{split_folder}: no folder {' or '.join(names)} in it; expected {split_folder / names[0]}")
+        raise UserError(f"{split_folder}: has no folder {' or '.join(names)}; expected {split_folder / names[0]}")
     if len(found) > 1:
-        raise UserError(f"{split_folder}: both {found[0].name} and {found[1].name} in it; keep one of them")
+        raise UserError(f"{split_folder}: has both {found[0].name} and {found[1].name}; keep one of them")
     return found[0]
 
 
 def list_images(folder: Path) -> dict[str, Path]:
-    """Image files of a folder by stem, sorted."""
+    """Returns the image files of a folder by stem, sorted by name; hidden and other files are ignored."""
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or not path.is_file() or path.suffix.lower() not in SUFFIXES:
@@ -54,9 +55,9 @@ def list_images(folder: Path) -> dict[str, Path]:
 
 
 def find_pairs(root: Path, split: str) -> list[Pair]:
-    """The image-label pairs of a split, in order of their stems."""
+    """Returns the image-label pairs of a split, sorted by name; each image needs a label, and each label an image."""
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder; give the folder that holds {', '.join(SPLITS)}")
+        raise UserError(f"{root}: no such folder; give one that holds {', '.join(SPLITS)}")
     split_folder = root / split
     if not split_folder.is_dir():
         raise UserError(
@@ -65,24 +66,24 @@ def find_pairs(root: Path, split: str) -> list[Pair]:
     image_folder, label_folder = _subfolder(split_folder, _IMAGE_FOLDERS), _subfolder(split_folder, _LABEL_FOLDERS)
     images, labels = list_images(image_folder), list_images(label_folder)
     if not images:
-        raise UserError(f"{image_folder}: empty; put images ({', '.join(s[1:] for s in SUFFIXES)}) into it")
+        raise UserError(f"{image_folder}: is empty; put images ({', '.join(s[1:] for s in SUFFIXES)}) into it")
     for stem, path in images.items():
         if stem not in labels:
-            raise UserError(f"{path}: no label {label_folder / stem}.*; add it or remove the image")
+            raise UserError(f"{path}: has no label {label_folder / stem}.*; add it or remove the image")
     for stem, path in labels.items():
         if stem not in images:
-            raise UserError(f"{path}: no image {image_folder / stem}.*; add it or remove the label")
+            raise UserError(f"{path}: has no image {image_folder / stem}.*; add it or remove the label")
     return [Pair(f"{split}/{stem}", path, labels[stem]) for stem, path in images.items()]
 
 
 def decode(path: Path) -> Num[np.ndarray, "h w"]:
-    """Grey values as stored: uint8, uint16 or float32. Colour becomes luminance (ITU-R 601)."""
+    """Returns grey values as stored: uint8, uint16 or float32. Colour is converted to luminance (ITU-R 601)."""
     try:
         with Image.open(path) as file:
             file.load()
             frames = getattr(file, "n_frames", 1)
             if frames > 1:
-                raise UserError(f"{path}: holds {frames} frames; save the frame you want as an image of its own")
+                raise UserError(f"{path}: holds {frames} frames; save the frame you want as a separate image")
             if file.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):
                 array = np.asarray(file)
                 if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -101,9 +102,9 @@ def decode(path: Path) -> Num[np.ndarray, "h w"]:
 
 
 def plain_type(grey: Num[np.ndarray, "h w"]) -> Num[np.ndarray, "h w"]:
-    """Grey values as uint8 if they are so, as uint16 if they are other whole numbers that fit, else as float32.
+    """Returns uint8 values unchanged, other whole numbers as uint16 if they fit, and everything else as float32.
 
-    The same pixels have the same type whatever their file: Pillow, for one, widens 16-bit PGM to 32.
+    The type then depends only on the pixels, not on the file: Pillow reads 16-bit PGM as 32 bits, for example.
     """
     if grey.dtype == np.uint8:
         return grey
@@ -112,22 +113,23 @@ def plain_type(grey: Num[np.ndarray, "h w"]) -> Num[np.ndarray, "h w"]:
 
 
 def content_hash(grey: Num[np.ndarray, "h w"]) -> str:
-    """A fingerprint of decoded pixels: the same picture in another file or under another name keeps it."""
+    """Returns a hash of type, shape and pixels, which does not depend on the file's name or format."""
     digest = hashlib.blake2b(f"{grey.dtype.str}{grey.shape}".encode(), digest_size=16)
     digest.update(np.ascontiguousarray(grey).tobytes())
     return digest.hexdigest()
 
 
 def read_image(path: Path) -> tuple[Float32[np.ndarray, "h w"], str]:
-    """The image scaled to [-1, 1] by its own smallest and largest value, and its content hash."""
+    """Returns an image, scaled to [-1, 1] by its own smallest and largest value, and its content hash."""
     grey = decode(path)
     return scaled(grey, str(path)), content_hash(grey)
 
 
 def scaled(grey: Num[np.ndarray, "h w"], name: str, remedy: str = "remove it") -> Float32[np.ndarray, "h w"]:
-    """Grey values scaled to [-1, 1] by their smallest and largest.
+    """Returns grey values scaled to [-1, 1] by their smallest and largest value.
 
-    A flat image is a UserError; `name` and `remedy` say in it which image, and what to do.
+    Raises:
+        UserError: all values are the same; `name` and `remedy` say which image it is and what to do.
     """
     values = grey.astype(np.float32)
     low, high = values.min(), values.max()
@@ -137,18 +139,18 @@ def scaled(grey: Num[np.ndarray, "h w"], name: str, remedy: str = "remove it") -
 
 
 def read_label(path: Path) -> Bool[np.ndarray, "h w"]:
-    """The mask: one value is background (0), the other vessel."""
+    """Returns the mask of a label: 0 is background, and the one other value is vessel."""
     grey = decode(path)
     values = np.unique(grey)
     if len(values) > 2 or (len(values) == 2 and values[0] != 0):
         shown = ", ".join(f"{v:g}" for v in values[:5].astype(float)) + (", ..." if len(values) > 5 else "")
         raise UserError(
-            f"{path}: a label has the value 0 and one other, this one has {len(values)} values ({shown}); "
+            f"{path}: a label holds the value 0 and one other, but this one has {len(values)} values ({shown}); "
             "threshold it and save it without lossy compression"
         )
     return grey > 0
 
 
 def as_uint8(image: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
-    """An image in [-1, 1] as 8-bit grey, for pictures and classical filters."""
+    """Returns an image in [-1, 1] as 8-bit grey values, for pictures and classical filters."""
     return np.round((image + 1) * 127.5).astype(np.uint8)

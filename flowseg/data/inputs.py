@@ -1,6 +1,6 @@
-"""Images to segment, from files, folders and DICOM series: each frame is an image of its own.
+"""Images to segment, from files, folders and DICOM series; each frame is a separate image.
 
-Pixels lie as they are stored: an EXIF orientation is not applied, only told.
+Pixels are used as they are stored: an EXIF orientation is reported, but not applied.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,9 +14,10 @@ from PIL import ExifTags, Image
 from flowseg.data import dicom
 from flowseg.data.folders import SUFFIXES, content_hash, decode, scaled
 from flowseg.errors import UserError
+from flowseg.progress import task
 
 _UPRIGHT = 1
-_DIRECTORY = "DICOMDIR"  # the index of a DICOM medium: named by the standard, holds no image
+_DIRECTORY = "DICOMDIR"  # the standard name of a DICOM medium's index, which holds no image
 
 
 @dataclass(frozen=True)
@@ -24,42 +25,45 @@ class Input:
     """One image to segment."""
 
     name: str
-    """What its outputs are called: the file's name without suffix, and _frame007 where the file has several."""
+    """The name of its outputs: the file's name without suffix, and _frame007 if the file has several frames."""
     path: Path
     frame: int | None
-    """Counted from 1; None where the file has one image only."""
+    """The frame's number, counted from 1; None if the file has only one."""
     image: Float32[np.ndarray, "h w"]
     """Grey values in [-1, 1]."""
     content: str
-    """Content hash, a frame's own."""
+    """Content hash of this frame."""
     orientation: int
-    """The file's EXIF orientation; 1 is upright. It is not applied."""
+    """The file's EXIF orientation, which is not applied; 1 is upright."""
 
 
 def read_inputs(paths: Sequence[Path], frames: Sequence[int] | None = None) -> list[Input]:
-    """Every image of some files and folders, in order; a folder stands for the images in it, sorted by name.
+    """Reads all images of the given files and folders, in order; the images of a folder are sorted by name.
 
     Args:
+        paths: files and folders.
         frames: which frames of each file, counted from 1; None: all.
 
     Raises:
-        UserError: a file that cannot be read or has no such frame, a folder without images, two images of one name.
+        UserError: a file cannot be read or lacks a frame, a folder holds no images, or two images have one name.
     """
+    files = [file for path in paths for file in (_files(path) if path.is_dir() else [path])]
     found: dict[str, Input] = {}
-    for path in paths:
-        for file in _files(path) if path.is_dir() else [path]:
+    with task("reading images", len(files)) as advance:
+        for file in files:
             for item in _read(file, frames):
                 if item.name in found:
                     raise UserError(
-                        f"{item.path}: its outputs would be called {item.name} like those of {found[item.name].path}; "
-                        "predict them into different --out folders"
+                        f"{item.path}: its outputs would have the same name, {item.name}, as those of "
+                        f"{found[item.name].path}; predict them into different --out folders"
                     )
                 found[item.name] = item
+            advance()
     return list(found.values())
 
 
 def _files(folder: Path) -> list[Path]:
-    """The image files of a folder; as in a data set, others are passed over."""
+    """Returns the image files of a folder, sorted; hidden and other files are ignored, as in a data set."""
     files = [
         path
         for path in sorted(folder.iterdir())
@@ -73,8 +77,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _read(path: Path, frames: Sequence[int] | None) -> Iterator[Input]:
+    """Yields the wanted images of a file."""
     suffixes = (*SUFFIXES, *dicom.SUFFIXES)
-    # A DICOM file without suffix may be called 1.2.840: only known suffixes are taken off.
+    # Only known suffixes are removed, because a DICOM file without suffix may be called 1.2.840.
     stem = path.stem if path.suffix.lower() in suffixes else path.name
     if not dicom.is_dicom(path):
         grey = decode(path)
@@ -96,13 +101,13 @@ def _input(name: str, path: Path, frame: int | None, grey: Num[np.ndarray, "h w"
 
 
 def _orientation(path: Path) -> int:
-    """The EXIF orientation, of a file that has been read before.
+    """Returns the EXIF orientation of a file that Pillow can read.
 
     Raises:
-        UserError: a TIFF file that is to be turned: Pillow turns it while it reads, uncompressed ones wrongly.
+        UserError: a TIFF file is not upright; Pillow would rotate it while reading, and uncompressed ones wrongly.
     """
     with Image.open(path) as file:
         orientation = file.getexif().get(ExifTags.Base.Orientation, _UPRIGHT)
         if file.format == "TIFF" and orientation != _UPRIGHT:
-            raise UserError(f"{path}: has the orientation tag {orientation}; save it upright and without the tag")
+            raise UserError(f"{path}: has the orientation tag {orientation}; save it upright, without the tag")
     return orientation

@@ -1,24 +1,24 @@
-"""Targets of the flow: maps in [-1, 1] made from a mask."""
-
-from typing import Literal
+"""Targets of the training: maps in [-1, 1] made from a mask, positive inside vessels."""
 
 import cv2
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from flowseg.config import TargetKind
+
 
 def mask_target(mask: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
-    """2 mask - 1."""
+    """Returns 2 mask - 1."""
     return np.where(mask, np.float32(1), np.float32(-1))
 
 
 def _distance(inside: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
-    """Distance to the nearest pixel outside, pixels. OpenCV's 5x5 chamfer: what the maps are defined by."""
+    """Returns the distance to the nearest pixel outside, in pixels, by OpenCV's 5x5 chamfer as the original did."""
     return cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, 5)
 
 
 def sauna_target(mask: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
-    """The SAUNA map, mode h (Dang et al., WACV 2025): how sure an annotator is of each pixel, positive inside.
+    """Returns the SAUNA map, mode h (Dang et al., WACV 2025): how sure an annotator is of each pixel.
 
     b is the signed distance to the border over the image's largest inside distance r, not below -1; t is the
     distance, max-pooled over an odd window of at least r pixels, over r: near 1 in thick vessels, small in thin ones.
@@ -39,6 +39,11 @@ def sauna_target(mask: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
     return np.clip(border + uncertain, -1, 1).astype(np.float32)
 
 
-def make_target(mask: Bool[np.ndarray, "h w"], kind: Literal["sauna", "mask"]) -> Float32[np.ndarray, "h w"]:
-    """The target map of a whole image."""
+def make_target(mask: Bool[np.ndarray, "h w"], kind: TargetKind) -> Float32[np.ndarray, "h w"]:
+    """Returns the target map of a whole image."""
     return sauna_target(mask) if kind == "sauna" else mask_target(mask)
+
+
+def restore_target(interpolated: Float32[np.ndarray, "h w"], kind: TargetKind) -> Float32[np.ndarray, "h w"]:
+    """Returns a target map after bilinear interpolation; a `mask` target is set back to -1 and 1."""
+    return interpolated if kind == "sauna" else mask_target(interpolated > 0)

@@ -1,4 +1,4 @@
-"""Qwen2.5-VL checkpoints on this machine: finding, checking and naming them. Nothing is downloaded."""
+"""Finding, checking and identifying Qwen2.5-VL checkpoints on this machine. Nothing is downloaded."""
 
 import hashlib
 import json
@@ -16,18 +16,18 @@ _DIGESTED = (".json", ".jinja", ".txt", ".safetensors")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model's folder and which version it is."""
+    """A model's folder, and its name and version."""
 
     name: str
     """Its name on the hub, or `local folder`."""
     revision: str
-    """The commit of a hub snapshot; for another folder a hash of its files."""
+    """The commit of a hub snapshot, or a hash of the files of another folder."""
     folder: Path
     weights: tuple[Path, ...]
 
 
 def _digest(folder: Path) -> str:
-    """A hash of all files that the vectors depend on: about a second per gigabyte."""
+    """Returns a hash of all files that the vectors depend on; it takes about a second per gigabyte."""
     total = hashlib.blake2b(digest_size=16)
     for path in sorted(folder.iterdir()):
         if path.suffix in _DIGESTED and path.is_file():
@@ -37,7 +37,7 @@ def _digest(folder: Path) -> str:
 
 
 def _snapshot(name: str) -> Path:
-    """Where the hub's cache holds a model."""
+    """Returns the folder of a model in the hub's cache."""
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
@@ -46,9 +46,9 @@ def _snapshot(name: str) -> Path:
     try:
         return Path(snapshot_download(name, local_files_only=True))
     except HFValidationError:
-        raise UserError(f"--model {name}: neither a folder nor the name of a model on the hub") from None
+        raise UserError(f"--model {name}: is neither a folder nor a model's name on the hub; correct it") from None
     except LocalEntryNotFoundError:
-        raise UserError(f"{name}: not on this machine; get it with: hf download {name}") from None
+        raise UserError(f"{name}: is not on this machine; get it with: hf download {name}") from None
 
 
 def _read_json(path: Path, what: str) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def _read_json(path: Path, what: str) -> dict[str, Any]:
 
 
 def _weights(folder: Path, again: str) -> tuple[Path, ...]:
-    """The safetensors files that hold the weights."""
+    """Returns the safetensors files that hold the weights."""
     index = folder / "model.safetensors.index.json"
     single = folder / "model.safetensors"
     if index.is_file():
@@ -81,16 +81,16 @@ def _weights(folder: Path, again: str) -> tuple[Path, ...]:
 
 
 def find_checkpoint(model: str) -> Checkpoint:
-    """A checkpoint by its folder, or by its name in the hub's cache.
+    """Returns a checkpoint, given by its folder or by its name in the hub's cache.
 
     Raises:
-        UserError: it is not on this machine, has no weights, or is not a Qwen2.5-VL.
+        UserError: the model is not on this machine, has no weights, or is not a Qwen2.5-VL.
     """
     folder = Path(model).expanduser()
     local = folder.is_dir()
     if not local:
         if model.startswith((".", "/", "~")) or model.count("/") != 1:
-            raise UserError(f"--model {model}: no such folder; give a model's folder or a name as in OWNER/MODEL")
+            raise UserError(f"--model {model}: no such folder; give a model's folder, or a name like OWNER/MODEL")
         folder = _snapshot(model)
     again = "copy the whole model there" if local else f"get them with: hf download {model}"
     config = _read_json(folder / "config.json", "a model's folder")

@@ -1,8 +1,8 @@
-"""Controls: conditions of the same shape as an encoder's that tell nothing about their image.
+"""Controls: embeddings of the same shape as an encoder's that carry no information about the content of their image.
 
-A model that gains as much from one of them as from an encoder does not gain from what the encoder sees:
-`random` tells images apart and says nothing about them, `constant` does not even tell them apart, and `shuffled`
-has an encoder's own distribution, given to the wrong images.
+A model that gains as much from a control as from an encoder does not gain from what the encoder sees. `random` only
+identifies each image, `constant` is the same for all images, and `shuffled` has the distribution of an encoder's
+vectors, but each belongs to another image.
 """
 
 from collections import defaultdict
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int
 
-from flowseg.embeddings.images import LoadedImage, load_images, split_of
+from flowseg.embeddings.images import LoadedImage, read_contents, split_of
 from flowseg.embeddings.store import EmbeddingStore, Encoder
 from flowseg.errors import UserError
 
@@ -21,17 +21,17 @@ WIDTH = 2048
 
 
 class Random:
-    """Standard normal numbers, a function of the seed and the image's content."""
+    """Standard normal numbers that depend only on the seed and the image's content."""
 
     batch = 64
     keeps_parts = False
 
-    def __init__(self, seed: int, width: int = WIDTH):
+    def __init__(self, seed: int = 0, width: int = WIDTH):
         self.encoder = Encoder("random", {"seed": seed}, width)
         self._seed = seed
 
     def encode(self, images: Sequence[LoadedImage]) -> Float32[np.ndarray, "n e"]:
-        """One vector per image."""
+        """Returns one vector per image."""
         return np.stack([self._vector(image.content) for image in images])
 
     def _vector(self, content: str) -> Float32[np.ndarray, "e"]:
@@ -40,25 +40,25 @@ class Random:
 
 
 class Constant:
-    """The same standard normal numbers for every image, a function of the seed."""
+    """Standard normal numbers that depend only on the seed and are the same for every image."""
 
     batch = 64
     keeps_parts = False
 
-    def __init__(self, seed: int, width: int = WIDTH):
+    def __init__(self, seed: int = 0, width: int = WIDTH):
         self.encoder = Encoder("constant", {"seed": seed}, width)
         self._vector = np.random.default_rng(seed).standard_normal(width, dtype=np.float32)
 
     def encode(self, images: Sequence[LoadedImage]) -> Float32[np.ndarray, "n e"]:
-        """The vector, as often as there are images."""
+        """Returns the same vector for each image."""
         return np.tile(self._vector, (len(images), 1))
 
 
 def derangement(count: int, seed: int, stream: int = 0) -> Int[np.ndarray, " n"]:
-    """A permutation by seed that leaves nothing in its place: each passes to the next on a random circle.
+    """Returns a random permutation without a fixed point: a single cycle through all numbers below `count`.
 
     Raises:
-        ValueError: fewer than two.
+        ValueError: `count` is below two.
     """
     if count < 2:
         raise ValueError(f"need two or more, got {count}")
@@ -69,25 +69,25 @@ def derangement(count: int, seed: int, stream: int = 0) -> Int[np.ndarray, " n"]
 
 
 def other_image(contents: Mapping[str, str], seed: int) -> dict[str, str]:
-    """For each image's content another image's, within its split, each used once.
+    """Assigns another image of the same split to each image; every image is used once.
 
-    The images of a split, in order of their hashes, are put on a circle by chance; each gets its neighbour's.
+    The images of a split, sorted by their hashes, are permuted in a single random cycle (`derangement`).
 
     Args:
-        contents: content hashes by name; a picture in two splits belongs to the first.
-        seed: of the circle.
+        contents: content hashes by name; an image that is in two splits belongs to the first.
+        seed: of the permutation.
 
     Returns:
-        The other's content hash by content hash: a permutation of each split without a fixed point.
+        The content hash of the other image by content hash.
 
     Raises:
-        UserError: a split of fewer than two different images.
+        UserError: a split holds fewer than two different images.
     """
     splits: dict[str, set[str]] = defaultdict(set)
     seen: set[str] = set()
     for key, content in contents.items():
         split = split_of(key)
-        splits[split]  # a split whose pictures all belong to another is named below
+        splits[split]  # creates the set, so that a split whose images all belong to another is refused below
         if content not in seen:
             splits[split].add(content)
             seen.add(content)
@@ -95,7 +95,7 @@ def other_image(contents: Mapping[str, str], seed: int) -> dict[str, str]:
     for number, (split, members) in enumerate(sorted(splits.items())):
         if len(members) < 2:
             where = f"the split {split}" if split else "the folder"
-            raise UserError(f"{where} has fewer than two different images: there is none to shuffle with")
+            raise UserError(f"{where} has fewer than two different images: no two can be exchanged")
         images = sorted(members)
         partners = derangement(len(images), seed, number)
         other.update((image, images[partner]) for image, partner in zip(images, partners, strict=True))
@@ -103,36 +103,32 @@ def other_image(contents: Mapping[str, str], seed: int) -> dict[str, str]:
 
 
 class Shuffled:
-    """A store's vectors, each given to another image of the same split.
+    """The vectors of a store, each assigned to another image of the same split.
 
     Args:
-        store: where the vectors come from.
-        files: the whole data set's images by name, not only those to embed.
-        seed: of the exchange.
-        data: where the images are, for messages.
+        store: the store's file.
+        files: all images of the data set by name, not only those to embed.
+        data: the data set's folder, for messages.
         skip_bad: leave out images that cannot be read.
+        seed: of the permutation.
 
     Raises:
-        UserError: an image cannot be read or is not in the store, or a split has fewer than two images.
+        UserError: an image cannot be read or is not in the store, or a split has fewer than two different images.
     """
 
     batch = 64
-    keeps_parts = False  # an image's vector depends on the others
+    keeps_parts = False  # the vector of an image depends on the other images
 
-    def __init__(self, store: EmbeddingStore, files: Mapping[str, Path], seed: int, data: str, skip_bad: bool = False):
-        contents: dict[str, str] = {}
-        for key, loaded in load_images(files.items()):
-            if isinstance(loaded, LoadedImage):
-                contents[key] = loaded.content
-            elif not skip_bad:
-                raise loaded
+    def __init__(self, store: str, files: Mapping[str, Path], data: Path, skip_bad: bool, seed: int = 0):
+        self._store = EmbeddingStore(Path(store))
+        contents = read_contents(files, skip_bad)
         other = other_image(contents, seed)
-        store.vectors(list(contents), list(contents.values()), data)  # refuses what it does not hold
-        own = store.rows(list(other.values()))
+        self._store.vectors(list(contents), list(contents.values()), str(data))  # raises if an image is missing
+        own = self._store.rows(list(other.values()))
         self._row = {content: row for content, row in zip(other, own, strict=True) if row is not None}
-        self._store = store
-        self.encoder = Encoder("shuffled", {"of": asdict(store.encoder), "seed": seed}, store.encoder.width)
+        of = self._store.encoder
+        self.encoder = Encoder("shuffled", {"of": asdict(of), "seed": seed}, of.width)
 
     def encode(self, images: Sequence[LoadedImage]) -> Float32[np.ndarray, "n e"]:
-        """Another image's vector for each image."""
+        """Returns the vector of another image for each image."""
         return self._store.read([self._row[image.content] for image in images])

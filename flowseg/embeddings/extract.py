@@ -1,4 +1,4 @@
-"""From images to a store, so that a stop loses little: finished vectors wait in OUT.parts until all are there."""
+"""Embeds images into a store. Finished vectors are kept in OUT.parts, so that an interrupted run can go on."""
 
 import os
 import secrets
@@ -17,10 +17,11 @@ from flowseg.embeddings.images import LoadedImage, load_images
 from flowseg.embeddings.shards import Shard
 from flowseg.embeddings.store import EmbeddingStore, Encoder, write_store
 from flowseg.errors import UserError
+from flowseg.progress import task
 
 GROUP_IMAGES = 64
 GROUP_SECONDS = 30.0
-"""A group is written when it holds this many images or the last one is this old: what a kill can cost."""
+"""Vectors are written after this many images or seconds; a kill loses at most these."""
 
 
 class Encoding(Protocol):
@@ -28,36 +29,36 @@ class Encoding(Protocol):
 
     encoder: Encoder
     batch: int
-    """How many images it takes at once."""
+    """Images per call of `encode`."""
     keeps_parts: bool
-    """Whether its vectors are worth keeping when it is stopped, and are a function of the image alone."""
+    """Whether an interrupted run keeps finished vectors; they must depend on the image alone."""
 
     def encode(self, images: Sequence[LoadedImage]) -> Float[np.ndarray, "n e"]:
-        """One vector per image, 1 to `batch` images."""
+        """Returns one vector per image, for 1 to `batch` images."""
         ...
 
 
 @dataclass(frozen=True)
 class Extracted:
-    """What an extraction did."""
+    """The outcome of an extraction."""
 
     images: int
     """Vectors in the store."""
     reused: int
-    """How many of them an earlier, stopped run had made."""
+    """How many of them were made by an earlier, interrupted run."""
     skipped: list[str]
-    """Why each image that was left out could not be read."""
+    """For each image that was left out, why it could not be read."""
 
 
 class Parts:
-    """The finished vectors of a run, in small stores beside its file; leaving the block writes what is new."""
+    """The finished vectors of a run, kept as small stores in OUT.parts; leaving the block writes the new ones."""
 
     def __init__(self, out: Path, encoding: Encoding):
         self.folder = out.with_name(f"{out.name}.parts")
         self.vectors: dict[str, np.ndarray] = {}
-        """One vector per content hash."""
+        """Vectors by content hash."""
         self.keys: set[str] = set()
-        """The images' names in an earlier run."""
+        """Names of the images that an earlier run has finished."""
         self._encoder, self._writes = encoding.encoder, encoding.keeps_parts
         self._new: list[tuple[str, str]] = []
         self._since = time.monotonic()
@@ -65,7 +66,7 @@ class Parts:
             try:
                 part = EmbeddingStore(file)
             except UserError:
-                raise UserError(f"{file}: is damaged; delete it, and its images are embedded again") from None
+                raise UserError(f"{file}: is damaged; delete it to embed its images again") from None
             if part.encoder != self._encoder:
                 raise UserError(
                     f"{self.folder}: holds the vectors of another encoder ({part.encoder.difference(self._encoder)}); "
@@ -75,7 +76,7 @@ class Parts:
             self.keys.update(part.keys)
 
     def add(self, keys: Sequence[str], images: Sequence[LoadedImage], vectors: Float[np.ndarray, "n e"]) -> None:
-        """Takes the vectors of a batch; writes a group when one is full."""
+        """Adds the vectors of a batch, and writes to disk if a group is full or old enough."""
         for key, image, vector in zip(keys, images, vectors, strict=True):
             self.vectors[image.content] = vector
             self._new.append((key, image.content))
@@ -86,14 +87,14 @@ class Parts:
         """Writes the vectors that are not on disk yet."""
         if self._new and self._writes:
             keys, hashes = zip(*self._new, strict=True)
-            # A name by chance: two runs may write the same store at once, and process ids come back.
+            # The name is random because two runs may write the same store at once, and process ids repeat.
             file = self.folder / f"{secrets.token_hex(8)}.safetensors"
             write_store(file, self._encoder, keys, hashes, np.stack([self.vectors[h] for h in hashes]))
         self._new.clear()
         self._since = time.monotonic()
 
     def remove(self) -> None:
-        """Deletes them, when the store is written."""
+        """Deletes the folder, once the store is written."""
         if self._writes:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -107,7 +108,7 @@ class Parts:
 
 
 def check_writable(out: Path) -> None:
-    """Refuses a file that cannot be written, before hours are spent on it."""
+    """Raises a UserError if the file cannot be written, before hours are spent on its content."""
     if out.is_dir():
         raise UserError(f"{out}: is a folder; give --out the name of a file")
     folder = next(parent for parent in out.absolute().parents if parent.exists())
@@ -123,23 +124,21 @@ def extract(
     shard: Shard,
     *,
     skip_bad: bool = False,
-    on_start: Callable[[int, int], Callable[[int], None]] = lambda total, done: lambda count: None,
     check: Callable[[], None] = lambda: None,
 ) -> Extracted:
-    """Embeds a shard's images and writes the store; goes on where an earlier call was stopped.
+    """Embeds the images of a shard and writes the store, going on where an earlier call was interrupted.
 
     Args:
-        files: the whole list of images by name.
-        encoding: what makes the vectors.
+        files: all images by name.
+        encoding: the encoder.
         out: the store's file.
-        shard: which of the images.
-        skip_bad: leave out images that cannot be read, instead of refusing them.
-        on_start: gets the number of images and how many are done; returns what to call with how many more are.
-        check: called after each batch; what it raises stops the work.
+        shard: which of the images to embed.
+        skip_bad: leave out images that cannot be read, instead of raising.
+        check: called after each batch; it raises to interrupt the work.
 
     Raises:
-        UserError: an image cannot be read, OUT.parts are another encoder's, or the disk is full; whatever is finished
-            stays in OUT.parts.
+        UserError: an image cannot be read, OUT.parts holds the vectors of another encoder, or the disk is full.
+            Finished vectors stay in OUT.parts.
     """
     check_writable(out)
     keys = list(files)
@@ -150,9 +149,11 @@ def extract(
     reasons: list[str] = []
     batch: list[tuple[str, LoadedImage]] = []
 
-    with Parts(out, encoding) as parts:
+    with (
+        Parts(out, encoding) as parts,
+        task(encoding.encoder.name, len(mine), sum(key in parts.keys for key, _ in mine)) as advance,
+    ):
         earlier = set(parts.vectors)
-        advance = on_start(len(mine), sum(key in parts.keys for key, _ in mine))
 
         def encode() -> None:
             if batch:
@@ -175,7 +176,7 @@ def extract(
             if loaded.content in earlier:
                 continue
             if loaded.content in parts.vectors or any(loaded.content == image.content for _, image in batch):
-                advance(1)  # the same picture under another name
+                advance(1)  # the same image under another name
                 continue
             batch.append((key, loaded))
             if len(batch) == encoding.batch:
@@ -183,7 +184,7 @@ def extract(
         encode()
 
     if not rows:
-        raise UserError(f"none of the {len(mine)} images can be read; the first: {reasons[0]}")
+        raise UserError(f"none of the {len(mine)} images can be read; the first error is: {reasons[0]}")
     vectors = np.stack([parts.vectors[content] for _, content in rows])
     try:
         write_store(

@@ -1,7 +1,7 @@
-"""The encoder `image-stats`: a fixed descriptor of one image, computed without any learning.
+"""The encoder `image-stats`: a fixed descriptor of one image, computed without learning.
 
-The image is resampled to 256×256 pixels by area averaging (so its aspect ratio is not kept; an image
-smaller than that is interpolated bilinearly), grey values are divided by 255, and 16 maps are computed:
+The image is resampled to 256×256 pixels by area averaging, which does not keep its aspect ratio (a smaller image is
+interpolated bilinearly). Grey values are divided by 255, and 16 maps are computed:
 
 ==== ======================================================================= ========
 map  value                                                                   noise s
@@ -14,9 +14,9 @@ map  value                                                                   noi
 13-15 absolute difference of Gaussians, sigmas 1-2, 2-4 and 4-8 px           0.01
 ==== ======================================================================= ========
 
-l1 >= l2 are the eigenvalues of the Hessian times sigma squared. Each map x becomes log(1 + x / s), linear
-below the level s and slowly growing above it, so that noise and strong edges both stay on one scale; the
-grey value is multiplied by 3. With the maps called z, the 2048 entries are:
+l1 >= l2 are the eigenvalues of the Hessian times sigma squared. Each map x is replaced by log(1 + x / s), which is
+linear below the noise level s and grows slowly above it, so that noise and strong edges are on a similar scale. The
+grey value is multiplied by 3 instead. With these maps called z, the 2048 entries are:
 
 ========= ===== ===========================================================================================
 entries   count contents (map by map; cells row by row)
@@ -30,7 +30,7 @@ entries   count contents (map by map; cells row by row)
 1984-2047 64    4 quadrants x 16 bins of ridge direction (sigma 1.7 px) by ridge strength: 4 sqrt(share)
 ========= ===== ===========================================================================================
 
-The factors are fixed and give entries of order 1 on angiograms; nothing is fitted to a data set.
+The factors are fixed and give entries of order 1 on angiograms. Nothing is fitted to a data set.
 
 Sources: Hessian ridges, Frangi et al. 1998 (doi:10.1007/BFb0056195); local binary patterns, Ojala et al.
 2002 (doi:10.1109/TPAMI.2002.1017623); square roots of shares, the Hellinger map of Arandjelovic and
@@ -47,7 +47,7 @@ WIDTH = 2048
 """Number of entries of the descriptor."""
 
 VERSION = 1
-"""Raised whenever a change alters the numbers, so that stored embeddings are not reused across it."""
+"""Raise it with every change of the numbers, so that older stored embeddings are not reused."""
 
 _SIZE = 256
 _RIDGE_SIGMAS = (1.0, 1.7, 3.0, 5.0)
@@ -56,7 +56,7 @@ _MAPS = 16
 _BINS = 16
 _TOP = 3.0
 _PERCENTILES = (1, 5, 25, 50, 75, 90, 95, 99)
-_LBP_STEP = np.float32(2 / 255)  # a neighbour must be this much brighter: flat areas then give code 0
+_LBP_STEP = np.float32(2 / 255)  # a neighbour counts as brighter above this difference, so flat areas have code 0
 _LBP_CODES = 256
 _QUADRANTS = 4
 _LAYOUT = (
@@ -78,7 +78,7 @@ def _blur(grey: _Map, sigma: float) -> _Map:
 
 
 def _derivative(smooth: _Map, dx: int, dy: int) -> _Map:
-    """A derivative per pixel: Sobel's kernels, divided by what their smoothing and step add up to."""
+    """Returns a derivative per pixel, by a Sobel kernel divided by the sum of its weights."""
     scale = 0.125 if dx + dy == 1 else 0.25
     border = cv2.BORDER_REFLECT_101
     return np.asarray(cv2.Sobel(smooth, cv2.CV_32F, dx, dy, ksize=3, scale=scale, borderType=border))
@@ -90,7 +90,7 @@ def _gradient(grey: _Map, sigma: float) -> _Map:
 
 
 def _ridges(grey: _Map, sigma: float) -> tuple[_Map, _Map, _Map]:
-    """Dark and bright ridge strength, and the angle of the Hessian's first axis in [-pi / 2, pi / 2]."""
+    """Returns dark and bright ridge strength, and the angle of the Hessian's first axis in [-pi / 2, pi / 2]."""
     smooth = _blur(grey, sigma)
     xx, yy, xy = (sigma**2 * _derivative(smooth, dx, dy) for dx, dy in ((2, 0), (0, 2), (1, 1)))
     half_difference = (xx - yy) / 2
@@ -102,14 +102,14 @@ def _ridges(grey: _Map, sigma: float) -> tuple[_Map, _Map, _Map]:
 
 
 def _deviation(grey: _Map, width: int) -> _Map:
-    centred = grey - grey.mean()  # the difference of squares below then loses no digits
+    centred = grey - grey.mean()  # so that the difference of squares below loses no digits
     mean = cv2.blur(centred, (width, width))
     square = cv2.blur(centred * centred, (width, width))
     return np.sqrt(np.maximum(square - mean * mean, 0))
 
 
 def _maps(grey: _Map) -> tuple[Float32[np.ndarray, "16 256 256"], _Map, _Map]:
-    """The 16 maps z, and the direction and strength of the ridges at one scale."""
+    """Returns the 16 maps z, and the direction and strength of the ridges at one scale."""
     ridges = [_ridges(grey, sigma) for sigma in _RIDGE_SIGMAS]
     blurred = [_blur(grey, sigma) for sigma in (1.0, 2.0, 4.0, 8.0)]
     values = [(_gradient(grey, sigma), 0.02) for sigma in (1.0, 3.0)]
@@ -123,17 +123,17 @@ def _maps(grey: _Map) -> tuple[Float32[np.ndarray, "16 256 256"], _Map, _Map]:
 
 
 def _cells(maps: Float32[np.ndarray, "C 256 256"], count: int) -> Float32[np.ndarray, "C N P"]:
-    """The pixels P of each of the count x count cells N."""
+    """Returns the pixels P of each of the count x count cells N."""
     size = _SIZE // count
     split = maps.reshape(len(maps), count, size, count, size).swapaxes(2, 3)
     return split.reshape(len(maps), count * count, size * size)
 
 
 def _distribution(values: Float32[np.ndarray, "N"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Shares of the bins, percentiles and moments of one map."""
+    """Returns the shares of the bins, the percentiles and the moments of one map."""
     ordered = np.sort(np.clip(values, 0, _TOP)).astype(np.float64)
-    # Between two neighbouring bin centres a pixel is split in proportion, so that noise moves no whole
-    # pixel from bin to bin. With sorted values the split needs only each interval's count and sum.
+    # A pixel between two bin centres is shared between both bins in proportion, so that noise does not move whole
+    # pixels from bin to bin. With sorted values this needs only the count and the sum of each interval.
     edges = np.linspace(0, _TOP, _BINS)
     cuts = np.searchsorted(ordered, edges[1:-1])
     starts = np.concatenate([[0], cuts])
@@ -150,7 +150,7 @@ def _distribution(values: Float32[np.ndarray, "N"]) -> tuple[np.ndarray, np.ndar
     centred = values - np.float32(mean)
     square = centred * centred
     variance = square.mean(dtype=np.float64)
-    safe = variance + 1e-4  # below a spread of 0.01 the shape is rounding, and goes to 0
+    safe = variance + 1e-4  # below a deviation of 0.01 the shape is mostly rounding and is pulled to 0
     skewness = (square * centred).mean(dtype=np.float64) / safe**1.5
     kurtosis = (square * square).mean(dtype=np.float64) / safe**2
     moments = [mean, 3 * np.sqrt(variance), np.sign(skewness) * np.sqrt(abs(skewness)), np.sqrt(kurtosis)]
@@ -158,7 +158,7 @@ def _distribution(values: Float32[np.ndarray, "N"]) -> tuple[np.ndarray, np.ndar
 
 
 def _binary_patterns(grey: _Map) -> np.ndarray:
-    """Shares of the 256 codes of the 8 neighbours at distance 2, on the slightly smoothed image."""
+    """Returns the shares of the 256 codes of the 8 neighbours at distance 2, in the slightly smoothed image."""
     smooth = _blur(grey, 1.0)
     centre = smooth[2:-2, 2:-2] + _LBP_STEP
     codes = np.zeros(centre.shape, dtype=np.uint8)
@@ -170,7 +170,7 @@ def _binary_patterns(grey: _Map) -> np.ndarray:
 
 
 def _directions(direction: _Map, strength: _Map) -> np.ndarray:
-    """Shares of 16 direction bins in each quadrant; the bins are a circle, and pixels are split as above."""
+    """Returns the shares of 16 circular direction bins in each quadrant; pixels are shared between bins as above."""
     position = ((direction / np.float32(np.pi) + np.float32(0.5)) * _BINS).astype(np.float64)
     lower = np.floor(position)
     upper_share = position - lower
@@ -183,25 +183,21 @@ def _directions(direction: _Map, strength: _Map) -> np.ndarray:
         window = (slice(top, top + half), slice(left, left + half))
         for bins, weights in zip(*parts, strict=True):
             shares[quadrant] += np.bincount(bins[window].ravel(), weights[window].ravel(), minlength=_BINS)
-    # The floor, a mean strength of 0.001, keeps the direction of an empty quadrant from being noise.
+    # The lower bound, a mean strength of 0.001, keeps noise from setting the directions of an empty quadrant.
     total = np.maximum(shares.sum(axis=1, keepdims=True), 1e-3 * half * half)
     return shares / total
 
 
 def describe(image: UInt8[np.ndarray, "H W"]) -> Float32[np.ndarray, "2048"]:
-    """Describe one image by fixed statistics of its grey values, edges, vessels and texture.
+    """Returns the descriptor of one image; its 2048 entries are listed in the module's docstring.
 
-    The same image always gives the same vector, laid out as the module's docstring says. About 45 ms on one
-    core.
+    The same image always gives the same vector. It takes about 45 ms on one core.
 
     Args:
-        image: grey image, uint8, of any size.
-
-    Returns:
-        2048 finite entries of order 1, float32.
+        image: grey values of an image of any size.
 
     Raises:
-        ValueError: the image is not uint8 of two dimensions, or is empty.
+        ValueError: the image is not uint8, has not two dimensions, or is empty.
     """
     if image.ndim != 2 or image.dtype != np.uint8 or image.size == 0:
         raise ValueError(f"image must be uint8 of two dimensions, not empty, got {image.dtype} {image.shape}")

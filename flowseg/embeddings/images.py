@@ -1,7 +1,7 @@
-"""The images to embed: their files, and reading them ahead of the encoder."""
+"""Finding the images to embed, and reading them ahead of the encoder."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,27 +11,28 @@ from jaxtyping import UInt8
 
 from flowseg.data.folders import SPLITS, as_uint8, find_pairs, list_images, read_image
 from flowseg.errors import UserError
+from flowseg.progress import task
 
 _THREADS = 2
-_AHEAD = 16  # images in memory beside those that the encoder works on
+_AHEAD = 16  # images that are read before the encoder asks for them
 
 
 @dataclass(frozen=True)
 class LoadedImage:
-    """One whole image as the encoders see it."""
+    """A whole image as the encoders get it."""
 
     path: Path
     content: str
-    """Its content hash."""
+    """Content hash of the image as stored."""
     grey: UInt8[np.ndarray, "h w"]
-    """Its grey values, spread over 0 to 255."""
+    """Grey values, scaled to 0 to 255."""
 
 
 def find_images(data: Path) -> dict[str, Path]:
-    """Image files of a data set (train, val, test) by split/stem, or of a plain folder by stem, in order.
+    """Returns the image files of a data set by split/stem, or of a plain folder by stem, sorted in each folder.
 
     Raises:
-        UserError: no such folder, no images in it, or a data set whose images and labels do not fit.
+        UserError: there is no such folder, it holds no images, or images and labels of a data set do not match.
     """
     if not data.is_dir():
         raise UserError(f"{data}: no such folder; give a data set or a folder of images")
@@ -46,7 +47,7 @@ def find_images(data: Path) -> dict[str, Path]:
 
 
 def split_of(key: str) -> str:
-    """The split in an image's name; empty for the images of a plain folder."""
+    """Returns the split in an image's name, or an empty string for an image of a plain folder."""
     split, slash, _ = key.partition("/")
     return split if slash else ""
 
@@ -60,7 +61,7 @@ def _load(path: Path) -> LoadedImage | UserError:
 
 
 def load_images(files: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, LoadedImage | UserError]]:
-    """Reads images in order, a few ahead of what is asked for; one that cannot be read comes as its error."""
+    """Yields images in order, reading a few ahead; for an image that cannot be read it yields the error."""
     ahead: deque[tuple[str, Future[LoadedImage | UserError]]] = deque()
     with ThreadPoolExecutor(_THREADS) as pool:
         for key, path in files:
@@ -71,3 +72,20 @@ def load_images(files: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, Loaded
         while ahead:
             first, future = ahead.popleft()
             yield first, future.result()
+
+
+def read_contents(files: Mapping[str, Path], skip_bad: bool = False) -> dict[str, str]:
+    """Reads all images and returns their content hashes by name, without those that cannot be read if `skip_bad`.
+
+    Raises:
+        UserError: an image cannot be read.
+    """
+    contents: dict[str, str] = {}
+    with task("reading images", len(files)) as advance:
+        for key, loaded in load_images(files.items()):
+            if isinstance(loaded, LoadedImage):
+                contents[key] = loaded.content
+            elif not skip_bad:
+                raise loaded
+            advance()
+    return contents

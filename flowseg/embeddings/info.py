@@ -1,11 +1,11 @@
-"""What a store holds, and whether its vectors can tell images apart.
+"""What a store holds, and whether its vectors distinguish images.
 
-A condition that is nearly the same for every image cannot help a network. The measure here is the spread
+An embedding that is nearly the same for every image cannot help a network. It is measured by the spread
 
-    mean over images of |v - m|^2 / |m|^2,    m the mean vector:
+    mean over images of |v - m|^2 / |m|^2,    where m is the mean vector,
 
-the variance between images relative to what they share. Below 1e-3 (vectors differ from their mean by less than
-about 3 %), or with all vectors identical, a store is called useless.
+the variance between images relative to what they share. A store whose spread is below 1e-3 (vectors differ from their
+mean by less than about 3 %) is called useless.
 """
 
 from collections import defaultdict
@@ -16,54 +16,55 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from flowseg.embeddings.images import load_images, split_of
+from flowseg.embeddings.images import read_contents, split_of
 from flowseg.embeddings.store import EmbeddingStore
 
 LEAST_SPREAD = 1e-3
 DUPLICATE_COSINE = 0.9999
 MOST_COMPARED = 4000
-"""Up to this many images all pairs are compared; of more, those of a sample of this many."""
+"""All pairs of up to this many images are compared; of a larger store, all pairs of a sample of this size."""
 COSINE_EDGES = (-1.0, -0.5, 0.0, 0.5, 0.8, 0.9, 0.95, 0.99, 0.999, 1.0)
-"""Limits of the histogram's bins; embeddings crowd near 1, and the bins with them."""
+"""Edges of the histogram's bins, which are narrow near 1, where most cosines lie."""
 _NAMED = 10
 _ROWS = 512
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Lengths of the vectors and how far they lie from their mean."""
+    """Norms of the vectors, and their distances from their mean."""
 
     norms: tuple[float, float, float]
     """Smallest, median and largest Euclidean norm."""
     spread: float
-    """As the module's docstring says; infinite where the mean vector is zero and the vectors are not."""
+    """As defined in the module's docstring; infinite if the mean vector is zero and the vectors are not."""
     identical: bool
-    """Whether all vectors are the same (and there are at least two)."""
+    """Whether there are at least two vectors and all are the same."""
 
     @property
     def useless(self) -> bool:
+        """Whether the vectors hardly distinguish images."""
         return self.spread < LEAST_SPREAD
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """How alike the vectors of different images are."""
+    """How similar the vectors of different images are."""
 
     compared: int
-    """Of how many images all pairs were compared."""
+    """Number of images whose pairs were compared."""
     of: int
-    """How many images the store holds."""
+    """Number of images in the store."""
     histogram: Int64[np.ndarray, "bins"]
     """Pairs per bin of COSINE_EDGES."""
     duplicates: int
-    """Pairs of different pictures with a cosine above DUPLICATE_COSINE."""
+    """Pairs of different images with a cosine above DUPLICATE_COSINE."""
     named: list[tuple[str, str, float]]
-    """The first of them, with their cosine."""
+    """The names of the first of them, and their cosine."""
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """How many of a data set's images a store holds."""
+    """How many images of a split a store holds."""
 
     split: str
     held: int
@@ -72,7 +73,7 @@ class Coverage:
 
 
 def measure_spread(store: EmbeddingStore) -> Spread:
-    """Norms and spread of all vectors of a store that is not empty, read once."""
+    """Returns norms and spread of all vectors of a store, which must not be empty; it is read once."""
     norms = []
     total = np.zeros(store.encoder.width)
     squares = 0.0
@@ -81,7 +82,7 @@ def measure_spread(store: EmbeddingStore) -> Spread:
     for block in store.blocks():
         first = block[0] if first is None else first
         identical = identical and bool((block == first).all())
-        # Distances are taken to one of the vectors: where all are nearly the same, no digits are lost.
+        # Sums are taken relative to one of the vectors, so that no digits are lost if all are nearly the same.
         shifted = block.astype(np.float64) - first.astype(np.float64)
         total += shifted.sum(axis=0)
         squares += float(np.square(shifted).sum())
@@ -96,7 +97,7 @@ def measure_spread(store: EmbeddingStore) -> Spread:
 
 
 def compare_pairs(store: EmbeddingStore, seed: int = 0) -> Pairs:
-    """Cosines between different images; of a large store, between those of a sample fixed by the seed."""
+    """Returns the cosines between different images; of a large store, those of a sample that the seed fixes."""
     count = len(store)
     rows = np.arange(count)
     if count > MOST_COMPARED:
@@ -122,16 +123,14 @@ def compare_pairs(store: EmbeddingStore, seed: int = 0) -> Pairs:
 
 
 def measure_coverage(store: EmbeddingStore, files: Mapping[str, Path]) -> list[Coverage]:
-    """Per split (or for the folder, named by an empty string) which images a store holds, found by content.
+    """Returns for each split which of its images a store holds, looked up by content.
+
+    A plain folder counts as one split whose name is empty.
 
     Raises:
         UserError: an image cannot be read.
     """
-    hashes: dict[str, str] = {}
-    for key, loaded in load_images(files.items()):
-        if isinstance(loaded, Exception):
-            raise loaded
-        hashes[key] = loaded.content
+    hashes = read_contents(files)
     found = dict(zip(hashes, store.rows(list(hashes.values())), strict=True))
     splits: dict[str, list[str]] = defaultdict(list)
     for key in hashes:

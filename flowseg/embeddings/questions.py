@@ -1,7 +1,7 @@
-"""What the `answers` features ask about an image, and the answers that they weigh.
+"""The questions of the `answers` features, each with a few fixed answers.
 
-Each question has a few fixed answers; the features are the probabilities that the model gives them, one entry per
-answer. The questions are about what makes a vessel hard to segment.
+The features are the probabilities that the model assigns to the answers. The questions are about what makes vessels
+hard to segment.
 """
 
 from dataclasses import dataclass

@@ -1,13 +1,13 @@
 """The encoder `qwen2.5-vl`: Qwen2.5-VL, frozen, in PyTorch, offline.
 
-Three kinds of features of a whole image, shown to the model in grey at the size that its own processor chooses:
+The model sees the whole image in grey, at the size that its own processor chooses. There are three kinds of features:
 
-image    the merged vision tokens averaged over the image: as wide as the language model (2048 in the 3B model).
-         Only the vision tower is loaded.
-prompt   the last hidden state, after the final norm, of the image and a prompt at the prompt's last token; the prompt
-         stands in the model's chat template. As wide.
-answers  the probabilities of fixed answers to fixed questions (flowseg.embeddings.questions): the log-likelihoods of
-         an answer's tokens after the question add up, and a softmax goes over the answers of a question.
+image    The merged vision tokens, averaged over the image: as wide as the language model (2048 in the 3B model). Only
+         the vision tower is loaded.
+prompt   The last hidden state, after the final norm, at the last token of a chat turn with the image and a prompt. As
+         wide as `image`.
+answers  The probabilities of fixed answers to fixed questions (flowseg.embeddings.questions): a softmax over the
+         answers to each question of the summed log-likelihoods of each answer's tokens.
 
 The vectors are float32; the model computes in bfloat16 on a GPU and in float32 elsewhere.
 
@@ -38,18 +38,18 @@ _TOWER = "visual."  # the vision tower's weights are called model.visual.* or, i
 
 
 def require_torch() -> None:
-    """Refuses where the vlm extra is not installed."""
+    """Raises a UserError if the vlm extra is not installed."""
     for package in ("torch", "transformers"):
         try:
             found = find_spec(package) is not None
-        except ValueError:  # a module in sys.modules without a spec, or None there
+        except ValueError:  # sys.modules holds None, or a module without a spec
             found = False
         if not found:
             raise UserError(f"Qwen2.5-VL needs PyTorch and transformers: install them with: {INSTALL}")
 
 
 def _tower(checkpoint: Checkpoint, config: Any, dtype: Any) -> Any:
-    """The vision tower alone: a fifth of the 3B model."""
+    """Loads only the vision tower, a fifth of the 3B model."""
     from safetensors import safe_open
     from transformers.models.qwen2_5_vl.modeling_qwen2_5_vl import Qwen2_5_VisionTransformerPretrainedModel
 
@@ -65,31 +65,32 @@ def _tower(checkpoint: Checkpoint, config: Any, dtype: Any) -> Any:
 
 
 def _whole_model(checkpoint: Checkpoint, dtype: Any) -> Any:
+    """Loads the whole model."""
     from transformers import Qwen2_5_VLForConditionalGeneration
 
     model, loading = Qwen2_5_VLForConditionalGeneration.from_pretrained(
         checkpoint.folder, dtype=dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
     )
-    # transformers only warns of missing weights and makes them up by chance.
+    # transformers only warns of missing weights and initialises them at random.
     if missing := sorted(loading["missing_keys"]):
         raise ValueError(f"{len(missing)} weights are missing, for example {missing[0]}")
     return model
 
 
 class Qwen:
-    """A Qwen2.5-VL checkpoint at work.
+    """A Qwen2.5-VL checkpoint as an encoder.
 
     Args:
         model: the model's folder, or its name in the hub's cache.
-        features: which features.
-        prompt: for `prompt` only.
-        batch: images that go through the vision tower together; the vectors are the same for any number, up to
-            rounding. The language model takes the images one by one.
-        device: of torch; None: the first GPU, or else the CPU.
+        features: which features; see the module's docstring.
+        prompt: the prompt of the `prompt` features; None: PROMPT.
+        batch: images per pass through the vision tower; it changes the vectors only by rounding. The language model
+            takes the images one by one.
+        device: torch's device; None: the first GPU, or the CPU.
         dtype: name of torch's number type; None: bfloat16 on a GPU, float32 elsewhere.
 
     Raises:
-        UserError: the vlm extra or the model is missing, or the model's files do not fit.
+        UserError: the vlm extra or the model is missing, the model's files do not match, or the prompt is not used.
     """
 
     keeps_parts = True
@@ -98,11 +99,13 @@ class Qwen:
         self,
         model: str = MODEL,
         features: Features = "image",
-        prompt: str = PROMPT,
+        prompt: str | None = None,
         batch: int = 1,
         device: str | None = None,
         dtype: str | None = None,
     ):
+        if prompt is not None and features != "prompt":
+            raise UserError("--prompt: only --features prompt uses it; add that or leave the prompt out")
         require_torch()
         checkpoint = find_checkpoint(model)
         import torch
@@ -119,7 +122,7 @@ class Qwen:
             self._load(checkpoint)
         except UserError:
             raise
-        except Exception as error:  # whatever transformers, tokenizers and safetensors raise on files that do not fit
+        except Exception as error:  # transformers, tokenizers and safetensors raise many kinds
             reason = " ".join(str(error).split())[:300]
             raise UserError(f"{checkpoint.folder}: cannot be loaded ({reason}); get the model again") from None
         settings: dict[str, Any] = {
@@ -131,10 +134,9 @@ class Qwen:
         }
         width = self._config.vision_config.out_hidden_size
         if features == "prompt":
-            if "<|" in prompt:
-                raise UserError(f"--prompt {prompt!r}: a prompt cannot hold the model's own marks <|...|>")
-            self._prompt = prompt
-            settings["prompt"] = prompt
+            self._prompt = settings["prompt"] = PROMPT if prompt is None else prompt
+            if "<|" in self._prompt:
+                raise UserError(f"--prompt {prompt!r}: contains the model's own marks <|...|>; remove them")
             width = self._config.text_config.hidden_size
         elif features == "answers":
             settings["questions"] = {question.name: question.text for question in QUESTIONS}
@@ -147,7 +149,7 @@ class Qwen:
 
         folder = checkpoint.folder
         self._config = AutoConfig.from_pretrained(folder, local_files_only=True)
-        # Pillow's processor everywhere: torchvision, where it is installed, resamples a little differently.
+        # Always the processor that uses Pillow: torchvision, where it is installed, resamples slightly differently.
         self._processor = Qwen2VLImageProcessorPil.from_pretrained(folder, local_files_only=True)
         if self._features == "image":
             self._visual = _tower(checkpoint, self._config, self._dtype).eval().to(self._device)
@@ -159,10 +161,10 @@ class Qwen:
         self._template = _chat_template(folder, self._tokenizer)
 
     def encode(self, images: Sequence[LoadedImage]) -> Float32[np.ndarray, "n e"]:
-        """One vector per image.
+        """Returns one vector per image.
 
         Raises:
-            UserError: an image is over 200 times as wide as high or the reverse, or the GPU's memory does not suffice.
+            UserError: one side of an image is over 200 times the other, or the GPU runs out of memory.
         """
         import torch
 
@@ -173,10 +175,10 @@ class Qwen:
                 return torch.stack(vectors).float().cpu().numpy()
         except torch.OutOfMemoryError:
             names = f"{images[0].path} and {len(images) - 1} more" if len(images) > 1 else str(images[0].path)
-            raise UserError(f"{names}: the GPU's memory does not suffice; use a smaller --batch or image") from None
+            raise UserError(f"{names}: the GPU runs out of memory; use a smaller --batch or a smaller image") from None
 
     def _pixels(self, images: Sequence[LoadedImage]) -> tuple[Any, Any]:
-        """Patches of all images one after the other, and each image's grid (time, rows, columns) of patches."""
+        """Returns the patches of all images in sequence, and each image's grid of patches (time, rows, columns)."""
         for image in images:
             if max(image.grey.shape) > 200 * min(image.grey.shape):  # the processor's limit
                 raise UserError(f"{image.path}: is over 200 times longer than wide; crop or remove it")
@@ -191,7 +193,7 @@ class Qwen:
         return [part.float().mean(dim=0) for part in tokens.split(counts)]
 
     def _chat(self, text: str, grid: Any) -> tuple[Any, Any]:
-        """Token ids of a turn that shows the image and says the text: up to the image's last token, and after it."""
+        """Returns the token ids of a chat turn with image and text: up to the image's last token, and after it."""
         content = [{"type": "image"}, {"type": "text", "text": text}]
         turn = self._tokenizer.apply_chat_template(
             [{"role": "user", "content": content}],
@@ -201,7 +203,7 @@ class Qwen:
         )
         before, mark, after = turn.partition(self._image_token)
         if not mark:
-            raise UserError("the model's chat template has no place for an image; get the model again")
+            raise UserError("the model's chat template has no token for an image; get the model again")
         count = int(grid.prod()) // self._visual.spatial_merge_size**2
         return self._ids(before + mark * count), self._ids(after)
 
@@ -211,7 +213,7 @@ class Qwen:
         return torch.tensor([self._tokenizer.encode(text, add_special_tokens=False)], device=self._device)
 
     def _shown(self, ids: Any, pixels: Any, grid: Any, **options: Any) -> Any:
-        """The language model on token ids with the image in them."""
+        """Runs the language model on token ids that contain the image."""
         kinds = (ids == self._config.image_token_id).int()
         return self._model.model(
             input_ids=ids, pixel_values=pixels, image_grid_thw=grid, mm_token_type_ids=kinds, **options
@@ -224,7 +226,7 @@ class Qwen:
         return self._shown(ids, pixels, grid, use_cache=False).last_hidden_state[0, -1].float()
 
     def _answers(self, pixels: Any, grid: Any) -> Any:
-        """The image goes through the model once; the questions and answers go on from what is kept of it."""
+        """Returns the probabilities of all answers; the image is processed once for all questions."""
         import torch
 
         ids, _ = self._chat(QUESTIONS[0].text, grid)
@@ -235,7 +237,10 @@ class Qwen:
         return torch.cat([self._answer(question, grid, copy.deepcopy(kept), next_position) for question in QUESTIONS])
 
     def _answer(self, question: Question, grid: Any, kept: Any, next_position: int) -> Any:
-        """Probabilities of a question's answers, as the rows of one batch: padding at their end changes nothing."""
+        """Returns the probabilities of a question's answers.
+
+        The answers are the rows of one batch; padding at the end of a row does not change the states before it.
+        """
         import torch
 
         asked = self._chat(question.text, grid)[1][0]
@@ -252,14 +257,14 @@ class Qwen:
         states = self._model.model(
             input_ids=rows, past_key_values=kept, position_ids=positions.expand(3, len(answers), -1), use_cache=True
         ).last_hidden_state
-        # The state before each token of the answer says how likely the token is.
+        # The state before each token of an answer gives the likelihood of that token.
         scores = self._model.lm_head(states[:, len(asked) - 1 : -1]).float().log_softmax(dim=-1)
         each = scores.gather(2, rows[:, len(asked) :, None])[..., 0]
         return torch.where(given, each, 0.0).sum(dim=1).softmax(dim=0)
 
 
 def _chat_template(folder: Path, tokenizer: Any) -> str:
-    """The template with a place for images: older checkpoints keep it in a file of its own."""
+    """Returns the chat template; older checkpoints keep the one with images in a file of its own."""
     file = folder / "chat_template.json"
     template = json.loads(file.read_text())["chat_template"] if file.is_file() else tokenizer.chat_template
     if not template:

@@ -1,4 +1,4 @@
-"""Shards: which part of which list of images a store holds."""
+"""Shards: which part of a list of images a store holds."""
 
 import hashlib
 import json
@@ -12,32 +12,32 @@ from flowseg.errors import UserError
 
 @dataclass(frozen=True)
 class Shard:
-    """The images at the places index - 1, index - 1 + count, ... of a list."""
+    """Every count-th image of a list, beginning with image `index` (counted from 1)."""
 
     index: int
     """1 to count."""
     count: int
-    """Into how many shards the list is cut; 1: the store holds all of it."""
+    """Number of shards; with 1 the store holds the whole list."""
     images: int
-    """Length of the whole list."""
+    """Images in the whole list."""
     digest: str
-    """Fingerprint of the whole list: its names and file sizes."""
+    """Hash of the names and file sizes of the whole list."""
     skipped: tuple[tuple[int, str], ...] = field(default=())
-    """Place and name of images that could not be read and were left out."""
+    """Place and name of each image that could not be read and was left out."""
 
     def __str__(self) -> str:
         return f"shard {self.index}/{self.count}"
 
     def places(self) -> range:
-        """Where this shard's images stand in the whole list, counted from 0."""
+        """Returns the places of this shard's images in the whole list, counted from 0."""
         return range(self.index - 1, self.images, self.count)
 
 
 def parse_shard(text: str) -> tuple[int, int]:
-    """The i and n of i/n.
+    """Returns i and n of a text i/n.
 
     Raises:
-        UserError: it is not of that form, or i is not one of 1 to n.
+        UserError: the text has another form, or i is not between 1 and n.
     """
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
@@ -46,7 +46,7 @@ def parse_shard(text: str) -> tuple[int, int]:
 
 
 def shard_of(files: Mapping[str, Path], index: int, count: int) -> Shard:
-    """The shard of a list of images by name.
+    """Returns a shard of a list of images, given by name.
 
     Raises:
         UserError: there are more shards than images.
@@ -58,6 +58,7 @@ def shard_of(files: Mapping[str, Path], index: int, count: int) -> Shard:
 
 
 def to_json(shard: Shard) -> str:
+    """Returns a shard as JSON."""
     return json.dumps(
         {
             "index": shard.index,
@@ -70,7 +71,7 @@ def to_json(shard: Shard) -> str:
 
 
 def from_json(text: str) -> Shard:
-    """What `to_json` wrote; ValueError, TypeError or KeyError for anything else."""
+    """Returns the shard that `to_json` wrote; other text raises ValueError, TypeError or KeyError."""
     values = json.loads(text)
     skipped = tuple((int(place), str(key)) for place, key in values.pop("skipped"))
     return Shard(**values, skipped=skipped)

@@ -1,4 +1,4 @@
-"""Where the condition of an image comes from: a store, or the image-stats descriptor computed on the spot."""
+"""Where the embeddings of images come from: a store, or the image-stats encoder, which runs on the spot."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +12,7 @@ from flowseg.embeddings import image_stats
 from flowseg.embeddings.images import LoadedImage
 from flowseg.embeddings.store import EmbeddingStore, Encoder
 from flowseg.errors import UserError
+from flowseg.progress import task
 
 IMAGE_STATS = Encoder("image-stats", {"version": image_stats.VERSION}, image_stats.WIDTH)
 _THREADS = 2
@@ -20,7 +21,7 @@ _THREADS = 2
 def describe_images(
     paths: Sequence[Path], on_image: Callable[[], None] | None = None
 ) -> tuple[list[str], Float32[np.ndarray, "n e"]]:
-    """Content hashes and image-stats vectors of image files, at the size in which they are stored."""
+    """Returns the content hashes and image-stats vectors of image files; `on_image` is called after each file."""
 
     def one(path: Path) -> tuple[str, np.ndarray]:
         image, content = read_image(path)
@@ -37,37 +38,36 @@ def describe_images(
 
 
 class ImageStats:
-    """The image-stats encoder as `flowseg embed` runs it."""
+    """The image-stats encoder for `flowseg embed`."""
 
     encoder = IMAGE_STATS
     batch = 8
     keeps_parts = True
 
     def encode(self, images: Sequence[LoadedImage]) -> Float32[np.ndarray, "n 2048"]:
-        """One descriptor per image."""
+        """Returns one descriptor per image."""
         with ThreadPoolExecutor(_THREADS) as pool:
             return np.stack(list(pool.map(lambda image: image_stats.describe(image.grey), images)))
 
 
 class EmbeddingSource:
-    """Vectors for images, by a store's file or, without one, by image-stats.
+    """Vectors for images, from a store or else by image-stats.
 
     Args:
-        store: a store's file, or None.
-        width: numbers per vector that the network takes.
+        store: the store's file, or None for image-stats.
+        width: numbers per vector that the network expects.
 
     Raises:
-        UserError: the store's vectors have another width.
+        UserError: the store cannot be read, or its vectors have another width.
     """
 
     def __init__(self, store: str | None, width: int):
         self._store = EmbeddingStore(Path(store)) if store is not None else None
         self.encoder = self._store.encoder if self._store is not None else IMAGE_STATS
         if self.encoder.width != width:
-            where = store if store is not None else "image-stats"
             raise UserError(
-                f"model.film.embedding_width = {width}: {where} holds {self.encoder.name} vectors of "
-                f"{self.encoder.width}; set --model.film.embedding-width {self.encoder.width} or use another store"
+                f"model.film.embedding_width = {width}: {store or 'image-stats'} gives {self.encoder.width} numbers; "
+                f"set --model.film.embedding-width {self.encoder.width} or use another store"
             )
 
     def vectors(
@@ -78,15 +78,30 @@ class EmbeddingSource:
         data: str,
         on_image: Callable[[], None] | None = None,
     ) -> Float32[np.ndarray, "n e"]:
-        """One vector per image; `data` says in messages where the images are."""
+        """Returns one vector per image file; `on_image` is called after each.
+
+        Args:
+            keys: the images' names, for messages.
+            paths: their files.
+            hashes: their content hashes.
+            data: the data set's folder, for messages.
+
+        Raises:
+            UserError: the store lacks an image.
+        """
         if self._store is not None:
-            return self._store.vectors(keys, hashes, data)
+            return self._store.vectors(keys, hashes, data, on_image)
         return describe_images(paths, on_image)[1]
 
     def of_images(
         self, keys: Sequence[str], images: Sequence[Float32[np.ndarray, "h w"]], hashes: Sequence[str], data: str
     ) -> Float32[np.ndarray, "n e"]:
-        """The same for images in memory: grey values in [-1, 1] at the size in which they are stored."""
+        """Returns the same vectors for images in memory, in [-1, 1] and of the size in which they are stored."""
         if self._store is not None:
             return self._store.vectors(keys, hashes, data)
-        return np.stack([image_stats.describe(as_uint8(image)) for image in images])
+        vectors = []
+        with task(f"{self.encoder.name} embeddings", len(images)) as advance:
+            for image in images:
+                vectors.append(image_stats.describe(as_uint8(image)))
+                advance()
+        return np.stack(vectors)

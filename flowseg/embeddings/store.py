@@ -1,16 +1,19 @@
 """The embedding store: one file with one vector per image.
 
-A safetensors file (no pickle, memory-mapped) with the tensors
+A store is a safetensors file (no pickle, memory-mapped) with the tensors
     vectors  (N, E) float16 or float32
-    hashes   (N, 16) uint8, the images' content hashes (flowseg.data.folders.content_hash)
-    keys     (bytes,) uint8, the images' names joined by line feeds, for messages
-and the metadata `format`, `encoder` (its name), `settings` (JSON: whatever changes its vectors) and `shard` (JSON,
-optional: which part of which list of images it holds, flowseg.embeddings.shards).
-Images are found by content: a store fits a data set however its files are called.
+    hashes   (N, 16) uint8, the content hashes of the images (flowseg.data.folders.content_hash)
+    keys     (bytes,) uint8, the names of the images joined by line feeds, for messages
+and the metadata
+    format    the version of this format
+    encoder   the encoder's name
+    settings  JSON: everything that changes the encoder's vectors
+    shard     optional JSON: which part of a list of images the store holds (flowseg.embeddings.shards)
+Vectors are looked up by content hash, so the images may be renamed and moved.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +34,7 @@ FORMAT = "flowseg-embeddings-1"
 
 @dataclass(frozen=True)
 class Encoder:
-    """What made a vector: two vectors may be compared only if these are equal."""
+    """What made a vector. Vectors are comparable only if their encoders are equal."""
 
     name: str
     settings: dict[str, Any]
@@ -41,7 +44,7 @@ class Encoder:
         return f"{self.name} ({self.width} wide)"
 
     def difference(self, other: "Encoder") -> str:
-        """In what another encoder differs, as `this here, that there`; empty if in nothing."""
+        """Returns the first difference from another encoder, as `this here, that there`, or an empty string."""
         mine = {"encoder": self.name, **self.settings, "width": self.width}
         theirs = {"encoder": other.name, **other.settings, "width": other.width}
         for name in [*mine, *theirs]:
@@ -51,7 +54,7 @@ class Encoder:
 
 
 def _options(encoder: Encoder) -> str:
-    """The encoder as options of `flowseg embed`."""
+    """Returns the options of `flowseg embed` that choose the encoder."""
     name = "shuffled:FILE" if encoder.name == "shuffled" else encoder.name
     features = encoder.settings.get("features")
     return f"--encoder {name}" + (f" --features {features}" if features else "")
@@ -67,14 +70,16 @@ def write_store(
 ) -> None:
     """Writes a store, whole or not at all; the same content gives the same bytes.
 
+    Missing folders are created.
+
     Raises:
-        UserError: a key with a line feed, vectors that are not finite, or a folder that cannot be written.
+        UserError: a key contains a line feed, a vector is not finite, or the file cannot be written.
     """
     if vectors.shape != (len(keys), encoder.width) or len(hashes) != len(keys):
         raise ValueError(f"{len(keys)} keys, {len(hashes)} hashes, vectors {vectors.shape}, width {encoder.width}")
     for key, vector in zip(keys, vectors, strict=True):
         if "\n" in key:
-            raise UserError(f"{key!r}: a file name with a line feed cannot be stored; rename it")
+            raise UserError(f"{key!r}: a file name must not contain a line feed; rename it")
         if not np.isfinite(vector).all():
             raise UserError(f"{key}: its embedding has values that are not finite; check the image and the encoder")
     tensors = {
@@ -94,15 +99,15 @@ def write_store(
 
 
 def _heads(hashes: UInt8[np.ndarray, "n 16"]) -> UInt64[np.ndarray, "n"]:
-    """The first half of each content hash as a number."""
+    """Returns the first half of each content hash as a number."""
     return np.ascontiguousarray(hashes[:, :8]).view(np.uint64)[:, 0]
 
 
 class EmbeddingStore:
-    """A store opened for reading; vectors and names are read when asked for.
+    """A store opened for reading; vectors and names are read on demand.
 
     Raises:
-        UserError: no such file, or not a store.
+        UserError: the file does not exist or is not a store.
     """
 
     def __init__(self, path: Path):
@@ -132,54 +137,59 @@ class EmbeddingStore:
 
     @cached_property
     def keys(self) -> list[str]:
-        """The images' names when the store was made."""
+        """Names of the images when the store was made."""
         with safe_open(self.path, framework="numpy") as file:
             return file.get_tensor("keys").tobytes().decode().split("\n") if len(self) else []
 
     @cached_property
     def hashes(self) -> list[str]:
-        """The images' content hashes."""
+        """Content hashes of the images."""
         return [row.tobytes().hex() for row in self._hashes]
 
     def blocks(self, rows: int = 4096) -> Iterator[Float[np.ndarray, "n e"]]:
-        """All vectors in order as they are stored, a block of rows at a time."""
+        """Yields all vectors in order, in blocks of at most `rows`, in the type in which they are stored."""
         with safe_open(self.path, framework="numpy") as file:
             vectors = file.get_slice("vectors")
             for start in range(0, len(self), rows):
                 yield vectors[start : min(start + rows, len(self))]
 
     def rows(self, hashes: Sequence[str]) -> list[int | None]:
-        """The row of each content hash, None where the store holds no such image."""
+        """Returns the row of each content hash, or None if the store does not hold the image."""
         if not len(hashes) or not len(self):
             return [None] * len(hashes)
         wanted = np.frombuffer(bytes.fromhex("".join(hashes)), np.uint8).reshape(-1, 16)
-        # Half a hash is searched in numpy, the few rows that have it go into a dict: a dict of a million rows
-        # takes half a second to make.
+        # NumPy finds the rows whose first half of the hash is wanted, and only these go into a dict: a dict of a
+        # million rows takes half a second to build.
         heads = np.unique(_heads(wanted))
         here = _heads(self._hashes)
         near = heads[np.minimum(np.searchsorted(heads, here), len(heads) - 1)] == here
         row_of = {self._hashes[row].tobytes(): int(row) for row in np.flatnonzero(near)}
         return [row_of.get(row.tobytes()) for row in wanted]
 
-    def read(self, rows: Sequence[int]) -> Float32[np.ndarray, "n e"]:
-        """The vectors of the given rows."""
+    def read(self, rows: Sequence[int], on_row: Callable[[], None] | None = None) -> Float32[np.ndarray, "n e"]:
+        """Returns the vectors of the given rows; `on_row` is called after each."""
         found = np.empty((len(rows), self.encoder.width), np.float32)
         with safe_open(self.path, framework="numpy") as file:
             vectors = file.get_slice("vectors")
             for place, row in enumerate(rows):
                 found[place] = vectors[row : row + 1][0]
+                if on_row is not None:
+                    on_row()
         return found
 
-    def vectors(self, keys: Sequence[str], hashes: Sequence[str], data: str) -> Float32[np.ndarray, "n e"]:
-        """The vectors of the given images, found by content.
+    def vectors(
+        self, keys: Sequence[str], hashes: Sequence[str], data: str, on_image: Callable[[], None] | None = None
+    ) -> Float32[np.ndarray, "n e"]:
+        """Returns the vectors of the given images, looked up by content.
 
         Args:
             keys: the images' names, for messages.
             hashes: their content hashes.
-            data: where the images come from, for the command in a message.
+            data: the data set's folder, for the command in a message.
+            on_image: called after each image.
 
         Raises:
-            UserError: images that the store does not hold, or holds in another version.
+            UserError: the store lacks images, or images were changed after it was made.
         """
         found = self.rows(hashes)
         absent = [key for key, row in zip(keys, found, strict=True) if row is None]
@@ -193,4 +203,4 @@ class EmbeddingStore:
                 f"{self.path}: {len(named)} of {len(keys)} images {what} ({first_of(named)}){part}; "
                 f"make it again with: flowseg embed {data} {_options(self.encoder)} --out {self.path}"
             )
-        return self.read([row for row in found if row is not None])
+        return self.read([row for row in found if row is not None], on_image)

@@ -1,7 +1,7 @@
-"""Writing safetensors files whose bytes depend on their content alone.
+"""Writing safetensors files whose bytes depend only on their content.
 
-The library's own writer orders the metadata by chance, so that the same store written twice gives two files. The
-format: 8 bytes with the length of a JSON header, the header, then the tensors one after the other.
+The library's own writer puts the metadata in random order, so that two files with the same content differ. The format:
+8 bytes with the length of a JSON header, the header, then the tensors one after the other.
 """
 
 import json
@@ -15,7 +15,7 @@ _ALIGNMENT = 8
 
 
 def header(tensors: Mapping[str, tuple[str, tuple[int, ...]]], metadata: Mapping[str, str]) -> bytes:
-    """What stands before the tensors, for tensors of the given numpy dtype and shape in this order."""
+    """Returns all bytes before the tensors, which are given by numpy dtype and shape, in order."""
     entries: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
     start = 0
     for name, (dtype, shape) in tensors.items():
@@ -32,7 +32,7 @@ def save_file(tensors: Mapping[str, np.ndarray], path: Path, metadata: Mapping[s
 
     Args:
         tensors: contiguous arrays of float16, float32 or uint8, by name, in the order of the file.
-        path: the file, replaced where there is one.
+        path: the file; an existing one is overwritten.
         metadata: strings by name.
 
     Raises:

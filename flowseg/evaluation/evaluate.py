@@ -13,47 +13,33 @@ from jaxtyping import UInt8
 from rich.table import Table
 from rich.text import Text
 
-from flowseg.config import EvalConfig
 from flowseg.data.dataset import Dataset
 from flowseg.data.folders import as_uint8, read_image, read_label
 from flowseg.errors import UserError
 from flowseg.evaluation import frangi
-from flowseg.evaluation.metrics import (
-    LOWER_IS_BETTER,
-    MASK_METRICS,
-    Interval,
-    image_metrics,
-    mask_metrics,
-)
+from flowseg.evaluation.metric_table import MASK_METRICS, Metric, on_terminal
+from flowseg.evaluation.metrics import Interval, image_metrics, mask_metrics
 from flowseg.evaluation.overlays import overlay, save_png, strip
-from flowseg.evaluation.score import FIXED, Scored, intervals, score_split
+from flowseg.evaluation.score import Scored, intervals, score_split
 from flowseg.evaluation.uncertainty import AUROC, EXPECTED_ERROR, uncertainty_auroc
 from flowseg.files import replaced_folder
-from flowseg.models.network import Params
 from flowseg.progress import Task, console, duration, task
-from flowseg.sampling.windows import WindowSampler
+from flowseg.runs.prepare import Prepared
+from flowseg.runs.trained import Trained
 
 Row = dict[str, float | None]
 
-SHOWN = (
-    *("dice", "cldice", "precision", "recall", "surface_dice_1", "hd95"),
-    *("betti0_error", "betti1_error", "auc", "ece"),
-)
-"""The rows of the table on the terminal: the few that say most (docs/evaluation.md); the files hold all."""
-
-_COARSE = {"hd95", "betti0_error", "betti1_error"}  # pixels and counts: one decimal
-
 
 def _pixels(dataset: Dataset, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """Image (uint8) and mask at their stored size."""
+    """An image (uint8) and its mask at their stored size."""
     pair = dataset.pairs[index]
     return as_uint8(read_image(pair.image)[0]), read_label(pair.label)
 
 
 def frangi_reference(val: Dataset, split: Dataset) -> tuple[list[Row], frangi.FrangiSettings]:
-    """Scores of a Frangi filter whose scale, threshold and polarity are tuned on `val`, image by image.
+    """The scores on `split` of a Frangi filter tuned on `val`, one row per image, and the filter's settings.
 
-    Its response is no probability: only what its mask tells is scored.
+    The filter's response is not a probability, so only metrics of its mask are computed.
     """
     with task(f"Frangi reference on {split.split}", len(split)) as advance:
         tuned = frangi.tune(*zip(*(_pixels(val, i) for i in range(len(val))), strict=True))
@@ -66,29 +52,29 @@ def frangi_reference(val: Dataset, split: Dataset) -> tuple[list[Row], frangi.Fr
 
 
 def table(name: str, columns: dict[str, dict[str, Interval]], images: int) -> Table:
-    """Means over images with 95 % intervals: a row per metric of `SHOWN`, a column per method."""
+    """Means over images with 95 % intervals: a row per metric that the terminal shows, a column per method."""
     title = f"{name}: mean over {images} images [bootstrap 95 % interval]"
     shown = Table(title=Text(title), title_justify="left")
     for label in ("", "better", *columns):
         shown.add_column(Text(label), overflow="fold")
-    for metric in (*SHOWN, *((AUROC,) if any(AUROC in scores for scores in columns.values()) else ())):
-        better = "lower" if metric in LOWER_IS_BETTER else "higher"
-        cells = [_cell(scores.get(metric), metric in _COARSE, images) for scores in columns.values()]
-        shown.add_row(metric, better, *cells)
+    for row in on_terminal():
+        if any(row.key in scores for scores in columns.values()):
+            cells = [_cell(scores.get(row.key), row, images) for scores in columns.values()]
+            shown.add_row(row.key, row.better, *cells)
     return shown
 
 
-def _cell(found: Interval | None, coarse: bool, images: int) -> str:
-    """A mean and its interval, and of how many images where not all have the value."""
+def _cell(found: Interval | None, row: Metric, images: int) -> str:
+    """A mean and its interval, with the number of images if some do not have the value."""
     if found is None or not found.n:
         return "-"
-    of_mean, of_ends = (1, 1) if coarse else (4, 3)  # decimals
+    of_mean, of_ends = row.unit.on_terminal
     interval = f" [{found.low:.{of_ends}f}, {found.high:.{of_ends}f}]" if found.n > 1 else ""
     return f"{found.mean:.{of_mean}f}{interval}" + (f" n={found.n}" if found.n < images else "")
 
 
 def _json(scores: dict[str, Interval]) -> dict[str, Any]:
-    # A mean of no image and an interval of one do not exist; JSON has no NaN.
+    # Without images there is no mean, with one no interval. They are null, because JSON has no NaN.
     return {
         name: {k: None if isinstance(v, float) and np.isnan(v) else v for k, v in asdict(interval).items()}
         for name, interval in scores.items()
@@ -96,30 +82,31 @@ def _json(scores: dict[str, Interval]) -> dict[str, Any]:
 
 
 def _write_csv(path: Path, keys: Sequence[str], rows: Sequence[Row], reference: Sequence[Row]) -> None:
-    """One line per image; a value that does not exist is an empty cell."""
+    """Writes one line per image; a value that does not exist is an empty cell."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["image", *rows[0], *(f"frangi_{m}" for m in MASK_METRICS)])
+        writer.writerow(["image", *rows[0], *(f"frangi_{row.key}" for row in MASK_METRICS)])
         for key, ours, classical in zip(keys, rows, reference, strict=True):
-            values = [*ours.values(), *(classical[m] for m in MASK_METRICS)]
+            values = [*ours.values(), *(classical[row.key] for row in MASK_METRICS)]
             writer.writerow([key, *("" if value is None else f"{value:.6f}" for value in values)])
 
 
 def _write_pictures(folder: Path, item: Scored, image: UInt8[np.ndarray, "h w"]) -> None:
-    """overlays/NAME.png, and in images/NAME what a viewer lays over each other, all at the image's stored size."""
+    """Writes overlays/NAME.png, and to images/NAME the layers that a viewer shows, all at the image's stored size."""
     name = Path(item.key).name
     save_png(folder / "overlays" / f"{name}.png", strip([image, overlay(image, item.prediction, item.truth)]))
     layers = folder / "images" / name
     layers.mkdir(parents=True)
     save_png(layers / "image.png", image)
-    save_png(layers / "truth.png", item.truth.astype(np.uint8) * 255)
+    for mask, of in ((item.truth, "truth"), (item.prediction, "prediction")):
+        save_png(layers / f"{of}.png", mask.astype(np.uint8) * 255)
     save_png(layers / "probability.png", np.round(item.probability * 255).astype(np.uint8))
     if item.uncertainty is not None:
         save_png(layers / "uncertainty.png", np.round(item.uncertainty * 255).astype(np.uint8))
 
 
 def _measure(item: Scored) -> Row:
-    """All metrics of an image and, with an ensemble, what its uncertainty is worth."""
+    """All metrics of an image and, with an ensemble, the scores of its uncertainty."""
     row = image_metrics(item.probability, item.truth, item.threshold)
     if item.uncertainty is not None:
         auroc = uncertainty_auroc(item.prediction, item.truth, item.uncertainty)
@@ -129,22 +116,15 @@ def _measure(item: Scored) -> Row:
 
 
 def evaluate(
-    sampler: WindowSampler,
-    params: Params,
-    datasets: dict[str, Dataset],
-    split: str,
-    embeddings: np.ndarray | None,
-    folder: Path,
-    about: dict[str, Any],
-    threshold: float = FIXED,
+    trained: Trained, datasets: dict[str, Dataset], split: str, folder: Path, about: dict[str, Any]
 ) -> dict[str, Any]:
     """Scores a split and writes metrics.json, per_image.csv, overlays/ and images/, all of them or none.
 
     Args:
+        trained: the run, opened with the settings to sample with.
         datasets: the loaded splits `val` (for the reference) and `split`.
         folder: what is written; an earlier evaluation there is replaced.
-        about: what identifies the evaluation (run, checkpoint), kept in metrics.json.
-        threshold: the probability above which a pixel is vessel.
+        about: what identifies the evaluation, kept in metrics.json.
 
     Returns:
         What metrics.json holds.
@@ -153,6 +133,7 @@ def evaluate(
         UserError: a prediction that is not finite.
     """
     dataset = datasets[split]
+    threshold = trained.threshold
     with replaced_folder(folder) as part:
         (part / "overlays").mkdir()
         started = time.monotonic()
@@ -170,18 +151,17 @@ def evaluate(
             shown.advance()
 
         try:
-            scored = score_split(sampler, params, dataset, embeddings, measure, threshold)
+            scored = score_split(trained.sampler, trained.params, dataset, measure, threshold)
         finally:
             shown.close()
         seconds = time.monotonic() - started
         reference, tuned = frangi_reference(datasets["val"], dataset)
         ours, classical = intervals(rows), intervals(reference)
-        settings: EvalConfig = sampler.config.eval
         result = {
             **about,
             "split": split,
             "images": len(scored),
-            "sampler": asdict(settings),
+            "sampler": asdict(trained.config.eval),
             "threshold": threshold,
             "seconds": round(seconds, 2),
             "model": _json(ours),
@@ -189,6 +169,24 @@ def evaluate(
         }
         _write_csv(part / "per_image.csv", [item.key for item in scored], rows, reference)
         (part / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")
-    console.print(table(split, {sampler.config.name: ours, "Frangi (tuned on val)": classical}, len(scored)))
-    console.print(f"{len(scored)} images in {duration(seconds)}; all {len(rows[0])} metrics, overlays: {folder}")
+    console.print(table(split, {trained.config.name: ours, "Frangi (tuned on val)": classical}, len(scored)))
+    console.print(f"{len(scored)} images in {duration(seconds)}; all metrics, overlays: {folder}")
     return result
+
+
+def evaluate_run(trained: Trained, split: str, prepared: Prepared | None = None) -> dict[str, Any]:
+    """Scores a run's best checkpoint on a split, and returns what metrics.json holds.
+
+    Args:
+        prepared: the data, with the splits `val` and `split`, if it is already loaded.
+    """
+    prepared = prepared or trained.prepare(dict.fromkeys(("val", split)))
+    about = {
+        "run": str(trained.run.path),
+        "step": trained.step,
+        "val_dice": trained.best_dice,
+        "data": str(prepared.root),
+    }
+    folder = trained.run.path / "eval" / split
+    folder.parent.mkdir(exist_ok=True)
+    return evaluate(trained, prepared.datasets, split, folder, about)

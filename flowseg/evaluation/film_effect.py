@@ -1,7 +1,7 @@
 """What the embeddings contribute to a trained FiLM network: the same images and noise under other embeddings.
 
-Conditions differ in the embeddings or in the parameters' values, never in shapes: one compiled program serves all.
-FiLM is switched off by zeroing a head's last layer, which makes gamma 1 and beta 0 exactly.
+Conditions differ in the embeddings or in the values of the parameters, never in shapes, so one compiled program serves
+all. FiLM is switched off by zeroing a head's last layer, which makes gamma exactly 1 and beta exactly 0.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,19 +12,18 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int
 
-from flowseg.data.dataset import Example
-from flowseg.data.folders import Pair
+from flowseg.data.dataset import Dataset
 from flowseg.embeddings.controls import derangement
 from flowseg.evaluation.mask_difference import MaskDifference, mask_difference
+from flowseg.evaluation.metric_table import MASK_METRICS
 from flowseg.evaluation.modulation import StageModulation, modulation
-from flowseg.evaluation.score import Embeddings, Examples, Scored, score_split
-from flowseg.evaluation.topology import TOPOLOGY, Shape, topology_metrics
-from flowseg.flow.paths import estimate_of
-from flowseg.models import kernels
-from flowseg.models.network import Network, Params
+from flowseg.evaluation.score import Scored, score_split
+from flowseg.evaluation.topology import Shape, topology_metrics
+from flowseg.models.network import Params
+from flowseg.sampling.segment import FIXED
 from flowseg.sampling.windows import WindowSampler
 
-MEASURES = ("dice", *TOPOLOGY)
+MEASURES = ("dice", *(row.key for row in MASK_METRICS if row.of_masks is topology_metrics))
 """What is measured of each image under each condition."""
 
 OWN, OTHER, MEAN, NONE = "own", "other", "mean", "none"
@@ -47,25 +46,7 @@ class Condition:
     about: str
     off: tuple[int, ...]
     """Decoder stages whose FiLM is switched off."""
-    embeddings: Embeddings
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Some images of a split, in its order."""
-
-    whole: Examples
-    indices: Sequence[int]
-
-    @property
-    def pairs(self) -> list[Pair]:
-        return [self.whole.pairs[i] for i in self.indices]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> Example:
-        return self.whole[self.indices[index]]
+    embeddings: Float32[np.ndarray, "n e"]
 
 
 @dataclass(frozen=True)
@@ -104,7 +85,7 @@ class FilmEffect:
 
 
 def choose(count: int, wanted: int | None, seed: int) -> list[int]:
-    """Indices of `wanted` of `count` images drawn by seed, ascending; all of them where not fewer are wanted."""
+    """Returns the indices of `wanted` images drawn by seed, ascending; all if `wanted` is None or too many."""
     if wanted is None or wanted >= count:
         return list(range(count))
     rng = np.random.default_rng([seed, CHOICE_STREAM])
@@ -112,12 +93,15 @@ def choose(count: int, wanted: int | None, seed: int) -> list[int]:
 
 
 def conditions(
-    stages: Sequence[int], embeddings: Embeddings, mean: Float32[np.ndarray, " e"], partners: Int[np.ndarray, " n"]
+    stages: Sequence[int],
+    embeddings: Float32[np.ndarray, "n e"],
+    mean: Float32[np.ndarray, " e"],
+    partners: Int[np.ndarray, " n"],
 ) -> list[Condition]:
-    """The conditions to compare, `own` first.
+    """Returns the conditions to compare, `own` first.
 
     Args:
-        stages: decoder stages that have FiLM. With only one, leaving it out is `none` and is not repeated.
+        stages: decoder stages that have FiLM. With only one, switching it off is `none` and is not repeated.
         embeddings: each image's own.
         mean: the mean embedding.
         partners: for each image the one whose embedding it gets in `other`.
@@ -135,12 +119,12 @@ def conditions(
 
 
 def condition_count(stages: Sequence[int]) -> int:
-    """How many conditions there are for a network with FiLM in these stages."""
+    """Returns the number of conditions for a network with FiLM in these stages."""
     return 4 + (len(stages) if len(stages) > 1 else 0)
 
 
 def without_film(params: Params, stages: Sequence[int], off: Sequence[int]) -> Params:
-    """Parameters with which the given stages get gamma 1 and beta 0; the others are the same arrays.
+    """Returns parameters with which the given stages get gamma 1 and beta 0; all other arrays are shared.
 
     Args:
         stages: decoder stages that have FiLM, in the order of the heads.
@@ -156,32 +140,30 @@ def without_film(params: Params, stages: Sequence[int], off: Sequence[int]) -> P
 def measure_effect(
     sampler: WindowSampler,
     params: Params,
-    images: Examples,
-    embeddings: Embeddings,
+    images: Dataset,
     mean: Float32[np.ndarray, " e"],
     *,
+    threshold: float = FIXED,
     seed: int = 0,
     on_image: Callable[[str], None] | None = None,
 ) -> FilmEffect:
     """Runs every condition on every image.
 
-    The noise of an image is a function of its content and the config's seed (flowseg.sampling.windows), hence the
-    same under all conditions.
+    The noise of an image is a function of its content and the config's seed, so it is the same under all conditions.
 
     Args:
         sampler: of a config with FiLM.
-        images: two or more.
-        embeddings: (n, e), one per image.
+        images: two or more, each with its own embedding.
         mean: (e,) the mean embedding.
+        threshold: the probability above which a pixel is vessel.
         seed: seeds the derangement of `other`.
         on_image: called after each image with the condition's name.
 
     Raises:
-        ValueError: fewer than two images, or a number of embeddings that is not theirs.
+        ValueError: fewer than two images, or images without embeddings.
     """
     stages = sampler.config.model.film.stages
-    if len(embeddings) != len(images):
-        raise ValueError(f"{len(images)} images but {len(embeddings)} embeddings")
+    embeddings = images.embeddings()
     partners = derangement(len(images), seed)
     chosen = conditions(stages, embeddings, mean, partners)
     traced = sampler.traces
@@ -203,7 +185,7 @@ def measure_effect(
                 on_image(name)
 
         changed = without_film(params, stages, condition.off)
-        scored = score_split(sampler, changed, images, condition.embeddings, measure)
+        scored = score_split(sampler, changed, images.with_embeddings(condition.embeddings), measure, threshold)
         if condition.name == OWN:
             own = scored
         if condition.name in MAPPED:
@@ -219,8 +201,7 @@ def measure_effect(
     programs = sampler.traces - traced
     if programs > 1:
         raise RuntimeError(f"{programs} programs were compiled for {len(chosen)} conditions: they differ in shapes")
-    chosen_kernels = kernels.choose(jax.default_backend(), sampler.config.precision)
-    films = jax.jit(Network(sampler.config, chosen_kernels, estimate_of).film)(params, embeddings)
+    films = jax.jit(sampler.network.film)(params, embeddings)
     return FilmEffect(
         keys=[item.key for item in own],
         conditions=chosen,
@@ -235,7 +216,7 @@ def measure_effect(
 
 
 def _most_different(own: Sequence[Scored], other: Sequence[Scored]) -> list[Shown]:
-    """The images whose probabilities differ most in the mean over pixels, most first; none that do not differ."""
+    """Returns the images whose probabilities differ most in the mean over pixels, the most different first."""
     distances = [float(np.abs(a.probability - b.probability).mean()) for a, b in zip(own, other, strict=True)]
     order = sorted((i for i, d in enumerate(distances) if d > 0), key=lambda i: -distances[i])
     return [Shown(i, own[i].probability, other[i].probability, own[i].truth) for i in order[:GALLERY]]

@@ -1,4 +1,4 @@
-"""Where in the image two predictions differ: at vessel junctions more than elsewhere?"""
+"""Where in the image two predicted masks differ, and whether they differ more at vessel junctions than elsewhere."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,33 +9,35 @@ from jaxtyping import Bool
 from flowseg.evaluation.topology import Shape, junctions, within
 
 RADIUS = 5.0
-"""Pixels, at the image's stored size: how near to a junction counts as at it, and how wide the vessel band is.
-About the width of a small vessel in a 512x512 angiogram."""
+"""The distance, in pixels at the image's stored size, up to which a pixel counts as near a junction or in the vessel
+band. It is about the width of a small vessel in a 512x512 angiogram."""
 
 _RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
 class MaskDifference:
-    """One image: numbers of pixels."""
+    """Numbers of pixels of one image."""
 
     pixels: int
     """In the image."""
     near: int
     """Within `RADIUS` of a junction of the true mask's skeleton."""
     band: int
-    """Of the vessel band: within `RADIUS` of the true mask. It holds all that is near a junction."""
+    """In the vessel band: within `RADIUS` of the true mask. It includes all pixels near a junction."""
     differing: int
-    """In one of the two predicted masks only."""
+    """In only one of the two predicted masks."""
     differing_near: int
+    """Both differing and near a junction."""
     differing_band: int
+    """Both differing and in the vessel band."""
 
 
 @dataclass(frozen=True)
 class Enrichment:
-    """How many times more of the differing pixels than of all pixels lie near junctions; 1 is no preference.
+    """The share of differing pixels near junctions, divided by that of all pixels; 1 means no preference.
 
-    Pooled over images. None where it is not defined: nothing differs, or no junction.
+    It is pooled over images, and None if no pixel differs or there is no junction.
     """
 
     ratio: float | None
@@ -45,7 +47,7 @@ class Enrichment:
 
 
 def mask_difference(first: Bool[np.ndarray, "H W"], second: Bool[np.ndarray, "H W"], truth: Shape) -> MaskDifference:
-    """Counts the pixels that differ between two masks, and those of them near junctions and vessels."""
+    """Counts the pixels that differ between two masks: all, those near junctions, and those near vessels."""
     near, band = within(junctions(truth.skeleton), RADIUS), within(truth.mask, RADIUS)
     differing = first != second
     return MaskDifference(
@@ -59,23 +61,23 @@ def mask_difference(first: Bool[np.ndarray, "H W"], second: Bool[np.ndarray, "H 
 
 
 def share(part: int, whole: int) -> float | None:
-    """part / whole; None of nothing."""
+    """part / whole; None if the whole is 0."""
     return part / whole if whole else None
 
 
 def totals(rows: Sequence[MaskDifference]) -> MaskDifference:
-    """Sums over images."""
+    """The sums over images."""
     return MaskDifference(**{name: sum(asdict(row)[name] for row in rows) for name in asdict(rows[0])})
 
 
 def enrichment(rows: Sequence[MaskDifference], *, band: bool, seed: int = 0) -> Enrichment:
-    """The share of differing pixels near junctions over the share of pixels that lie there.
+    """How much more often two masks differ near junctions than elsewhere, with its bootstrap interval.
 
     Args:
         rows: one per image.
-        band: compare within the vessel band only (differing pixels in it with pixels in it): vessels' borders differ
-            anyway, the question is whether junctions do more. Otherwise in the whole image.
-        seed: seeds the bootstrap's draws.
+        band: True compares pixels within the vessel band only. Masks differ mostly at vessels' borders; this asks
+            whether they differ more at junctions than at other vessels. False compares all pixels of the image.
+        seed: the seed of the bootstrap.
     """
     within_band = np.array([[r.differing_near, r.differing_band, r.near, r.band] for r in rows], np.float64)
     everywhere = np.array([[r.differing_near, r.differing, r.near, r.pixels] for r in rows], np.float64)
@@ -83,7 +85,7 @@ def enrichment(rows: Sequence[MaskDifference], *, band: bool, seed: int = 0) -> 
     drawn = np.random.default_rng(seed).integers(len(rows), size=(_RESAMPLES, len(rows)))
     with np.errstate(divide="ignore", invalid="ignore"):
         whole = _ratio(counts.sum(axis=0))
-        # Weights instead of rows: resamples x images numbers, not four times as many.
+        # How often each image is drawn, instead of the drawn rows, which would take four times the memory.
         weights = np.stack([np.bincount(row, minlength=len(rows)) for row in drawn])
         ratios = _ratio((weights @ counts).T)
     ratios = ratios[np.isfinite(ratios)]

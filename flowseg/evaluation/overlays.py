@@ -1,4 +1,4 @@
-"""Pictures of masks over images. Colours are Okabe and Ito's (2008), told apart by colour-blind readers."""
+"""Pictures of masks over images, in the colours of Okabe and Ito (2008), which colour-blind readers can tell apart."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,14 +11,14 @@ from flowseg.files import replaced_file
 
 TRUE_POSITIVE = (0, 158, 115)  # bluish green
 FALSE_POSITIVE = (213, 94, 0)  # vermilion
-FALSE_NEGATIVE = (86, 180, 233)  # sky blue: the set's darker blue vanishes on dark angiograms
-PREDICTED = (240, 228, 66)  # yellow: a prediction that no truth has judged
+FALSE_NEGATIVE = (86, 180, 233)  # sky blue: the darker blue of the palette is invisible on dark angiograms
+PREDICTED = (240, 228, 66)  # yellow: a prediction without a truth to compare with
 
 OPACITY = 0.85
-"""The colour's share of a marked pixel; the rest is the image, whose texture then shows through."""
+"""The weight of the colour in a marked pixel; the rest is the image, so that its texture stays visible."""
 
 GAP = 4
-"""Width in pixels of the white gap between the panels of a strip."""
+"""The width of the white gap between the panels of a strip, in pixels."""
 
 
 def overlay(
@@ -26,19 +26,19 @@ def overlay(
     prediction: Bool[np.ndarray, "H W"],
     truth: Bool[np.ndarray, "H W"] | None = None,
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Draw a predicted mask over its grey image.
+    """Draws a predicted mask over its grey image.
 
     Args:
         image: grey image, uint8.
         prediction: predicted mask, bool.
-        truth: true mask, bool; with it pixels are coloured `TRUE_POSITIVE`, `FALSE_POSITIVE` or
-            `FALSE_NEGATIVE`, without it the prediction is drawn in `PREDICTED`.
+        truth: true mask, bool. With it, pixels are coloured `TRUE_POSITIVE`, `FALSE_POSITIVE` or `FALSE_NEGATIVE`;
+            without it, the prediction is drawn in `PREDICTED`.
 
     Returns:
         An RGB image, uint8; unmarked pixels keep their grey value.
 
     Raises:
-        ValueError: shapes differ, the image is not uint8 or a mask is not bool.
+        ValueError: the shapes differ, the image is not uint8 or a mask is not bool.
     """
     if image.ndim != 2 or image.dtype != np.uint8:
         raise ValueError(f"image must be uint8 of two dimensions, got {image.dtype} {image.shape}")
@@ -63,7 +63,7 @@ def overlay(
 def strip(
     panels: Sequence[UInt8[np.ndarray, "H W 3"] | UInt8[np.ndarray, "H W"]],
 ) -> UInt8[np.ndarray, "H W 3"]:
-    """Put panels side by side, left to right, `GAP` white pixels apart.
+    """Puts panels side by side, from left to right, `GAP` white pixels apart.
 
     Args:
         panels: grey or RGB images, uint8, all of the same height; at least one. Widths may differ.
@@ -72,7 +72,7 @@ def strip(
         One RGB image, uint8.
 
     Raises:
-        ValueError: no panel, heights that differ, or a panel that is not a uint8 grey or RGB image.
+        ValueError: there is no panel, the heights differ, or a panel is not a grey or RGB image of uint8.
     """
     if not panels:
         raise ValueError("need at least one panel")
@@ -91,15 +91,15 @@ def strip(
 
 
 def save_png(path: Path, array: UInt8[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"]) -> None:
-    """Write a PNG file whole or not at all: it is written beside `path` and then renamed onto it.
+    """Writes a PNG file, completely or not at all (flowseg.files.replaced_file).
 
     Args:
         path: the file to write or replace; its folder must exist.
         array: grey or RGB image, uint8.
 
     Raises:
-        ValueError: the array is not a uint8 grey or RGB image.
-        OSError: the file cannot be written; an earlier file at `path` is then untouched.
+        ValueError: the array is not a grey or RGB image of uint8.
+        OSError: the file cannot be written; an earlier file at `path` is left as it was.
     """
     _check_picture(array)
     with replaced_file(path) as part:

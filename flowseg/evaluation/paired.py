@@ -1,4 +1,4 @@
-"""Two conditions on the same images: differences image by image, their interval, test and power."""
+"""Paired comparison of two conditions on the same images: mean difference, interval, test and power."""
 
 import math
 from collections.abc import Sequence
@@ -11,35 +11,35 @@ from scipy.stats import rankdata, wilcoxon
 from flowseg.evaluation.metrics import bootstrap_mean
 
 Z_INTERVAL, Z_POWER = 1.96, 0.84
-"""Normal quantiles: of a two-sided 5 % test, and of the 80 % of repetitions in which it shall find a difference."""
+"""Normal quantiles: of a two-sided test at the 5 % level, and of a power of 80 %."""
 
-_DIGITS = 12  # differences of ratios of counts carry rounding noise of 1e-16, which would break ties between ranks
+_DIGITS = 12  # rounding noise of 1e-16 in the differences would break ties between ranks
 
 
 @dataclass(frozen=True)
 class Paired:
-    """First minus second, over images."""
+    """The difference of two conditions over images, first minus second."""
 
     mean: float
     low: float
     high: float
-    """Bootstrap 95 % interval of the mean over images."""
+    """Bootstrap 95 % interval of the mean, over images."""
     p: float
-    """Wilcoxon signed-rank, two-sided."""
+    """Of Wilcoxon's signed-rank test, two-sided."""
     n: int
-    """Images."""
+    """The number of images."""
     changed: int
-    """Images whose difference is not zero."""
+    """The number of images whose difference is not zero."""
     detectable: float
-    """The smallest mean difference that this many images of this spread show in 80 % of repetitions."""
+    """See `detectable`."""
 
 
 def compare(first: Sequence[float], second: Sequence[float], seed: int = 0) -> Paired:
-    """Paired comparison of one value per image.
+    """Compares two conditions by one value per image.
 
     Args:
-        first, second: finite values in the same order of images; at least two.
-        seed: seeds the bootstrap's draws.
+        first, second: finite values of the same images in the same order; at least two.
+        seed: the seed of the bootstrap.
 
     Raises:
         ValueError: lengths differ, fewer than two images, or a value that is not finite.
@@ -60,40 +60,41 @@ def compare(first: Sequence[float], second: Sequence[float], seed: int = 0) -> P
 
 
 def paired_differences(first: Sequence[float], second: Sequence[float]) -> Float64[np.ndarray, " n"]:
-    """First minus second, with rounding noise taken off."""
+    """First minus second, rounded so that equal values differ by exactly 0."""
     return np.round(np.asarray(first, np.float64) - np.asarray(second, np.float64), _DIGITS) + 0.0
 
 
 def wilcoxon_p(differences: Float64[np.ndarray, " n"]) -> float:
-    """Two-sided p of Wilcoxon's signed-rank test (1945): are positive and negative differences alike?
+    """The two-sided p value of Wilcoxon's signed-rank test (1945).
 
-    Zero differences are left out, as in Wilcoxon's paper; where all are zero, p is 1.
+    Zero differences are left out, as in Wilcoxon's paper; if all are zero, p is 1.
     """
     kept = differences[differences != 0]
     return float(wilcoxon(kept).pvalue) if len(kept) else 1.0
 
 
 def detectable(differences: Float64[np.ndarray, " n"]) -> float:
-    """The mean difference found in 80 % of repetitions at the 5 % level: 1.96 + 0.84 standard errors.
+    """The smallest mean difference that so many images with this spread detect at the 5 % level with a power of 80 %.
 
-    Two images or more. 0 where all differences are equal: such data show nothing of their spread.
+    It is 1.96 + 0.84 standard errors of the mean, of at least two images. It is 0 if all differences are equal, since
+    such data say nothing about the spread.
     """
     return float((Z_INTERVAL + Z_POWER) * differences.std(ddof=1) / np.sqrt(len(differences)))
 
 
 def images_needed(n: int, smallest: float, target: float) -> int:
-    """Images that find a mean difference of `target` in 80 % of repetitions, where n of them find `smallest`.
+    """The number of images that detect a mean difference of `target`, if n images detect `smallest`.
 
-    What can be found falls with the square root of their number.
+    The detectable difference falls with the square root of the number of images.
     """
     return max(2, math.ceil(n * (smallest / abs(target)) ** 2))
 
 
 def rank_biserial(differences: Float64[np.ndarray, " n"]) -> float:
-    """Effect size of Wilcoxon's test: the matched-pairs rank-biserial correlation (Kerby 2014).
+    """The effect size of Wilcoxon's test: the matched-pairs rank-biserial correlation (Kerby 2014).
 
-    The share of the ranks' sum that belongs to positive differences minus the share of negative ones: from -1 (all
-    below zero) to 1 (all above). Zero differences are left out; 0 where all are zero.
+    It is the positive differences' share of the sum of ranks minus that of the negative ones, from -1 (all are
+    negative) to 1 (all are positive). Zero differences are left out; it is 0 if all are zero.
     """
     kept = differences[differences != 0]
     if not len(kept):
@@ -103,9 +104,10 @@ def rank_biserial(differences: Float64[np.ndarray, " n"]) -> float:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """p values of several tests, corrected so that one false find among all of them has at most its p (Holm 1979).
+    """The p values of several tests, corrected for the number of tests by Holm's step-down method (1979).
 
-    The smallest is multiplied by their number, the next by one less, and so on; none falls below one before it.
+    The smallest p value is multiplied by the number of tests, the next by one less, and so on; each is at least as
+    large as the one before it, and at most 1.
     """
     corrected = [0.0] * len(ps)
     floor = 0.0
@@ -116,5 +118,5 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def smallest_p(n: int, tests: int) -> float:
-    """The smallest Holm-corrected p that n images can give one of several tests: all differences of one sign."""
+    """The smallest Holm-corrected p value that one of several tests of n images can give."""
     return min(1.0, tests * 2.0 / 2.0**n)

@@ -2,26 +2,26 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from flowseg.config import EvalConfig
-from flowseg.data.dataset import resample
+from flowseg.config import Config, EvalConfig
+from flowseg.data.dataset import NetworkInput, resample
 from flowseg.data.dicom import is_dicom
 from flowseg.data.folders import as_uint8
 from flowseg.data.inputs import Input, read_inputs
 from flowseg.errors import UserError, first_of
 from flowseg.evaluation.overlays import overlay, save_png
+from flowseg.evaluation.uncertainty import expected_error
 from flowseg.files import write_text
 from flowseg.progress import console, task
-from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import Run
+from flowseg.runs.prepare import check_encoder, embedding_source, with_sources
+from flowseg.runs.trained import Trained
 from flowseg.sampling.segment import Segmentation, segment
-from flowseg.sampling.windows import Query, WindowSampler
-from flowseg.training.experiment import check_encoder, elsewhere, embedding_source, threshold_of
 
 SUMMARY = "prediction.json"
 _KINDS = ("mask", "probability", "uncertainty", "overlay")
@@ -38,9 +38,9 @@ def predict_images(
 ) -> None:
     """Segments images and writes NAME_mask.png, NAME_probability.png and NAME_overlay.png into `out`.
 
-    With an ensemble also NAME_uncertainty.png. The pictures have the images' size. `prediction.json` says what made
-    them and, with an ensemble, every image's expected error. Nothing is written before every image has been read; then
-    each image is finished before the next, and each file is whole or absent.
+    With an ensemble it also writes NAME_uncertainty.png. The pictures have the images' size. `prediction.json` records
+    the run, the settings and, with an ensemble, every image's expected error. Nothing is written before every image
+    has been read; then each image is finished before the next, and each file is whole or absent.
 
     Args:
         paths: image files and folders of them (flowseg.data.inputs).
@@ -53,41 +53,37 @@ def predict_images(
     """
     items = read_inputs(paths, frames)
     _check_out(out, paths, items)
-    queries = _queries(run, paths, items, embeddings)
-    checkpoints = Checkpoints(run.path)
-    params, meta = checkpoints.restore_best(run.config)
-    checkpoints.close()
-    sampler = WindowSampler(replace(run.config, eval=settings or run.config.eval))
-    threshold = threshold_of(run, sampler, params, meta["step"])
+    images = network_inputs(run, with_sources(run.config, None, embeddings), paths, items)
+    trained = Trained.open(run, settings)
+    threshold = trained.threshold
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{out}: cannot be made ({error.strerror}); choose another --out") from None
     turned = [item.path.name for item in items if item.orientation != 1]
     if turned:
-        console.print(f"NOTE: EXIF orientation not applied, outputs lie as the pixels are stored: {first_of(turned)}")
-    sizes = [(item.image.shape[0], item.image.shape[1]) for item in items]
+        console.print(f"NOTE: EXIF orientation is not applied; outputs lie as stored: {first_of(turned)}")
     rows = []
+    ensemble = trained.config.eval.ensemble > 1
     with task("prediction", len(items)) as advance:
-        for item, found in zip(items, segment(sampler, params, queries, sizes), strict=True):
+        for item, found in zip(items, segment(trained.sampler, trained.params, images), strict=True):
             _write(out, item, found, threshold)
-            expected = found.expected_error(threshold)
+            expected = expected_error(found.samples, threshold) if ensemble else None
             rows.append({"name": item.name, "file": str(item.path), "frame": item.frame, "expected_error": expected})
             advance()
     summary: dict[str, Any] = {
         "run": str(run.path),
-        "step": meta["step"],
-        "eval": asdict(sampler.config.eval),
+        "step": trained.step,
+        "eval": asdict(trained.config.eval),
         "threshold": threshold,
         "images": rows,
     }
     write_text(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
-    uncertainties = ", uncertainties" if sampler.config.eval.ensemble > 1 else ""
-    console.print(f"{len(items)} masks, probabilities{uncertainties} and overlays: {out}")
+    console.print(f"{len(items)} masks, probabilities{', uncertainties' if ensemble else ''} and overlays: {out}")
 
 
 def _check_out(out: Path, paths: Sequence[Path], items: Sequence[Input]) -> None:
-    """Refuses to write where images lie that would be overwritten, or be taken for images the next time."""
+    """Raises a UserError if outputs would overwrite images, or be taken for images the next time."""
     if out.resolve() in (path.resolve() for path in paths if path.is_dir()):
         raise UserError(f"{out}: is the folder of the images; choose another --out")
     sources = {item.path.resolve() for item in items}
@@ -98,24 +94,34 @@ def _check_out(out: Path, paths: Sequence[Path], items: Sequence[Input]) -> None
                 raise UserError(f"{file}: is one of the images and would be overwritten; choose another --out")
 
 
-def _queries(run: Run, paths: Sequence[Path], items: Sequence[Input], embeddings: str | None) -> list[Query]:
-    """What the sampler is asked: the images at working size, with noise and embedding of their own."""
-    config = elsewhere(run.config, None, embeddings)
+def network_inputs(run: Run, config: Config, paths: Sequence[Path], items: Sequence[Input]) -> list[NetworkInput]:
+    """Returns the images at working size, each with its embedding where the network takes one.
+
+    Args:
+        config: the run's, with the embedding store to use.
+        paths: what the user named, for messages.
+    """
     source = embedding_source(config)
-    check_encoder(run, source.encoder if source is not None else None)
-    vectors = None
+    vectors: Sequence[np.ndarray | None] = [None] * len(items)
     if source is not None:
+        check_encoder(run, source.encoder)
         folder = str(paths[0] if paths[0].is_dir() else paths[0].parent)
         names, contents = [item.name for item in items], [item.content for item in items]
         try:
-            vectors = source.of_images(names, [item.image for item in items], contents, folder)
+            vectors = list(source.of_images(names, [item.image for item in items], contents, folder))
         except UserError as error:
             if not any(is_dicom(item.path) for item in items):
                 raise
             raise UserError(f"{error} (it reads no DICOM: give it the frames as PNG of the same values)") from None
     return [
-        Query(resample(item.image, config.data.max_side), item.content, None if vectors is None else vectors[i])
-        for i, item in enumerate(items)
+        NetworkInput(
+            key=item.name,
+            content=item.content,
+            image=resample(item.image, config.data.max_side),
+            size=(item.image.shape[0], item.image.shape[1]),
+            embedding=vector,
+        )
+        for item, vector in zip(items, vectors, strict=True)
     ]
 
 
@@ -133,5 +139,5 @@ def _write(out: Path, item: Input, found: Segmentation, threshold: float) -> Non
 
 
 def _grey(values: np.ndarray) -> np.ndarray:
-    """[0, 1] as 8-bit grey."""
+    """Returns values in [0, 1] as 8-bit grey."""
     return np.round(values * 255).astype(np.uint8)

@@ -1,52 +1,40 @@
-"""What vessel probabilities are worth before any threshold: do they rank pixels, and are they true as probabilities?
+"""Metrics of vessel probabilities that need no threshold: how well they rank pixels, and how well calibrated they are.
 
-All pixels of the image count alike, so the background, most of an angiogram, weighs most.
+All pixels of the image have the same weight, so the background, which is most of an angiogram, dominates.
 """
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
-SOFT = ("auc", "average_precision", "ece", "brier")
-"""The keys of `soft_metrics`, in the order in which tables show them."""
-
 BINS = 15
-"""Bins of the calibration error, as many as Guo et al. take."""
+"""The number of bins of the calibration error, as in Guo et al."""
 
-_ROUNDING = 1e-6  # averages of probabilities in single precision can end this far beyond 1
+_ROUNDING = 1e-6  # a mean of float32 probabilities can exceed 1 by this much
 
 Probability = Float[np.ndarray, "H W"]
 Mask = Bool[np.ndarray, "H W"]
 
 
 def soft_metrics(probability: Probability, truth: Mask) -> dict[str, float | None]:
-    """Compare vessel probabilities with the true mask, over all pixels of one image.
+    """AUC, average precision, calibration error and Brier score of a map of vessel probabilities.
 
-    =================  =========================================================================================
-    key                definition
-    =================  =========================================================================================
-    auc                area under the ROC curve: the chance that a vessel pixel has a higher probability than a
-                       background pixel, a tie counted as half. None where the truth is empty or full
-    average_precision  precision at each vessel pixel's probability as threshold (that probability or more),
-                       averaged over vessel pixels. None where the truth is empty; 1 where it is full
-    ece                expected calibration error: over `BINS` equal bins of the probability, the difference
-                       between mean probability and share of vessel pixels, averaged by the bins' pixels
-    brier              mean of (probability - truth)^2
-    =================  =========================================================================================
+    flowseg.evaluation.metric_table defines each, and says where one does not exist (None).
 
     Sources: auc of Hanley and McNeil (Radiology 1982), exact, ties included; average_precision as scikit-learn's,
-    without interpolation (Davis and Goadrich, ICML 2006, say why). ece of Naeini et al. (AAAI 2015), of the vessel
-    probability and not of the winning class's confidence as in Guo et al. (ICML 2017); a bin holds its lower end, the
-    last one 1 too. brier of Brier (Monthly Weather Review 1950), for one class, hence in [0, 1].
+    without interpolation (Davis and Goadrich, ICML 2006, explain why); it is 1 if the whole image is vessel. ece of
+    Naeini et al. (AAAI 2015), of the vessel probability and not of the winning class's confidence as in Guo et al.
+    (ICML 2017); a bin includes its lower end, the last one 1 too. brier of Brier (Monthly Weather Review 1950), for
+    one class, hence in [0, 1].
 
     Args:
-        probability: in [0, 1] but for rounding, floating.
+        probability: floating, in [0, 1] up to rounding.
         truth: bool, of the same shape.
 
     Returns:
-        One value in [0, 1], or None, for each name in `SOFT`.
+        One value in [0, 1], or None, for each.
 
     Raises:
-        ValueError: shapes differ, no pixel, a type is wrong, or a probability is nan or outside [0, 1].
+        ValueError: the shapes differ, there is no pixel, a dtype is wrong, or a probability is nan or outside [0, 1].
     """
     _check(probability, truth)
     flat, vessel = probability.astype(np.float64).ravel(), truth.ravel()
@@ -58,7 +46,7 @@ def soft_metrics(probability: Probability, truth: Mask) -> dict[str, float | Non
 
 
 def _ranking(vessel: Float[np.ndarray, " v"], background: Float[np.ndarray, " b"]) -> dict[str, float | None]:
-    """auc and average precision from the sorted probabilities of both classes."""
+    """AUC and average precision, from the sorted probabilities of both classes."""
     if not len(vessel):
         return {"auc": None, "average_precision": None}
     below = np.searchsorted(background, vessel, side="left")  # background pixels of lower probability

@@ -1,10 +1,10 @@
-"""How far apart two masks' outlines are, in pixels.
+"""Distances between the outlines of two masks, in pixels.
 
-The surface of a mask is its outermost layer of pixels: those with one of their four edge neighbours in the background
-or outside the image (as in MedPy and MONAI; DeepMind's surface-distance lays it between pixels instead and gets
-slightly different numbers). A vessel one or two pixels wide is all surface. Distances are Euclidean, between pixel
-centres, at the image's stored size. Tools differ in all of this (Podobnik and Vrtovec, arXiv:2410.02630): compare only
-numbers of one tool.
+The surface of a mask is its outermost layer of pixels: those that have one of their four edge neighbours in the
+background or outside the image. MedPy and MONAI define it in the same way; DeepMind's surface-distance places the
+surface between pixels and gives slightly different numbers. A vessel one or two pixels wide consists of surface only.
+Distances are Euclidean, between pixel centres, at the image's stored size. Tools differ in all of this (Podobnik and
+Vrtovec, arXiv:2410.02630), so only compare numbers from the same tool.
 """
 
 import numpy as np
@@ -12,38 +12,35 @@ from jaxtyping import Bool, Float64
 from scipy import ndimage
 
 TOLERANCES = (1, 2)
-"""Distances in pixels that surface Dice forgives."""
-
-SURFACE = ("hd95", "assd", *(f"surface_dice_{t}" for t in TOLERANCES))
-"""The keys of `surface_metrics`, in the order in which tables show them."""
+"""The tolerances of surface Dice, in pixels."""
 
 Mask = Bool[np.ndarray, "H W"]
 
 
 def surface(mask: Mask) -> Mask:
-    """The pixels of a mask that have one of their four edge neighbours outside it; the image's outside counts."""
+    """The pixels of a mask that have one of their four edge neighbours outside the mask or outside the image."""
     p = np.pad(mask, 1)
     return mask & ~(p[:-2, 1:-1] & p[2:, 1:-1] & p[1:-1, :-2] & p[1:-1, 2:])
 
 
 def surface_distances(prediction: Mask, truth: Mask) -> tuple[Float64[np.ndarray, " p"], Float64[np.ndarray, " t"]]:
-    """For each surface pixel of one mask the distance to the nearest surface pixel of the other, in both directions.
+    """The distance from each surface pixel of one mask to the nearest surface pixel of the other, in both directions.
 
     Args:
         prediction: a mask with at least one pixel.
         truth: the same, of the same shape.
 
     Returns:
-        Distances in pixels from the prediction's p surface pixels to the true surface, and from the true mask's t
-        surface pixels to the predicted one, each in the order of rows and columns.
+        Distances in pixels: from the p surface pixels of the prediction to the true surface, and from the t surface
+        pixels of the true mask to the predicted surface. Both are in row-major order.
 
     Raises:
-        ValueError: a mask is empty, not bool or not of two dimensions, or their shapes differ.
+        ValueError: a mask is empty, not bool or not of two dimensions, or the shapes differ.
     """
     _check(prediction, truth)
     if not prediction.any() or not truth.any():
         raise ValueError("an empty mask has no surface to measure from")
-    # No distance needs a pixel outside the rectangle that holds both masks.
+    # The bounding box of both masks is enough: no shortest distance depends on a pixel outside it.
     ((rows, columns),) = ndimage.find_objects((prediction | truth).view(np.uint8))
     of_prediction, of_truth = (surface(mask)[rows, columns] for mask in (prediction, truth))
     to_truth = ndimage.distance_transform_edt(~of_truth)[of_prediction]
@@ -52,22 +49,15 @@ def surface_distances(prediction: Mask, truth: Mask) -> tuple[Float64[np.ndarray
 
 
 def surface_metrics(prediction: Mask, truth: Mask) -> dict[str, float | None]:
-    """Compare the outlines of two masks, with the `surface_distances` in both directions.
+    """HD95, the average surface distance and surface Dice of a predicted mask, from the `surface_distances`.
 
-    ==============  ==================================================  ================  ===============
-    key             definition                                          both masks empty  one of them is
-    ==============  ==================================================  ================  ===============
-    hd95            the larger of the two directions' 95th percentiles  0                 None
-    assd            mean over the surface pixels of both masks          0                 None
-    surface_dice_1  share of both masks' surface pixels at most 1       1                 0
-                    pixel from the other surface
-    surface_dice_2  the same within 2 pixels                            1                 0
-    ==============  ==================================================  ================  ===============
+    flowseg.evaluation.metric_table defines each. A distance to an empty mask does not exist: it is None if one mask is
+    empty, and 0 if both are.
 
     Sources: hd95 of Huttenlocher et al. (IEEE TPAMI 1993), as Metrics Reloaded defines it (Maier-Hein, Reinke et al.,
-    Nature Methods 2024); MedPy takes one percentile of both directions pooled. The percentile interpolates linearly.
+    Nature Methods 2024); the percentile interpolates linearly; MedPy takes one percentile of both directions pooled.
     assd of Heimann et al. (IEEE TMI 2009); MedPy averages the two directions' means instead. Surface Dice of Nikolov
-    et al. (JMIR 2021), counted in surface pixels as MONAI does, not in lengths.
+    et al. (JMIR 2021), counted in surface pixels as in MONAI, not in lengths.
 
     Raises:
         ValueError: as `surface_distances`, except that masks may be empty.

@@ -1,8 +1,8 @@
-"""The shape of masks: skeletons, clDice, Betti numbers, and where vessels branch.
+"""The topology of masks: skeletons, clDice, Betti numbers and vessel junctions.
 
 Connectivity is the usual pair of digital topology (Rosenfeld 1970): two foreground pixels that touch at a corner are
 connected (8-connectivity), two background pixels only if they share an edge (4-connectivity). Skeletons are
-scikit-image's, by Zhang and Suen (1984).
+scikit-image's, by the method of Zhang and Suen (1984).
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,6 @@ from scipy import ndimage
 from skimage.measure import euler_number
 from skimage.morphology import skeletonize
 
-TOPOLOGY = ("cldice", "betti0_error", "betti1_error")
-"""The keys of `topology_metrics`, in the order in which tables show them."""
-
 _EIGHT = np.ones((3, 3), dtype=bool)
 
 Mask = Bool[np.ndarray, "H W"]
@@ -24,14 +21,14 @@ Mask = Bool[np.ndarray, "H W"]
 
 @dataclass(frozen=True)
 class Betti:
-    """Numbers of connected parts (b0) and of holes (b1) of a mask."""
+    """The numbers of connected parts (b0) and of holes (b1) of a mask."""
 
     b0: int
     b1: int
 
 
 def betti(mask: Mask) -> Betti:
-    """Exact Betti numbers of a mask's foreground.
+    """The exact Betti numbers of a mask's foreground.
 
     b0 is the number of 8-connected components. b1 is b0 minus the Euler number (of 8-connectivity), which is the
     number of 4-connected parts of the background that do not reach the image's border. An empty mask has (0, 0).
@@ -45,7 +42,7 @@ def betti(mask: Mask) -> Betti:
 
 
 def skeleton(mask: Mask) -> Mask:
-    """The mask thinned to lines one pixel wide; empty where the mask is, and nowhere else.
+    """The mask thinned to lines one pixel wide. It is empty only if the mask is empty.
 
     Raises:
         ValueError: the mask is not bool of two dimensions.
@@ -55,7 +52,7 @@ def skeleton(mask: Mask) -> Mask:
 
 
 class Shape:
-    """A mask with what is derived from it, each computed once: a true mask is compared with many predictions."""
+    """A mask with its skeleton and Betti numbers, each computed once however many masks it is compared with."""
 
     def __init__(self, mask: Mask):
         _check(mask)
@@ -71,11 +68,11 @@ class Shape:
 
 
 def cldice(prediction: Shape, truth: Shape) -> float:
-    """Centreline Dice (Shit et al., "clDice", CVPR 2021, arXiv:2003.07311).
+    """The centreline Dice of Shit et al. ("clDice", CVPR 2021, arXiv:2003.07311).
 
-    The harmonic mean of topology precision |S(P) and T| / |S(P)| and topology sensitivity |S(T) and P| / |S(T)|,
-    where S is the skeleton, P the predicted and T the true mask. 1 where both masks are empty, 0 where one of them is
-    or where neither skeleton meets the other mask.
+    It is the harmonic mean of topology precision |S(P) and T| / |S(P)| and topology sensitivity |S(T) and P| / |S(T)|,
+    where S is the skeleton, P the predicted and T the true mask. It is 1 if both masks are empty, and 0 if only one is
+    or if neither skeleton meets the other mask.
     """
     of_prediction, of_truth = int(np.count_nonzero(prediction.skeleton)), int(np.count_nonzero(truth.skeleton))
     if not of_prediction or not of_truth:
@@ -85,30 +82,34 @@ def cldice(prediction: Shape, truth: Shape) -> float:
     return 2 * precision * sensitivity / (precision + sensitivity) if precision + sensitivity else 0.0
 
 
-def topology_metrics(prediction: Shape, truth: Shape) -> dict[str, float]:
-    """Compare the shape of a predicted mask with that of the true one.
+def topology_metrics(prediction: Mask | Shape, truth: Mask | Shape) -> dict[str, float]:
+    """clDice and the Betti errors of a predicted mask.
 
-    cldice is in [0, 1], higher is better. betti0_error and betti1_error are the absolute differences of the whole
-    image's Betti numbers (counts; 0 is best); they compare numbers, not places: a part lost here and one made up there
-    cancel (Hu et al., NeurIPS 2019, arXiv:1906.05404, average them over random patches instead). Two empty masks give
-    1, 0 and 0; with one empty mask clDice is 0 and the errors are the other's numbers.
+    flowseg.evaluation.metric_table defines each, and says what it is if a mask is empty. The Betti errors compare
+    numbers over the whole image, not places: a part lost here and a false one there cancel out (Hu et al., NeurIPS
+    2019, arXiv:1906.05404, average them over random patches instead).
+
+    Args:
+        prediction, truth: masks of one shape; as a `Shape` if the mask is compared more than once.
 
     Raises:
-        ValueError: the masks differ in shape.
+        ValueError: the masks are not bool of two dimensions, or differ in shape.
     """
-    if prediction.mask.shape != truth.mask.shape:
-        raise ValueError(f"prediction has shape {prediction.mask.shape}, truth has shape {truth.mask.shape}")
+    p, t = (mask if isinstance(mask, Shape) else Shape(mask) for mask in (prediction, truth))
+    if p.mask.shape != t.mask.shape:
+        raise ValueError(f"prediction has shape {p.mask.shape}, truth has shape {t.mask.shape}")
     return {
-        "cldice": cldice(prediction, truth),
-        "betti0_error": float(abs(prediction.betti.b0 - truth.betti.b0)),
-        "betti1_error": float(abs(prediction.betti.b1 - truth.betti.b1)),
+        "cldice": cldice(p, t),
+        "betti0_error": float(abs(p.betti.b0 - t.betti.b0)),
+        "betti1_error": float(abs(p.betti.b1 - t.betti.b1)),
     }
 
 
 def junctions(thin: Mask) -> Mask:
-    """Pixels of a skeleton with at least three skeleton pixels among their eight neighbours.
+    """The pixels of a skeleton that have at least three skeleton pixels among their eight neighbours.
 
-    A branching point is then usually a cluster of two to four pixels: use it for places, not for counts.
+    A branching point is usually a cluster of two to four such pixels, so use them to locate junctions, not to count
+    them.
 
     Raises:
         ValueError: the skeleton is not bool of two dimensions.
@@ -119,7 +120,7 @@ def junctions(thin: Mask) -> Mask:
 
 
 def within(places: Mask, radius: float) -> Mask:
-    """Pixels at most `radius` (pixels, Euclidean, between centres) from one of the places; none where there is none.
+    """The pixels at most `radius` pixels (Euclidean, between centres) from a place; none if there is no place.
 
     Raises:
         ValueError: the places are not bool of two dimensions.

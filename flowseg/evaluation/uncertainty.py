@@ -1,34 +1,24 @@
-"""What several samples of one image say about where, and how far, their mean may be wrong."""
+"""The uncertainty of an ensemble: where the mean of several samples of one image may be wrong, and how far."""
 
 import numpy as np
 from jaxtyping import Bool, Float32
-from scipy.special import entr
 from scipy.stats import rankdata
 
-from flowseg.evaluation.metrics import overlap_metrics
+from flowseg.evaluation.overlap import overlap_metrics
 
 AUROC, EXPECTED_ERROR = "uncertainty_auroc", "expected_error"
-"""Columns that an evaluation with an ensemble has beside the metrics; the second is an estimate without the truth."""
+"""Columns that an evaluation with an ensemble adds to the metrics; the second is an estimate without the truth."""
 
 Map = Float32[np.ndarray, "h w"]
 
 
-def predictive_entropy(probability: Map) -> Map:
-    """Entropy of each pixel's class under the mean probability, in bits: 0 where it is sure, 1 where it is 1/2.
-
-    The total uncertainty of an ensemble (Lakshminarayanan et al. 2017; Kendall and Gal 2017): how unsure the samples
-    are, and how much they differ.
-    """
-    p = probability.astype(np.float64)
-    return ((entr(p) + entr(1 - p)) / np.log(2)).astype(np.float32)
-
-
 def expected_error(samples: Float32[np.ndarray, "n h w"], threshold: float) -> float:
-    """The 1 - Dice to expect of the samples' mean mask if the truth were one more sample like them.
+    """The error (1 - Dice) of the samples' mean mask that is to be expected if the truth were another such sample.
 
-    The mean over samples of 1 - Dice between the sample's mask and that of the mean of the others, so that no sample
-    is compared with itself. The agreement of samples as a stand-in for a Dice without truth is Roy et al.'s
-    (NeuroImage 2019). What all samples get wrong alike it cannot see: it orders images, and is no forecast.
+    It is the mean over samples of 1 - Dice between the sample's mask and the mask of the mean of all other samples, so
+    that no sample is compared with itself. Roy et al. (NeuroImage 2019) use the agreement of samples in this way, in
+    place of a Dice that needs the truth. Errors that all samples share do not show: it ranks images by difficulty, but
+    it does not predict their Dice.
 
     Args:
         samples: vessel probabilities in [0, 1], two samples or more.
@@ -47,13 +37,13 @@ def expected_error(samples: Float32[np.ndarray, "n h w"], threshold: float) -> f
 
 
 def uncertainty_auroc(prediction: Bool[np.ndarray, "h w"], truth: Bool[np.ndarray, "h w"], uncertainty: Map) -> float:
-    """How well an uncertainty tells wrong pixels from right ones: the area under its ROC curve.
+    """How well an uncertainty separates wrong pixels from right ones: the area under its ROC curve.
 
-    The chance that a wrong pixel, drawn at random, is more uncertain than a right one, ties counting half (Hanley and
-    McNeil 1982): 1/2 is no help, 1 perfect.
+    It is the probability that a random wrong pixel is more uncertain than a random right one, where a tie counts half
+    (Hanley and McNeil 1982): 1/2 means no better than chance, 1 is perfect.
 
     Returns:
-        A value in [0, 1]; nan where no pixel is wrong, or none right.
+        A value in [0, 1]; nan if no pixel is wrong, or none is right.
 
     Raises:
         ValueError: shapes differ, or a mask is not bool.

@@ -1,17 +1,17 @@
-"""Samplers: the velocity integrated from noise at t = 0 to the mask at t = 1.
+"""Integration rules: an ordinary differential equation solved from t = 0 to t = 1.
 
-Fixed-step rules are explicit Runge-Kutta methods on a uniform grid; the adaptive one is diffrax's
-Dormand-Prince 5(4), what the original used.
+The fixed-step rules are explicit Runge-Kutta methods on a uniform grid. The adaptive one is diffrax's
+Dormand-Prince 5(4), which the original experiment used.
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-Sampler = Literal["euler", "heun", "midpoint", "rk4", "dopri5"]
+from flowseg.config import Sampler
+
 State = Float[Array, "b h w 1"]
 Velocity = Callable[[State, Float[Array, ""]], State]
 
@@ -35,7 +35,7 @@ def _combine(x: State, h: float, weights: tuple[float, ...], slopes: list[State]
 def integrate(
     velocity: Velocity, x0: State, *, sampler: Sampler = "euler", steps: int = 8, tolerance: float = 1e-4
 ) -> tuple[State, Float[Array, ""]]:
-    """The solution at t = 1 of dx/dt = velocity(x, t), x(0) = x0.
+    """Returns the solution at t = 1 of dx/dt = velocity(x, t), x(0) = x0.
 
     Args:
         velocity: (B, H, W, 1) state and scalar time to velocity.
@@ -46,7 +46,7 @@ def integrate(
         x(1), and the number of velocity evaluations (NFE).
     """
     if sampler == "dopri5":
-        import diffrax  # here: it takes a tenth of a start, and only this sampler needs it
+        import diffrax  # imported here: only this rule needs it, and it takes a tenth of a start
 
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, x, _: velocity(x, t)),
@@ -58,7 +58,7 @@ def integrate(
             stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
             max_steps=_MAX_ADAPTIVE_STEPS,
         )
-        # Six new slopes a step, the last of them the next step's first.
+        # Each step takes six new slopes; the last of them is the first of the next step.
         return solution.ys[-1], 6.0 * solution.stats["num_steps"] + 1.0
     nodes, rows, weights = _TABLEAUX[sampler]
     h = 1.0 / steps

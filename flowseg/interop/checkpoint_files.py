@@ -1,4 +1,4 @@
-"""`flowseg import-torch`: an original .ckpt file as a run that can be evaluated."""
+"""`flowseg import-torch`: turns an original .ckpt file into a run that can be evaluated."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,11 +12,11 @@ from flowseg.interop.torch_weights import import_torch
 from flowseg.models.network import params_of
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import Run, create_run
-from flowseg.training.step import init_state
+from flowseg.training.state import init_state
 
 
 def read_ckpt(path: Path) -> Mapping[str, Any]:
-    """The content of a Lightning checkpoint; nothing in it is executed (`weights_only`)."""
+    """Returns the content of a Lightning checkpoint; no code in it is executed (`weights_only`)."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; give an original checkpoint (.ckpt)")
     try:
@@ -25,7 +25,7 @@ def read_ckpt(path: Path) -> Mapping[str, Any]:
         raise UserError("reading .ckpt files needs PyTorch: install it with: pip install 'flowseg[vlm]'") from None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds; each means that the file is no plain checkpoint.
+    except Exception as error:  # torch raises many kinds; each means that this is no plain checkpoint
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{path}: cannot be read as a checkpoint of plain tensors ({reason})") from None
     if not isinstance(content, Mapping) or not isinstance(content.get("state_dict"), Mapping):
@@ -41,20 +41,20 @@ def import_run(
     full_attention_at: tuple[int, ...] | None = None,
     film_point: FilmPoint = "after_block1",
 ) -> Run:
-    """Makes a run of an original checkpoint; its sizes are read from the checkpoint unless given.
+    """Makes a run in the folder `out` from an original checkpoint; sizes that are not given are read from it.
 
     Raises:
-        UserError: a file that cannot be read, sizes that are neither given nor in it, or weights that do not fit.
+        UserError: the file cannot be read, a size is neither given nor in it, or the weights do not fit.
     """
     content = read_ckpt(path)
     hyper = content.get("hyper_parameters") or {}
     size = image_size or hyper.get("image_size")
     attention = full_attention_at or hyper.get("attn_resolutions")
     if size is None:
-        raise UserError(f"{path}: does not say its image size; give it with --image-size, for example 320")
+        raise UserError(f"{path}: does not record its image size; give it with --image-size, for example 320")
     if attention is None:
         raise UserError(
-            f"{path}: does not say where it has full attention; give --full-attention-at, for example 80 40"
+            f"{path}: does not record where it has full attention; give --full-attention-at, for example 80 40"
         )
     trained = content.get("vlm_film_trained_stages")
     model = import_torch(
@@ -62,7 +62,8 @@ def import_run(
     )
     if trained is not None and tuple(trained) != model.config.film.stages:
         raise UserError(
-            f"{path}: says FiLM stages {list(trained)}, but its weights have {list(model.config.film.stages)}"
+            f"{path}: names the FiLM stages {list(trained)}, but its weights have {list(model.config.film.stages)}; "
+            "give an unchanged checkpoint"
         )
     base = Config(name="imported", model=model.config)
     config = replace(base, data=replace(base.data, crop=int(size)))

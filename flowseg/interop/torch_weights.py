@@ -1,7 +1,7 @@
 """Weights from checkpoints of the original PyTorch experiment.
 
-The table below pairs every name of an original `state_dict` with a parameter here. Nothing is guessed: an entry
-that is missing, left over or of another shape is an error that names it.
+The functions below pair every name of an original `state_dict` with a parameter of this package. Nothing is guessed:
+an entry that is missing, unknown or of the wrong shape raises an error that names it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -12,14 +12,14 @@ import numpy as np
 from flax import nnx
 
 from flowseg.config import FilmConfig, FilmPoint, ModelConfig
-from flowseg.errors import UserError
+from flowseg.errors import UserError, first_of
 from flowseg.models.kernels import PLAIN
 from flowseg.models.unet import UNet
 
 Layout = Callable[[np.ndarray], np.ndarray]
 Entry = tuple[str, str, Layout]
 
-# The original has four heads; only their product with the head's width shows in the shapes.
+# The original has four heads; the shapes only show heads x width of a head.
 HEADS = 4
 CONDITIONER = "vlm_film_conditioner.image_to_cond"
 FILM_HEADS = "vlm_film_heads"
@@ -76,7 +76,7 @@ def _attention(torch: str, ours: str, *, full: bool) -> Iterator[Entry]:
 
 
 def _base(config: ModelConfig) -> Iterator[Entry]:
-    """Names of the base network, without the prefix that the original's wrappers add."""
+    """Yields the entries of the base network, without the prefix that the original's wrappers add."""
     last = len(config.multipliers) - 1
     yield from _weights("init_conv", "stem_mask", _conv)
     yield from _weights("cond_init_conv", "stem_image", _conv)
@@ -134,11 +134,12 @@ def _film(config: ModelConfig, names: list[str]) -> Iterator[Entry]:
 
 
 def entries(config: ModelConfig, prefix: str, head_names: list[str]) -> Iterator[Entry]:
-    """(original name, parameter path here, layout change) for every parameter of a network.
+    """Yields (original name, parameter path, layout change) for every parameter of a network.
 
     Args:
-        prefix: what precedes the base network's names, `unet.base_unet.` in the published checkpoints.
-        head_names: the original's names of the FiLM heads, in the order of `config.film.stages`.
+        config: the network.
+        prefix: the prefix of the base network's names, `unet.base_unet.` in the published checkpoints.
+        head_names: the original names of the FiLM heads, in the order of `config.film.stages`.
     """
     for torch, ours, layout in _base(config):
         yield prefix + torch, ours, layout
@@ -147,8 +148,9 @@ def entries(config: ModelConfig, prefix: str, head_names: list[str]) -> Iterator
 
 
 def _shape(arrays: Mapping[str, np.ndarray], name: str, ndim: int) -> tuple[int, ...]:
+    """Returns the shape of an entry that must exist and have `ndim` dimensions."""
     if name not in arrays:
-        raise UserError(f"state_dict: missing entry {name}: is this a checkpoint of the original experiment?")
+        raise UserError(f"state_dict: missing entry {name}: give a checkpoint of the original experiment")
     shape = arrays[name].shape
     if len(shape) != ndim:
         raise UserError(f"state_dict: entry {name} has shape {shape}: expected {ndim} dimensions")
@@ -162,7 +164,7 @@ def _infer(
     full_attention_at: tuple[int, ...],
     point: FilmPoint,
 ) -> tuple[ModelConfig, list[str]]:
-    """Widths, attention and FiLM of a network, and the names of its FiLM heads, from the shapes of its arrays."""
+    """Returns the config of a network and the names of its FiLM heads, inferred from the shapes of its arrays."""
     dim = _shape(arrays, f"{prefix}init_conv.weight", 4)[0]
     outs = [_shape(arrays, f"{prefix}downs.{i}.3{'' if i == 3 else '.0'}.weight", 4)[0] for i in range(4)]
     if any(out % dim for out in outs):
@@ -171,7 +173,7 @@ def _infer(
     for size in full_attention_at:
         if size not in sizes:
             raise UserError(
-                f"full_attention_at: {size} is no map size of {image_size}x{image_size}: choose of {sizes}"
+                f"full_attention_at: {size} is no map size of {image_size}x{image_size} crops: choose from {sizes}"
             )
     inner = _shape(arrays, f"{prefix}downs.0.2.fn.to_qkv.weight", 4)[0]
     if inner % (3 * HEADS):
@@ -180,7 +182,7 @@ def _infer(
     film = FilmConfig()
     if heads or any(name.startswith(CONDITIONER) for name in arrays):
         condition, embedding = _shape(arrays, f"{CONDITIONER}.proj.weight", 2)
-        # A head's width tells its stage: the four decoder widths differ.
+        # The width of a head identifies its stage, because the four decoder widths differ.
         by_width = {outs[3 - stage]: stage for stage in range(4)}
         stages: dict[int, str] = {}
         hidden = 0
@@ -188,7 +190,7 @@ def _infer(
             rows, hidden = _shape(arrays, f"{FILM_HEADS}.{head}.mlp.2.weight", 2)
             stage = by_width.get(rows // 2)
             if stage is None or stage in stages or rows % 2:
-                raise UserError(f"state_dict: {FILM_HEADS}.{head}.mlp.2.weight has {rows} rows: fits no decoder stage")
+                raise UserError(f"state_dict: {FILM_HEADS}.{head}.mlp.2.weight: no decoder stage fits its {rows} rows")
             stages[stage] = head
         if not stages:
             raise UserError(f"state_dict: missing entry {FILM_HEADS}.*: a conditioner without FiLM heads")
@@ -212,7 +214,7 @@ def _infer(
 
 
 def _arrays(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Arrays by their original names, from a state_dict, a loaded .ckpt, or the parity archive."""
+    """Returns arrays by their original names, from a state_dict, a loaded .ckpt, or the parity archive."""
     inner = state_dict.get("state_dict")
     if isinstance(inner, Mapping):
         state_dict = inner
@@ -222,10 +224,6 @@ def _arrays(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: np.asarray(state_dict[name]) for name in names}
 
 
-def _listed(names: list[str]) -> str:
-    return names[0] + (f" (and {len(names) - 1} more)" if len(names) > 1 else "")
-
-
 def import_torch(
     state_dict: Mapping[str, Any],
     *,
@@ -233,26 +231,26 @@ def import_torch(
     full_attention_at: tuple[int, ...],
     film_point: FilmPoint = "after_block1",
 ) -> UNet:
-    """The network of an original checkpoint.
+    """Returns the network of an original checkpoint.
 
     Args:
-        state_dict: names to arrays (numpy, or torch on CPU): a `state_dict`, a loaded `.ckpt` that holds one, or
-            an archive whose parameters are called `param/<name>`.
-        image_size: side of the crops that it was trained on, pixels.
+        state_dict: arrays by name (numpy, or torch on CPU): a `state_dict`, a loaded `.ckpt` that holds one, or an
+            archive whose parameters are called `param/<name>`.
+        image_size: side of the training crops, pixels.
         full_attention_at: sides of the maps with softmax attention, for example (80, 40).
-        film_point: where FiLM acts; it does not show in the weights.
+        film_point: where FiLM acts; the weights do not show it.
 
     Returns:
-        A float32 model, called as `model(x, t, image, embedding=None)` on (B, H, W, 1) maps. Widths, embedding
-        size and FiLM stages come from the shapes.
+        A float32 model, called as `model(x, t, image, embedding=None)` on (B, H, W, 1) maps. Widths, embedding size
+        and FiLM stages are inferred from the shapes.
 
     Raises:
-        UserError: an entry is missing, left over, or of another shape; it is named.
+        UserError: an entry is missing, unknown or of the wrong shape.
     """
     arrays = _arrays(state_dict)
     stems = [n for n in arrays if n == "init_conv.weight" or n.endswith(".init_conv.weight")]
     if len(stems) != 1:
-        raise UserError(f"state_dict: missing entry init_conv.weight: found {len(stems)} of it, expected 1")
+        raise UserError(f"state_dict: missing entry init_conv.weight: found {len(stems)}, expected 1")
     prefix = stems[0][: -len("init_conv.weight")]
     config, heads = _infer(arrays, prefix, image_size, tuple(full_attention_at), film_point)
     model = UNet(config, image_size, kernels=PLAIN)
@@ -261,9 +259,9 @@ def import_torch(
     missing = [torch for torch, _, _ in table if torch not in arrays]
     surplus = [name for name in arrays if name not in expected]
     if missing:
-        raise UserError(f"state_dict: missing entry {_listed(missing)}: check full_attention_at={full_attention_at}")
+        raise UserError(f"state_dict: missing entry {first_of(missing)}: check full_attention_at={full_attention_at}")
     if surplus:
-        raise UserError(f"state_dict: surplus entry {_listed(surplus)}: this network has no place for it")
+        raise UserError(f"state_dict: surplus entry {first_of(surplus)}: this network has no place for it")
     state = nnx.state(model, nnx.Param)
     leaves = {".".join(map(str, path)): leaf for path, leaf in nnx.to_flat_state(state)}
     filled = set()

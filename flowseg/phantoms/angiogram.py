@@ -1,16 +1,16 @@
-"""Procedural X-ray coronary angiograms: the default data set, drawn on first use.
+"""Synthetic X-ray coronary angiograms: the default data set, drawn on first use.
 
-The drawing follows the physics of an angiogram. Everything between tube and detector adds to a field of
-log-attenuation (tissue, bones, catheter, vessels filled with contrast agent), the beam arrives as
-exp(-attenuation), is blurred, loses photons to noise and is shown in 8 bits. Only vessels are labelled.
+The drawing follows the physics of an angiogram. Everything between X-ray tube and detector adds to a field of
+log-attenuation: tissue, bones, catheter, and vessels filled with contrast agent. The beam reaches the detector as
+exp(-attenuation), is blurred, gets photon noise, and is stored in 8 bits. Only vessels are labelled.
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -19,20 +19,23 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
+from flowseg.errors import UserError
+from flowseg.files import replaced_folder
 from flowseg.phantoms.tree import REFERENCE_SIZE, Tree, Tube, add_tube, grow_tree, spline, wander
+from flowseg.progress import task
 
-PHANTOM_VERSION: int = 1  # part of the cache folder's name: raise when the drawing changes
+PHANTOM_VERSION = 1  # part of the cache folder's name; raise it when the drawing changes
 COUNTS = {"train": 155, "val": 20, "test": 46}
 
-HARDENING = 0.55  # attenuation of a vessel levels off here, as the soft part of the beam is used up
-CATHETER_HOLLOW = 0.55
-PHOTONS = (220.0, 1400.0)  # per pixel at 512 pixels and no attenuation
-OCTAVES = (3, 5, 9, 17, 33)  # grid points per side of the tissue's texture
+HARDENING = 0.55  # a vessel's attenuation saturates at this value, because the beam hardens
+CATHETER_HOLLOW = 0.55  # share of the catheter's radius that is empty
+PHOTONS = (220.0, 1400.0)  # per pixel, in a 512 x 512 image without attenuation
+OCTAVES = (3, 5, 9, 17, 33)  # grid points per side of each octave of the tissue's texture
 DISTRACTOR_BLUR = (1.2, 3.2)  # reference pixels
-SHIFT_BITS = 4  # sub-pixel precision of strokes
+SHIFT_BITS = 4  # fractional bits of the strokes' coordinates
 
-# How often an image shows each thing.
-P_SUBTRACTED = 0.15  # digital subtraction: hardly any background left
+# How likely each thing is in an image.
+P_SUBTRACTED = 0.15  # digital subtraction, which removes most of the background
 P_COLLIMATOR = 0.45
 P_CATHETER = 0.65
 P_DIAPHRAGM = 0.45
@@ -47,7 +50,7 @@ Mask: TypeAlias = UInt8[np.ndarray, "S S"]
 
 
 def _grid(size: int) -> tuple[Field, Field]:
-    """x and y of the pixel centres in units of the image side."""
+    """Returns x and y of the pixel centres, in units of the image's side."""
     axis = ((np.arange(size) + 0.5) / size).astype(np.float32)
     x, y = np.meshgrid(axis, axis)
     return x, y
@@ -58,13 +61,13 @@ def _sigmoid(distance: Field, softness: float) -> Field:
 
 
 def _blur(field: Field, sigma: float) -> Field:
-    """Gaussian blur by `sigma` reference pixels."""
+    """Returns the field after a Gaussian blur; `sigma` is in reference pixels."""
     scaled = sigma * field.shape[0] / REFERENCE_SIZE
     return field if scaled < 0.2 else np.asarray(cv2.GaussianBlur(field, (0, 0), scaled), np.float32)
 
 
 def _texture(rng: np.random.Generator, size: int, decay: float) -> Field:
-    """Random clouds of about unit spread: octaves of smooth noise, each `decay` times the one before."""
+    """Returns random clouds: octaves of smooth noise, each `decay` times as strong as the one before."""
     total = np.zeros((size, size), np.float32)
     weight = 1.0
     for points in OCTAVES:
@@ -75,9 +78,9 @@ def _texture(rng: np.random.Generator, size: int, decay: float) -> Field:
 
 
 def _streaks(rng: np.random.Generator, size: int) -> Field:
-    """Random clouds drawn out along one oblique direction, as lung markings are."""
+    """Returns random clouds stretched along one oblique direction, as lung markings are."""
     long, fine = int(rng.integers(5, 10)), int(rng.integers(28, 56))
-    side = round(1.5 * size)  # so that a turned copy still covers the image
+    side = round(1.5 * size)  # large enough to cover the image after a rotation
     cloud = rng.standard_normal((fine, long)).astype(np.float32)
     cloud = np.asarray(cv2.resize(cloud, (side, side), interpolation=cv2.INTER_CUBIC), np.float32)
     turn = cv2.getRotationMatrix2D((side / 2, side / 2), float(rng.uniform(-60, 60)), 1.0)
@@ -86,7 +89,7 @@ def _streaks(rng: np.random.Generator, size: int) -> Field:
 
 
 def _strokes(size: int, lines: list[tuple[np.ndarray, int, float]], blur: float) -> Field:
-    """Anti-aliased strokes: (points in reference pixels, width in image pixels, strength up to 1)."""
+    """Returns anti-aliased strokes, each given as (points in reference pixels, width in image pixels, strength)."""
     canvas = np.zeros((size, size), np.uint8)
     for points, width, strength in lines:
         fixed = np.round(points * (size / REFERENCE_SIZE) * (1 << SHIFT_BITS)).astype(np.int32)
@@ -95,14 +98,14 @@ def _strokes(size: int, lines: list[tuple[np.ndarray, int, float]], blur: float)
 
 
 def anatomy(rng: np.random.Generator, size: int) -> Field:
-    """Log-attenuation by heart, lungs, diaphragm, spine and ribs, without vessels."""
+    """Returns the log-attenuation of heart, lungs, diaphragm, spine and ribs, without vessels."""
     x, y = _grid(size)
     field = 0.08 * _texture(rng, size, 0.55)
     field += rng.uniform(0.012, 0.035) * _streaks(rng, size) + rng.uniform(0.006, 0.02) * _streaks(rng, size)
-    # The heart's silhouette: lung beyond it lets more through.
+    # The heart's silhouette; the lung around it absorbs less.
     centre, axes = rng.uniform(0.3, 0.6, 2), rng.uniform(0.45, 0.85, 2)
     radial = 1 - np.hypot((x - centre[0]) / axes[0], (y - centre[1]) / axes[1])
-    radial += 0.08 * _texture(rng, size, 0.5)  # no true ellipse
+    radial += 0.08 * _texture(rng, size, 0.5)  # makes the ellipse irregular
     field += rng.uniform(0.05, 0.45) * _sigmoid(radial, rng.uniform(0.02, 0.10))
     if rng.random() < P_DIAPHRAGM:
         width, top = rng.uniform(0.35, 0.8), rng.uniform(0.6, 0.92)
@@ -119,14 +122,14 @@ def anatomy(rng: np.random.Generator, size: int) -> Field:
         field += column * (rng.uniform(0.12, 0.3) + rng.uniform(0.02, 0.06) * plates)
     if rng.random() < P_RIBS:
         field += _ribs(rng, x, y)
-    # Uneven exposure: a tilt and a fall-off towards the border.
+    # Uneven exposure: a gradient, and a fall-off towards the border.
     field += rng.normal(0, 0.12) * (x - 0.5) + rng.normal(0, 0.12) * (y - 0.5)
     field += rng.uniform(0.0, 0.5) * ((x - rng.uniform(0.4, 0.6)) ** 2 + (y - rng.uniform(0.4, 0.6)) ** 2)
     return field.astype(np.float32)
 
 
 def _ribs(rng: np.random.Generator, x: Field, y: Field) -> Field:
-    """A stack of roughly parallel arcs: wide soft bands with a slightly denser rim of cortical bone."""
+    """Returns roughly parallel arcs: wide soft bands with a slightly denser rim of cortical bone."""
     total = np.zeros_like(x)
     slope, sag, gap = rng.normal(0, 0.35), rng.uniform(-0.5, 0.5), rng.uniform(0.17, 0.3)
     strength, softness = rng.uniform(0.03, 0.09), rng.uniform(0.005, 0.012)
@@ -142,7 +145,7 @@ def _ribs(rng: np.random.Generator, x: Field, y: Field) -> Field:
 
 
 def _clutter(rng: np.random.Generator, size: int) -> Field:
-    """Log-attenuation by things that look like vessels: lung markings, wires, clips."""
+    """Returns the log-attenuation of things that look like vessels: lung markings, wires and clips."""
     pixel = size / REFERENCE_SIZE
     field = np.zeros((size, size), np.float32)
     for widths, amount in (((2, 5), 0.13), ((5, 13), 0.14)):  # fine and coarse markings
@@ -173,10 +176,13 @@ def _clutter(rng: np.random.Generator, size: int) -> Field:
 
 
 def _instruments(rng: np.random.Generator, size: int, tree: Tree, amount: float) -> Field:
-    """Log-attenuation by catheter and guidewire, `amount` being that of a full vessel per reference pixel."""
+    """Returns the log-attenuation of catheter and guidewire.
+
+    `amount` is the log-attenuation per reference pixel of a vessel full of contrast agent.
+    """
     way = np.zeros((size, size), np.float32)
     if rng.random() < P_CATHETER:
-        # From beyond the nearer of the upper and side borders, with a hook into the ostium.
+        # Enters through the upper border and bends into the ostium.
         tip, out = tree.ostium, -tree.direction
         entry = np.array([np.clip(tip[0] + rng.normal(0, 150), 10, 500), -30.0])
         bow = 0.5 * (tip + entry) + out * rng.uniform(15, 70) + rng.normal(0, 15, 2)
@@ -193,7 +199,7 @@ def _instruments(rng: np.random.Generator, size: int, tree: Tree, amount: float)
 
 
 def _collimator(rng: np.random.Generator, size: int) -> Field:
-    """1 where the beam is open, 0 outside the circular diaphragm, with a narrow penumbra."""
+    """Returns 1 inside the circular opening of the collimator and 0 outside, with a narrow penumbra."""
     x, y = _grid(size)
     centre = 0.5 + rng.normal(0, 0.06, 2)
     distance = rng.uniform(0.53, 0.68) - np.hypot(x - centre[0], y - centre[1])
@@ -201,15 +207,15 @@ def _collimator(rng: np.random.Generator, size: int) -> Field:
 
 
 def expose(rng: np.random.Generator, attenuation: Field) -> Field:
-    """What the detector makes of the beam: scatter, blur, photon noise and correlated noise."""
+    """Returns the detected intensity of a beam: with scatter, blur, photon noise and correlated noise."""
     size = attenuation.shape[0]
     pixel = size / REFERENCE_SIZE
     beam = np.exp(-attenuation)
-    scatter = rng.uniform(0.05, 0.2)  # a veil that takes contrast away
+    scatter = rng.uniform(0.05, 0.2)  # a veil that reduces contrast
     thumb = cv2.resize(beam, (32, 32), interpolation=cv2.INTER_AREA)
     veil = cv2.resize(cv2.GaussianBlur(thumb, (0, 0), 4), (size, size), interpolation=cv2.INTER_CUBIC)
     beam = (1 - scatter) * _blur(beam, rng.uniform(0.6, 1.1)) + scatter * veil
-    photons = rng.uniform(*PHOTONS) / pixel  # larger pixels collect more
+    photons = rng.uniform(*PHOTONS) / pixel  # larger pixels collect more photons
     counts = (rng.poisson(np.maximum(beam, 1e-3) * photons) / photons).astype(np.float32)
     counts = _blur(counts, rng.uniform(0.4, 0.9))
     grain = _blur(rng.standard_normal((size, size)).astype(np.float32), 1.6)
@@ -217,12 +223,10 @@ def expose(rng: np.random.Generator, attenuation: Field) -> Field:
     return counts + grain * np.sqrt(np.maximum(beam, 0))
 
 
-def draw_phantom(
-    seed: int, index: int, size: int = REFERENCE_SIZE
-) -> tuple[UInt8[np.ndarray, "H W"], UInt8[np.ndarray, "H W"]]:
-    """One angiogram and its vessels: (image, label in {0, 255}), both `size` x `size`.
+def draw_phantom(seed: int, index: int, size: int = REFERENCE_SIZE) -> tuple[Mask, Mask]:
+    """Returns one angiogram and its label (0 and 255), both `size` x `size`.
 
-    A pure function of its arguments. Another size shows the same scene, with other noise.
+    A pure function of its arguments. Another size shows the same scene with different noise.
     """
     streams = np.random.SeedSequence([seed, index]).spawn(3)
     tree_rng, scene_rng, noise_rng = (np.random.default_rng(stream) for stream in streams)
@@ -234,7 +238,7 @@ def draw_phantom(
 
     rng = scene_rng
     subtracted = rng.random() < P_SUBTRACTED
-    amount = rng.uniform(0.042, 0.095)  # log-attenuation per reference pixel of full contrast agent
+    amount = rng.uniform(0.042, 0.095)  # log-attenuation per reference pixel of a vessel full of contrast agent
     behind = anatomy(rng, size)
     clutter = _clutter(rng, size)
     instruments = _instruments(rng, size, tree, amount)
@@ -253,76 +257,56 @@ def draw_phantom(
     return np.clip(np.round(shown), 0, 255).astype(np.uint8), label
 
 
-def _has_files(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.iterdir())
-
-
 def write_drawn(
     root: Path,
     counts: Mapping[str, int],
     draw: Callable[[int], tuple[Mask, Mask]],
-    *,
-    finish: Callable[[Path], None] = lambda folder: None,
-    on_image: Callable[[int, int], None] = lambda done, total: None,
+    finish: Callable[[Path, list[str]], None] = lambda folder, keys: None,
 ) -> None:
-    """Writes ROOT/{split}/{image,label}/NNNN.png, image and label of every number by `draw`.
+    """Writes a drawn data set, ROOT/{split}/{image,label}/NNNN.png, and shows the progress.
 
-    They are written in a folder beside ROOT that is renamed at the end, so ROOT is whole or absent, also when several
-    processes write it at once. Numbers run on over the splits, so no two share an image.
+    The images are written to a folder beside ROOT that is renamed at the end, so ROOT is complete or absent. If
+    another process writes the same ROOT first, its files stay. Numbers run on over the splits, so no two images are
+    the same.
 
     Args:
+        root: the data set's folder.
         counts: images per split.
-        draw: image and label by number; called from several threads.
-        finish: gets the folder when all images are in it, to add to it before it is renamed.
-        on_image: called with (done, total) after each image.
+        draw: returns image and label of a number; called from several threads.
+        finish: called when all images are written, before the renaming, with the folder and the images' names
+            (split/NNNN); it may add files.
+
+    Raises:
+        UserError: ROOT exists.
+        OSError: ROOT cannot be written.
     """
-    part = root.with_name(f"{root.name}.part-{os.getpid()}")
-    shutil.rmtree(part, ignore_errors=True)  # of a dead process that had our number
+    if root.exists():
+        raise UserError(f"{root}: exists already; choose another folder, or remove it")
+    splits = [split for split, count in counts.items() for _ in range(count)]
+    keys = [f"{split}/{index:04d}" for index, split in enumerate(splits)]
 
-    def write(folder: Path, index: int) -> None:
-        image, label = draw(index)
-        Image.fromarray(image).save(folder / "image" / f"{index:04d}.png")
-        Image.fromarray(label).save(folder / "label" / f"{index:04d}.png")
+    def write(folder: Path, key: str, index: int) -> None:
+        split, name = key.split("/")
+        for kind, pixels in zip(("image", "label"), draw(index), strict=True):
+            Image.fromarray(pixels).save(folder / split / kind / f"{name}.png")
 
-    # Threads, not processes: NumPy, SciPy and OpenCV let go of the interpreter lock, JAX programs must not
-    # fork, and spawned workers would import the caller's main module again.
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        futures: list[Future[None]] = []
-        for split, count in counts.items():
+    with replaced_folder(root, keep=True) as part, task("phantoms", len(keys)) as advance:
+        for split in counts:
             for kind in ("image", "label"):
                 (part / split / kind).mkdir(parents=True)
-            for _ in range(count):
-                futures.append(pool.submit(write, part / split, len(futures)))
-        for done, future in enumerate(futures, start=1):
-            future.result()
-            on_image(done, len(futures))
-        finish(part)
+        # Threads, not processes: NumPy, SciPy and OpenCV release the interpreter lock, programs that use JAX must not
+        # fork, and spawned workers would import the caller's main module again.
+        pool = ThreadPoolExecutor(os.cpu_count())
         try:
-            part.rename(root)
-        except OSError:
-            if not _has_files(root):  # otherwise another process was first: keep its files
-                raise
-    finally:
-        pool.shutdown(cancel_futures=True)  # waits, so that nothing is written after the removal
-        shutil.rmtree(part, ignore_errors=True)
+            for _ in pool.map(partial(write, part), keys, range(len(keys))):
+                advance()
+        finally:
+            pool.shutdown(cancel_futures=True)  # waits, so that nothing is written after the folder is removed
+        finish(part, keys)
 
 
 def write_phantoms(
-    root: Path,
-    *,
-    seed: int = 0,
-    size: int = REFERENCE_SIZE,
-    counts: Mapping[str, int] = COUNTS,
-    on_image: Callable[[int, int], None] = lambda done, total: None,
+    root: Path, *, seed: int = 0, size: int = REFERENCE_SIZE, counts: Mapping[str, int] = COUNTS
 ) -> None:
-    """Writes the phantoms as a data set (see `write_drawn`); does nothing if ROOT has files."""
-    if not _has_files(root):
-        write_drawn(root, counts, lambda index: draw_phantom(seed, index, size), on_image=on_image)
-
-
-def phantom_root(size: int = REFERENCE_SIZE, seed: int = 0) -> Path:
-    """Where the phantoms of this version are kept: in $FLOWSEG_CACHE or ~/.cache/flowseg."""
-    cache = os.environ.get("FLOWSEG_CACHE")
-    base = Path(cache).expanduser() if cache else Path.home() / ".cache" / "flowseg"
-    return base / f"phantom-v{PHANTOM_VERSION}-{size}-seed{seed}"
+    """Writes the phantoms as a data set; see `write_drawn`."""
+    write_drawn(root, counts, lambda index: draw_phantom(seed, index, size))

@@ -1,7 +1,7 @@
-"""Geometry of the phantom angiograms: coronary-like vessel trees and how tubes become X-ray paths.
+"""Geometry of the phantom angiograms: coronary-like vessel trees, and the path of the X-rays through them.
 
-All lengths are in reference pixels, those of a 512 x 512 image; `add_tube` scales them to the image drawn.
-Points are (x, y) with y downwards.
+All lengths are in reference pixels, the pixels of a 512 x 512 image; `add_tube` scales them to the size of the image.
+Points are (x, y), and y points downwards.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
 
 REFERENCE_SIZE = 512
-STEP = 0.5  # spacing of centre-line samples, so small that the nearest stands for the nearest point
+STEP = 0.5  # spacing of the samples of a centre line; distances are taken to the nearest sample
 RADIUS_MIN = 1.2
-PIXEL_RADIUS_MIN = 0.7  # thinner tubes would be missed between pixel centres in small images
-DEPTH_MAX = 2  # trunk 0, side branches 1, their branches 2
-MURRAY_EQUAL = 0.5 ** (1 / 3)  # radius of either daughter of an even bifurcation: r^3 = a^3 + b^3
+PIXEL_RADIUS_MIN = 0.7  # thinner tubes would fall between the pixel centres of small images
+DEPTH_MAX = 2  # a trunk has depth 0, its branches 1, their branches 2
+MURRAY_EQUAL = 0.5 ** (1 / 3)  # relative radius of two equal daughters by Murray's law, r^3 = a^3 + b^3
 
 Point: TypeAlias = Float64[np.ndarray, "xy=2"]
 Points: TypeAlias = Float64[np.ndarray, "N 2"]
 Along: TypeAlias = Float64[np.ndarray, "N"]
 
-# Main courses in units of the image side, each list one trunk; the second starts on the first.
+# Courses of the trunks, in units of the image's side. The second trunk of a tree starts on the first.
 RIGHT_C = (((0.66, 0.10), (0.44, 0.10), (0.25, 0.24), (0.20, 0.47), (0.27, 0.68), (0.46, 0.79), (0.70, 0.82)),)
 RIGHT_L = (((0.40, 0.07), (0.25, 0.15), (0.22, 0.34), (0.27, 0.55), (0.25, 0.74), (0.44, 0.80), (0.66, 0.87)),)
 LEFT_CAUDAL = (
@@ -47,7 +47,7 @@ COURSES = (RIGHT_C, RIGHT_L, LEFT_CAUDAL, LEFT_CRANIAL, LEFT_SPIDER)
 
 @dataclass(frozen=True)
 class Tube:
-    """A vessel (or catheter): centre line, radius and how much contrast agent it holds, 1 being full."""
+    """A vessel or catheter: its centre line, radii, and density of contrast agent (1 is full)."""
 
     points: Points
     radii: Along
@@ -56,7 +56,7 @@ class Tube:
 
 @dataclass(frozen=True)
 class Tree:
-    """A vessel tree, where it starts (the ostium) and the unit direction in which its first trunk leaves."""
+    """A vessel tree, the point where it starts (the ostium) and the unit vector along which its first trunk leaves."""
 
     tubes: tuple[Tube, ...]
     ostium: Point
@@ -64,22 +64,22 @@ class Tree:
 
 
 def smooth_noise(rng: np.random.Generator, length: float, wavelength: float, samples: int) -> Along:
-    """A smooth random function of unit-normal knots, one per `wavelength` over `length`."""
+    """Returns a smooth random function: a spline through standard normal knots, one per `wavelength`."""
     knots = max(4, int(np.ceil(length / wavelength)) + 1)
     curve = CubicSpline(np.linspace(0.0, 1.0, knots), rng.standard_normal(knots))
     return np.asarray(curve(np.linspace(0.0, 1.0, samples)))
 
 
 def resample(points: Points) -> Points:
-    """The same polyline with points every `STEP`."""
+    """Returns the same polyline with points every `STEP`."""
     arc = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
     at = np.linspace(0.0, arc[-1], max(4, round(arc[-1] / STEP) + 1))
     return np.stack([np.interp(at, arc, points[:, 0]), np.interp(at, arc, points[:, 1])], axis=1)
 
 
 def spline(control: Float64[np.ndarray, "K 2"]) -> Points:
-    """The smooth curve through control points, with points every `STEP`."""
-    knots = np.concatenate([[0.0], np.cumsum(np.sqrt(np.hypot(*np.diff(control, axis=0).T)))])  # no overshoot
+    """Returns the smooth curve through the control points, with points every `STEP`."""
+    knots = np.concatenate([[0.0], np.cumsum(np.sqrt(np.hypot(*np.diff(control, axis=0).T)))])  # prevents overshoot
     curve = CubicSpline(knots, control)
     return resample(np.asarray(curve(np.linspace(0.0, knots[-1], 64 * len(control)))))
 
@@ -93,7 +93,10 @@ def wander(
     wiggle: float,
     wavelength: float,
 ) -> Points:
-    """A curve of `length` from `start` that turns by `bend` in all and strays by `wiggle` (both radians)."""
+    """Returns a curve of `length` from `start`.
+
+    Its direction turns by `bend` from start to end, with random deviations of about `wiggle` (both in radians).
+    """
     samples = max(4, round(length / STEP))
     way = np.linspace(0.0, 1.0, samples)
     stray = np.minimum(1, 4 * way) * smooth_noise(rng, length, wavelength, samples)
@@ -103,7 +106,7 @@ def wander(
 
 
 def _place(rng: np.random.Generator, courses: tuple[tuple[tuple[float, float], ...], ...]) -> list[Points]:
-    """Trunk centre lines of a template, jittered and seen from a random projection."""
+    """Returns the centre lines of a template's trunks, jittered and seen in a random projection."""
     turn = rng.normal(0.0, 0.17)
     stretch = rng.uniform(0.82, 1.12, 2) * np.array([1.0 if rng.random() < 0.8 else -1.0, 1.0])
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
@@ -113,7 +116,7 @@ def _place(rng: np.random.Generator, courses: tuple[tuple[tuple[float, float], .
         control = np.array(course)
         control[1:] += rng.normal(0.0, 0.032, (len(course) - 1, 2))
         control = (((control - 0.5) * stretch) @ rotation.T + shift) * REFERENCE_SIZE
-        if number:  # the second trunk leaves the first where the first now runs
+        if number:  # the second trunk starts on the first, which has moved
             distance = np.hypot(*(lines[0] - control[0]).T)
             control[0] = lines[0][int(np.argmin(distance))]
         line = spline(control)
@@ -121,7 +124,7 @@ def _place(rng: np.random.Generator, courses: tuple[tuple[tuple[float, float], .
         way = np.linspace(0.0, 1.0, len(line))[:, None]
         wavelength = rng.uniform(30, 60)
         stray = np.stack([smooth_noise(rng, length, wavelength, len(line)) for _ in range(2)], axis=1)
-        # Coronary arteries get more tortuous towards the apex.
+        # Coronary arteries become more tortuous towards the apex.
         extent = np.minimum(1, 8 * way) * (rng.uniform(1.0, 3.5) + rng.uniform(0, 7) * way**2)
         line = resample(line + extent * stray)
         lines.append(line[: round(rng.uniform(0.8, 1.0) * len(line))])
@@ -129,18 +132,18 @@ def _place(rng: np.random.Generator, courses: tuple[tuple[tuple[float, float], .
 
 
 class _Grower:
-    """Turns centre lines into tapering tubes and lets side branches grow from them."""
+    """Turns centre lines into tapering tubes and grows side branches from them."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
         self.tubes: list[Tube] = []
-        self.fade = rng.uniform(900, 4000)  # path over which the contrast agent thins out to 1/e
+        self.fade = rng.uniform(900, 4000)  # path after which the contrast agent has fallen to 1/e
         self.spacing = rng.uniform(50, 115)
         self.wiggle = rng.uniform(0.15, 0.65)
         self.side = 1.0 if rng.random() < 0.5 else -1.0
 
     def grow(self, line: Points, radius: float, path: float, density: float, depth: int) -> None:
-        """Adds the vessel along `line`, `path` from the ostium, and its branches."""
+        """Adds the vessel along `line` and its branches; `path` is the distance from the ostium to its start."""
         rng = self.rng
         count = len(line)
         length = STEP * count
@@ -149,7 +152,7 @@ class _Grower:
         branches = rng.poisson(length / self.spacing) if depth < DEPTH_MAX else 0
         for fork in np.sort((rng.uniform(0.1, 0.93, branches) * count).astype(int)):
             ratio = float(rng.triangular(0.25, 0.4, 0.85))
-            ratios[fork:] *= (1 - ratio**3) ** (1 / 3)  # what Murray's law leaves to the vessel itself
+            ratios[fork:] *= (1 - ratio**3) ** (1 / 3)  # what remains for the vessel itself by Murray's law
             forks.append((int(fork), ratio))
         arc = STEP * np.arange(count)
         taper = radius * np.exp(-arc / rng.uniform(800, 1800))
@@ -161,12 +164,12 @@ class _Grower:
         taper = np.maximum(taper, RADIUS_MIN)
         agent = density * np.exp(-(path + arc) / self.fade)
         agent *= 1 + 0.05 * smooth_noise(rng, length, 40, count)
-        if depth:  # within its parent a branch adds nothing to the X-ray's way
+        if depth:  # inside its parent a branch adds nothing to the path of the X-rays
             agent *= np.clip((arc - 1) / 4, 0.0, 1.0) ** 0.5
         self.tubes.append(Tube(line, taper, np.maximum(agent, 0.1)))
         for fork, ratio in forks:
             self._branch(line, fork, ratio * float(taper[fork]), path + arc[fork], density, depth)
-        if depth < DEPTH_MAX and taper[-1] > 1.25 * RADIUS_MIN:  # ends in an even bifurcation
+        if depth < DEPTH_MAX and taper[-1] > 1.25 * RADIUS_MIN:  # ends in two equal daughters
             for side in (-1.0, 1.0):
                 end = MURRAY_EQUAL * float(taper[-1])
                 self._branch(line, count - 1, end, path + length, density, depth, side)
@@ -181,7 +184,7 @@ class _Grower:
         depth: int,
         side: float = 0.0,
     ) -> None:
-        """Adds a branch of `line` at sample `fork`, to `side` if it is the tip, else to a random side."""
+        """Adds a branch of `line` at sample `fork`; `side` is -1 or 1 at the tip, 0 (a random side) elsewhere."""
         rng = self.rng
         tip = side != 0
         if not tip and radius < 0.75 * RADIUS_MIN:
@@ -207,7 +210,7 @@ class _Grower:
 
 
 def grow_tree(rng: np.random.Generator) -> Tree:
-    """A random right or left coronary tree."""
+    """Returns a random right or left coronary tree."""
     courses = COURSES[int(rng.integers(len(COURSES)))]
     lines = _place(rng, courses)
     grower = _Grower(rng)
@@ -227,9 +230,13 @@ def add_tube(
     *,
     hollow: float = 0.0,
 ) -> None:
-    """Adds the X-ray's way through a round tube (reference pixels, times density) to `thickness`, in place.
+    """Adds the length of the X-rays' path through a round tube to `thickness`, in place.
 
-    Sets `label` to 255 within the radius. `hollow` is the share of the radius that is empty inside.
+    Args:
+        tube: the tube.
+        thickness: path lengths in reference pixels, weighted by density.
+        label: set to 255 within the tube's radius.
+        hollow: the share of the radius that is empty.
     """
     size = thickness.shape[0]
     scale = size / REFERENCE_SIZE
@@ -251,7 +258,7 @@ def add_tube(
     radius = np.maximum(true_radius, PIXEL_RADIUS_MIN)
     way = np.sqrt(np.maximum(radius**2 - distance**2, 0.0))
     way -= np.sqrt(np.maximum((hollow * radius) ** 2 - distance**2, 0.0))
-    way *= 2 / scale * (true_radius / radius) ** 2  # a widened tube keeps its cross-section's area
+    way *= 2 / scale * (true_radius / radius) ** 2  # a tube that was widened keeps the area of its cross-section
     thickness[rows, columns] += (way * tube.density[nearest]).astype(np.float32)
     if label is not None:
         inside = distance <= radius

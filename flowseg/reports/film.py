@@ -10,21 +10,20 @@ import numpy as np
 from jaxtyping import Float32
 
 from flowseg.config import Config
+from flowseg.data.dataset import Dataset
 from flowseg.data.folders import as_uint8, find_pairs, read_image
 from flowseg.errors import UserError
-from flowseg.evaluation.film_effect import Chosen, FilmEffect, choose, condition_count, measure_effect
+from flowseg.evaluation.film_effect import FilmEffect, choose, condition_count, measure_effect
 from flowseg.progress import console, task
-from flowseg.reports import film_plots
+from flowseg.reports import film_plots, film_tables
 from flowseg.reports.film_summary import FORMAT, summarize
 from flowseg.reports.folder import JSON_FILE, check_free, make_parent, report_folder
 from flowseg.reports.pages import render
-from flowseg.runs.checkpoints import Checkpoints
+from flowseg.reports.tables import number
 from flowseg.runs.folder import Run
 from flowseg.runs.log import read_metrics
-from flowseg.sampling.windows import WindowSampler
-from flowseg.training.experiment import Prepared, check_encoder, elsewhere, embedding_source, prepare
-
-_TEMPLATES = {"report.html": "film.html.j2", "report.md": "film.md.j2"}
+from flowseg.runs.prepare import embedding_source
+from flowseg.runs.trained import Trained
 
 
 def analyze_film(
@@ -66,12 +65,8 @@ def analyze_film(
         raise UserError(f"--seed {seed}: must lie between 0 and 2147483647")
     folder = out or run.path / "analysis" / f"film-{split}"
     check_free(folder, FORMAT, "flowseg analyze film")
-    checkpoints = Checkpoints(run.path)
-    params, meta = checkpoints.restore_best(config)
-    checkpoints.close()
-    config = elsewhere(config, data, embeddings)
-    prepared = prepare(config, (split,))
-    check_encoder(run, prepared.encoder)
+    trained = Trained.open(run, data=data, embeddings=embeddings)
+    prepared = trained.prepare((split,))
     whole = prepared.datasets[split]
     if len(whole) < 2:
         raise UserError(
@@ -79,27 +74,33 @@ def analyze_film(
             "choose another --split or --data"
         )
     make_parent(folder)
-    chosen = Chosen(whole, choose(len(whole), images, seed))
-    assert prepared.embeddings is not None
-    vectors = prepared.embeddings[split][list(chosen.indices)]
-    mean, mean_from = mean_embedding(config, prepared, split)
+    chosen = whole.subset(choose(len(whole), images, seed))
+    mean, mean_from = mean_embedding(trained, whole)
     work = len(chosen) * condition_count(config.model.film.stages)
+    threshold = trained.threshold
     with task(f"FiLM analysis on {split}", work) as advance:
         effect = measure_effect(
-            WindowSampler(config), params, chosen, vectors, mean, seed=seed, on_image=lambda name: advance(note=name)
+            trained.sampler,
+            trained.params,
+            chosen,
+            mean,
+            threshold=threshold,
+            seed=seed,
+            on_image=lambda name: advance(note=name),
         )
     about = {
         "run": str(run.path),
         "name": config.name,
         "finished": run.finished,
-        "step": meta["step"],
-        "val_dice": meta["record"]["best_dice"],
+        "step": trained.step,
+        "val_dice": trained.best_dice,
         "data": str(prepared.root),
         "split": split,
         "split_images": len(whole),
         "encoder": asdict(prepared.encoder) if prepared.encoder is not None else None,
         "mean_from": mean_from,
         "sampler": asdict(config.eval),
+        "threshold": threshold,
         "noise_seed": config.seed,
         "seed": seed,
     }
@@ -111,19 +112,19 @@ def analyze_film(
     return summary
 
 
-def mean_embedding(config: Config, prepared: Prepared, split: str) -> tuple[Float32[np.ndarray, " e"], str]:
-    """The mean embedding of the training split, or of the analysed one where there is none; and which it is, in words.
+def mean_embedding(trained: Trained, analysed: Dataset) -> tuple[Float32[np.ndarray, " e"], str]:
+    """Returns the mean embedding of the training split, and in words which images it is the mean of.
 
-    It belongs to no image: neither training nor the analysed images are told apart by it.
+    Where the training split cannot be used, the analysed split stands in. The mean belongs to no image: it tells no
+    images apart, neither those of the training nor the analysed ones.
     """
-    assert prepared.embeddings is not None
-    if split == "train":
-        vectors = prepared.embeddings[split]
+    if analysed.split == "train":
+        vectors = analysed.embeddings()
         return vectors.mean(axis=0), f"the training split ({len(vectors)} images)"
     try:
-        vectors = _training_embeddings(config, prepared.root)
+        vectors = _training_embeddings(trained.config, analysed.root)
     except UserError as error:
-        vectors = prepared.embeddings[split]
+        vectors = analysed.embeddings()
         reason = f"the analysed split ({len(vectors)} images), since the training split cannot be used: {error}"
         return vectors.mean(axis=0), reason
     return vectors.mean(axis=0), f"the training split ({len(vectors)} images)"
@@ -139,21 +140,57 @@ def _training_embeddings(config: Config, root: Path) -> Float32[np.ndarray, "n e
         return source.vectors([pair.key for pair in pairs], paths, hashes, str(root), advance)
 
 
-def _greys(chosen: Chosen, indices: Sequence[int]) -> list[np.ndarray]:
-    """Images of the gallery, uint8, at their stored size."""
+def _greys(chosen: Dataset, indices: Sequence[int]) -> list[np.ndarray]:
+    """Returns the images of the gallery, uint8, at their stored size."""
     pairs = chosen.pairs
     return [as_uint8(read_image(pairs[i].image)[0]) for i in indices]
 
 
 def _write(folder: Path, summary: dict[str, Any], pictures: film_plots.Pictures) -> None:
-    """The whole folder or nothing."""
+    """Writes the whole folder or nothing."""
     with report_folder(folder) as part:
         (part / "plots").mkdir()
         for name, picture in pictures.items():
-            (part / "plots" / f"{name}.png").write_bytes(picture)
+            (part / name).write_bytes(picture)
         (part / JSON_FILE).write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
-        for file, template in _TEMPLATES.items():
-            (part / file).write_text(render(template, report=summary, pictures=pictures), encoding="utf-8")
+        for name, page in film_pages(summary, pictures).items():
+            (part / name).write_text(page, encoding="utf-8")
+
+
+def film_pages(summary: dict[str, Any], pictures: film_plots.Pictures) -> dict[str, str]:
+    """The report's pages by file name."""
+    reservations = list(summary["verdict"]["reservations"])
+    if count := summary["identical_partners"]:
+        reservations.append(
+            f"{count} images have a partner with the same embedding: for them own and other are equal."
+        )
+    return render(
+        "film.j2",
+        pictures,
+        title=f"What the embeddings contribute: {summary['name']}, {summary['split']} split",
+        report=summary,
+        reservations=reservations,
+        made=_made(summary),
+        tables=film_tables,
+        number=number,
+    )
+
+
+def _made(summary: dict[str, Any]) -> dict[str, str]:
+    """What the report was made from, and the rule of its verdict."""
+    encoder, sampler, rules = summary["encoder"], summary["sampler"], summary["constants"]
+    steps = f"tolerance {sampler['tolerance']}" if sampler["sampler"] == "dopri5" else f"{sampler['steps']} steps"
+    return {
+        "Run": summary["run"],
+        "Data": summary["data"],
+        "Embeddings": f"{encoder['name']}, {encoder['width']} wide" if encoder else "of unknown origin",
+        "Sampling": f"{sampler['sampler']}, {steps}; noise by image content and seed {summary['noise_seed']}",
+        "Seed of partners, choice of images and bootstrap": str(summary["seed"]),
+        "Rule": "A difference of Dice counts if its interval excludes zero, its corrected p is below "
+        f"{rules['alpha']} and its mean is at least {rules['min_difference']}. If own minus other counts and is "
+        "positive, the model uses the embedding. Otherwise, if own minus none counts, FiLM is a learned bias. "
+        "Otherwise there is no measurable effect.",
+    }
 
 
 def _tell(summary: dict[str, Any], effect: FilmEffect, folder: Path) -> None:

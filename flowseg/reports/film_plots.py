@@ -1,6 +1,6 @@
 """The plots of the FiLM analysis, as PNG files in memory.
 
-Panels are stacked, not side by side: a page shows them as wide as a phone. Colours are Okabe and Ito's (2008).
+Panels are stacked and not side by side, so that they can be read on a phone. Colours are Okabe and Ito's (2008).
 """
 
 import io
@@ -20,7 +20,7 @@ from flowseg.evaluation.overlays import overlay, strip
 from flowseg.reports.verdict import MIN_DIFFERENCE
 
 Pictures = dict[str, bytes]
-"""PNG files by name, without suffix."""
+"""PNG files by their names in the report's folder."""
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#767676"
 _STAGE_COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
@@ -38,7 +38,7 @@ CURVES = {
     "condition_norm": "length of the condition vector",
     "condition_between": "condition: standard deviation between images",
 }
-"""Fields of metrics.jsonl's lines of kind `film`, and their axis titles; runs of older versions lack some."""
+"""Fields of the lines of kind `film` in metrics.jsonl, with their titles; older versions did not write all."""
 
 Grey = UInt8[np.ndarray, "h w"]
 
@@ -54,17 +54,17 @@ def draw(
         greys: the gallery's images.
 
     Returns:
-        `dice` and `modulation` always; `curves` where the run has recorded some; `difference` where images have one
-        size; `gallery-1` and on, one per image of the gallery.
+        plots/dice.png and plots/modulation.png; plots/curves.png if the run has recorded some; plots/difference.png if
+        all images have one size; plots/gallery-1.png and so on, one per image of the gallery.
     """
-    pictures = {"dice": dice_plot(summary), "modulation": modulation_plot(summary["modulation"])}
+    pictures = {"plots/dice.png": dice_plot(summary), "plots/modulation.png": modulation_plot(summary["modulation"])}
     if any(name in line for line in curves for name in CURVES):
-        pictures["curves"] = curves_plot(curves, summary["step"])
+        pictures["plots/curves.png"] = curves_plot(curves, summary["step"])
     if effect.maps:
-        pictures["difference"] = maps_plot(effect.maps)
+        pictures["plots/difference.png"] = maps_plot(effect.maps)
     top = max((float(np.abs(s.own - s.other).max()) for s in effect.gallery), default=1.0)
     for i, (shown, grey) in enumerate(zip(effect.gallery, greys, strict=True)):
-        pictures[f"gallery-{i + 1}"] = gallery_picture(shown, grey, top)
+        pictures[f"plots/gallery-{i + 1}.png"] = gallery_picture(shown, grey, top)
     return pictures
 
 
@@ -167,7 +167,7 @@ def maps_plot(maps: dict[str, Float[np.ndarray, "h w"]]) -> bytes:
 
 
 def gallery_picture(shown: Shown, grey: Grey, top: float) -> bytes:
-    """Image, masks under own and other over it, and |difference of probability| from 0 (black) to `top`."""
+    """The image, the masks under own and other, and |difference of probability| from 0 (black) to `top`."""
     difference = np.abs(shown.own - shown.other)
     heat = colormaps["magma"](difference / top, bytes=True)[..., :3]
     panels = [

@@ -29,6 +29,7 @@ KEYS = {
     "encoder": "what made the embeddings: name, settings, width",
     "mean_from": "which images' embeddings are averaged in the condition `mean`",
     "sampler": "how the flow was integrated and windows were laid",
+    "threshold": "probability above which a pixel is vessel",
     "noise_seed": "the config's seed, of which an image's noise is a function (and of its content)",
     "seed": "seed of the choice of images, of the partners and of the bootstrap",
     "images": "names of the analysed images; lists per image are in this order",
@@ -55,7 +56,7 @@ KEYS = {
 
 
 def summarize(effect: FilmEffect, about: dict[str, Any], seed: int) -> dict[str, Any]:
-    """The values of `KEYS`; `about` brings those that say what was analysed."""
+    """Returns the values of `KEYS`; `about` holds those that say what was analysed."""
     others = [c.name for c in effect.conditions if c.name != OWN]
     paired = {
         name: {m: compare(effect.values(OWN, m), effect.values(name, m), seed) for m in MEASURES} for name in others

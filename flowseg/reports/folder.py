@@ -1,4 +1,4 @@
-"""Where a report is written: a folder that is free or holds an earlier one, replaced whole or not at all."""
+"""The folder of a report: free or with an earlier report in it, and replaced whole or not at all."""
 
 import json
 from collections.abc import Iterator
@@ -10,18 +10,18 @@ from flowseg.errors import UserError
 from flowseg.files import replaced_folder
 
 JSON_FILE = "report.json"
-"""Every report's numbers; its field `format` says whose."""
+"""The numbers of a report; its field `format` says of which kind."""
 
 
 def check_free(folder: Path, layout: str, command: str) -> None:
-    """Raises a UserError unless a report may be written there: the folder is absent, empty, or holds an earlier one.
+    """Raises a UserError unless the folder is absent, empty, or holds an earlier report of the same kind.
 
     Args:
         layout: the report's `format`.
-        command: what writes such reports, for the message.
+        command: the command that writes such reports, for the message.
     """
     if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or _holds(folder, layout))):
-        raise UserError(f"{folder}: holds something else than a report of `{command}`; choose another --out")
+        raise UserError(f"{folder}: holds something other than a report of `{command}`; choose another --out")
 
 
 def _holds(folder: Path, layout: str) -> bool:
@@ -29,7 +29,7 @@ def _holds(folder: Path, layout: str) -> bool:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file; empty where there is none."""
+    """The JSON object in a file; empty if there is none."""
     try:
         content = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -38,7 +38,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def make_parent(folder: Path) -> None:
-    """Makes the folder that a report's folder shall stand in."""
+    """Makes the parent of a report's folder."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -47,7 +47,7 @@ def make_parent(folder: Path) -> None:
 
 @contextmanager
 def report_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write a report into. At the end it takes the place of `folder`: whole, or what was there stays."""
+    """Yields a folder to write a report into, which replaces `folder` at the end; after an error nothing changes."""
     try:
         with replaced_folder(folder) as part:
             yield part

@@ -1,4 +1,4 @@
-"""Does a FiLM network use its embeddings? A sentence that follows from the numbers by a written rule.
+"""Does a FiLM network use its embeddings? The answer follows from the numbers by this rule:
 
     fewer images than can show anything             -> TOO_FEW
     own - other is established and positive         -> USED
@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from flowseg.evaluation.paired import Paired, smallest_p
 
 MIN_IMAGES = 6
-"""Below, Wilcoxon's test cannot give p < 0.05 even for one comparison: 2 / 2**5 = 0.06."""
+"""With fewer images, Wilcoxon's test cannot give p < 0.05 even for one comparison: 2 / 2**5 = 0.06."""
 
 ALPHA = 0.05
 """The usual level, after correction for all conditions that are compared."""
 
 MIN_DIFFERENCE = 0.005
-"""Dice: a choice, not a law. A smaller gain, however sure, is no reason to carry a vision-language model along."""
+"""Dice. This is a choice: a smaller gain, however certain, does not justify a vision-language model."""
 
 TOO_FEW, USED, BIAS, NONE = "too few images", "used", "bias", "none"
 
@@ -45,7 +45,7 @@ class Verdict:
 
 
 def established(difference: Paired, p_holm: float) -> bool:
-    """Whether a difference of Dice is more than chance, and large enough to matter."""
+    """Whether a difference of Dice is more than chance and large enough to matter."""
     excludes_zero = difference.low > 0 or difference.high < 0
     return excludes_zero and p_holm < ALPHA and abs(difference.mean) >= MIN_DIFFERENCE
 
@@ -62,16 +62,14 @@ def judge(
         none_p: its Holm-corrected p.
         further: own minus the conditions that do not decide, by name, with the corrected p. The correction covers all.
     """
+    deciding = (("own - other", other, other_p), ("own - none", none, none_p))
     tests = 2 + len(further)
     n = other.n
-    reasons = [
-        _said("own - other", other, other_p),
-        _said("own - none", none, none_p),
-    ]
+    reasons = [_said(*one) for one in deciding]
     reservations = [
         f"With {n} images of this spread, a mean difference of {other.detectable:.4f} (own - other) or "
         f"{none.detectable:.4f} (own - none) is found in 80 % of repetitions; smaller ones would often be missed.",
-        "One trained network (one seed): this says nothing about how much another training would differ.",
+        "Only one trained network (one seed) was analysed; how much another one would differ is not known.",
         "FiLM switched off is this network without a part it was trained with, not a network trained without FiLM: "
         "own - none does not say what FiLM gained in training.",
         "Images count as independent; several images of one patient make the intervals too narrow.",
@@ -91,27 +89,27 @@ def judge(
         better = "better" if none.mean > 0 else "worse"
         reasons.append(
             f"Masks are {better} with FiLM than with it switched off, but a wrong embedding does no worse than the "
-            "right one: what counts does not depend on the image measurably."
+            "right one: the effect does not depend on the image measurably."
         )
     else:
         outcome = NONE
         reasons.append(
-            "Neither the right embedding in place of a wrong one nor FiLM in place of none changes Dice by an "
+            "Neither the right embedding instead of a wrong one nor FiLM instead of none changes Dice by an "
             f"established {MIN_DIFFERENCE} or more."
             if not wrong_is_better
-            else "The right embedding gains nothing over a wrong one, nor FiLM over none."
+            else "The right embedding gains nothing over a wrong one, and FiLM gains nothing over none."
         )
     if wrong_is_better:
         reasons.append("A wrong embedding even gives better masks than the right one: look for mixed-up embeddings.")
-    for name, difference, p in (("own - other", other, other_p), ("own - none", none, none_p)):
+    for name, difference, p in deciding:
         if (difference.low > 0 or difference.high < 0) and p < ALPHA and not established(difference, p):
             reasons.append(f"{name} is more than chance, but smaller than {MIN_DIFFERENCE}: too small to matter.")
     for name, (difference, p) in further.items():
         if established(difference, p):
-            reasons.append(f"Established besides: {_said(f'own - {name}', difference, p)}")
+            reasons.append(f"Also established: {_said(f'own - {name}', difference, p)}")
     reservations[1:1] = [
         f"{name}: effects between {MIN_DIFFERENCE} and {difference.detectable:.4f} may have gone unseen."
-        for name, difference, p in (("own - other", other, other_p), ("own - none", none, none_p))
+        for name, difference, p in deciding
         if not established(difference, p) and difference.detectable > MIN_DIFFERENCE
     ]
     return Verdict(outcome, SENTENCES[outcome], reasons, reservations)

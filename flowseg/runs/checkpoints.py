@@ -1,14 +1,14 @@
 """Orbax checkpoints: the latest state, and the best by validation Dice.
 
-A checkpoint holds the whole train state, its config, the loop's record, the names and shapes of the parameters
-(which are stored as one vector) and a digest of every part: a byte that changed on disk, or a config that differs, is
-an error and never a silently wrong network.
+A checkpoint holds the whole training state, its config, the loop's record, the names and shapes of the parameters
+(which are stored as one vector) and a digest of every part. A byte that changed on disk, or a config that differs, is
+an error: a wrong network is never restored silently.
 """
 
 import hashlib
 import json
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from flowseg.config import Config, differences, from_dict
 from flowseg.errors import UserError
 from flowseg.models.network import Params, abstract_params
 from flowseg.models.vector import Layout
-from flowseg.training.step import TrainState
 
 Flat = dict[str, np.ndarray]
 FORMAT = 2
@@ -36,7 +35,7 @@ def _flatten(tree: Any) -> Flat:
 
 
 def _unflatten(flat: Flat, like: Any, where: str) -> Any:
-    """The tree `like` with the arrays of `flat`; both must have the same names, shapes and dtypes."""
+    """Returns the tree `like` with the arrays of `flat`; both must have the same names, shapes and dtypes."""
     paths, structure = jax.tree_util.tree_flatten_with_path(like)
     names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in paths]
     expected = {name: f"{leaf.dtype}{list(leaf.shape)}" for name, (_, leaf) in zip(names, paths, strict=True)}
@@ -67,28 +66,20 @@ def _digest(flat: Flat) -> str:
 
 @cache
 def _layout(config: Config) -> dict[str, list[int]]:
-    """Names and shapes of the parameters, in the order in which they stand in the vectors."""
+    """Returns names and shapes of the parameters in the order of the vectors."""
     return {name: list(shape) for name, shape in Layout(abstract_params(config)).shapes.items()}
 
 
-def _rest(state: TrainState) -> dict[str, Any]:
-    return {
-        "params": state.params,
-        "opt": state.opt,
-        "gradient": state.gradient,
-        "plateau": state.plateau,
-        "step": state.step,
-        "updates": state.updates,
-        "skipped": state.skipped,
-        "bad_run": state.bad_run,
-    }
+def _rest(state: Any) -> dict[str, Any]:
+    """Returns all of a training state but the averaged parameters, which evaluation reads alone."""
+    return {field.name: getattr(state, field.name) for field in fields(state) if field.name != "ema"}
 
 
 class Checkpoints:
     """The checkpoints of one run, under RUN/checkpoints/{latest,best}/STEP."""
 
     def __init__(self, run: Path):
-        # Orbax tells the root logger about every save; users read the progress bar instead.
+        # Orbax logs every save; users read the progress bar instead.
         logging.getLogger("absl").setLevel(logging.ERROR)
         self.folder = (run / "checkpoints").absolute()
         self._managers: dict[str, ocp.CheckpointManager] = {}
@@ -100,13 +91,13 @@ class Checkpoints:
         return self._managers[kind]
 
     def steps(self, kind: str) -> list[int]:
-        """Steps that have a whole checkpoint of this kind, ascending."""
+        """Returns the steps that have a complete checkpoint of this kind, ascending."""
         if not (self.folder / kind).is_dir():
             return []
         return sorted(self._manager(kind).all_steps(read=True))
 
-    def save(self, kind: str, state: TrainState, config: Config, record: dict[str, Any]) -> None:
-        """Saves in the background; `record` is what the loop keeps besides the state (JSON values)."""
+    def save(self, kind: str, state: Any, config: Config, record: dict[str, Any]) -> None:
+        """Saves a training state (a dataclass with `step` and `ema`) in the background, with the loop's record."""
         parts = {"ema": _flatten({"ema": state.ema}), "rest": _flatten(_rest(state))}
         step = int(parts["rest"]["step"])
         if step in self._manager(kind).all_steps():
@@ -123,13 +114,13 @@ class Checkpoints:
         self._manager(kind).save(step, args=ocp.args.Composite(**items, meta=ocp.args.JsonSave(meta)))
 
     def forget_after(self, kind: str, step: int) -> None:
-        """Removes checkpoints of later steps: an interrupted run goes on from `step` and makes them again."""
+        """Removes checkpoints after `step`, which a resumed run makes again."""
         for later in self.steps(kind):
             if later > step:
                 self._manager(kind).delete(later)
 
     def meta(self, kind: str, step: int) -> dict[str, Any]:
-        """What a checkpoint says of itself: step, config, record."""
+        """Returns a checkpoint's description: step, config, record."""
         where = self.folder / kind / str(step)
         try:
             restored = self._manager(kind).restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
@@ -168,7 +159,7 @@ class Checkpoints:
             )
 
     def _checked(self, kind: str, step: int, config: Config) -> dict[str, Any]:
-        """The meta of a checkpoint that is of this config and of the network that this code makes of it."""
+        """Returns the description of a checkpoint, checked against the config and the network made from it."""
         self.check_config(kind, step, config)
         meta = self.meta(kind, step)
         where = str(self.folder / kind / str(step))
@@ -177,16 +168,17 @@ class Checkpoints:
             raise UserError(f"{where}: has its parameters in another order; restore it with the flowseg that saved it")
         return meta
 
-    def restore_state(self, step: int, config: Config, like: TrainState) -> tuple[TrainState, dict[str, Any]]:
-        """The whole latest state of a step, and the loop's record; `like` gives the expected shapes."""
+    def restore_state(self, step: int, config: Config, like: Any) -> tuple[Any, dict[str, Any]]:
+        """Returns the training state of a step and the loop's record; `like` is a state of the expected shapes."""
         meta = self._checked("latest", step, config)
         parts = self._parts("latest", step, _PARTS)
         where = str(self.folder / "latest" / str(step))
         ema = _unflatten(parts["ema"], {"ema": like.ema}, where)
-        return TrainState(**ema, **_unflatten(parts["rest"], _rest(like), where)), meta["record"]
+        rest = _unflatten(parts["rest"], _rest(like), where)
+        return replace(like, **ema, **rest), meta["record"]
 
     def restore_best(self, config: Config) -> tuple[Params, dict[str, Any]]:
-        """The averaged parameters of the best checkpoint, as a tree of numpy arrays, and its meta."""
+        """Returns the averaged parameters of the best checkpoint, a tree of numpy arrays, and its description."""
         steps = self.steps("best")
         if not steps:
             raise UserError(
@@ -201,7 +193,7 @@ class Checkpoints:
         return layout.unravel_host(vector), meta
 
     def close(self) -> None:
-        """Waits for saves under way."""
+        """Waits until all saves are finished."""
         for manager in self._managers.values():
             manager.wait_until_finished()
             manager.close()

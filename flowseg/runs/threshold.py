@@ -1,7 +1,7 @@
-"""The probability above which a pixel is vessel: fixed, or tuned on the validation split and kept with the run."""
+"""Tuned thresholds: chosen on the validation split, and kept with the run."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
+from flowseg.config import EvalConfig
 from flowseg.errors import UserError
-from flowseg.evaluation.score import FIXED, Embeddings, Examples, score_split
 from flowseg.files import write_text
-from flowseg.models.network import Params
-from flowseg.progress import console, task
-from flowseg.sampling.windows import WindowSampler
+from flowseg.progress import console
+from flowseg.sampling.segment import FIXED
 
 GRID = tuple(k / 100 for k in range(1, 100))
 """The thresholds that tuning chooses from; FIXED is one of them."""
@@ -27,7 +26,7 @@ _DIGITS = 12  # means of equal Dice values differ by rounding noise, which would
 
 @dataclass(frozen=True)
 class Tuned:
-    """A threshold that was chosen, and what it gained where it was chosen."""
+    """A tuned threshold and what it gained on the validation images."""
 
     threshold: float
     dice: float
@@ -40,8 +39,8 @@ class Tuned:
 def dice_curve(
     probability: Float32[np.ndarray, "h w"], truth: Bool[np.ndarray, "h w"]
 ) -> Float64[np.ndarray, " thresholds"]:
-    """Dice of `probability > t` for every t of GRID, exactly; 1 where both masks are empty."""
-    # Pixels by how many thresholds they pass; a float32 is compared with a float32, as in `probability > t`.
+    """Returns the exact Dice of `probability > t` for every t of GRID; 1 where both masks are empty."""
+    # Counts pixels by the number of thresholds that they pass. Both sides are float32, as in `probability > t`.
     passed = np.searchsorted(np.asarray(GRID, np.float32), probability.ravel(), side="left")
     all_pixels, vessel_pixels = (
         np.bincount(levels, minlength=len(GRID) + 1)[::-1].cumsum()[::-1][1:]
@@ -54,7 +53,7 @@ def dice_curve(
 def best_threshold(
     probabilities: Sequence[Float32[np.ndarray, "h w"]], truths: Sequence[Bool[np.ndarray, "h w"]]
 ) -> Tuned:
-    """The threshold of GRID with the greatest mean Dice over images; of several, the one nearest to FIXED.
+    """Returns the threshold of GRID with the greatest mean Dice over images, and of equal ones the nearest to FIXED.
 
     Raises:
         ValueError: no images, or a probability and a truth of different shapes.
@@ -69,32 +68,29 @@ def best_threshold(
 
 def tuned_threshold(
     run: Path,
-    sampler: WindowSampler,
-    params: Params,
+    settings: EvalConfig,
     step: int,
-    validation: Callable[[], tuple[Examples, Embeddings | None]],
+    predict: Callable[[], Iterable[tuple[Float32[np.ndarray, "h w"], Bool[np.ndarray, "h w"]]]],
 ) -> Tuned:
-    """The threshold that a run keeps for a checkpoint and the sampler's settings; tuned first where it has none.
+    """Returns the threshold that a run keeps for a checkpoint and its sampling settings; tunes it if there is none.
 
     Args:
-        run: the run's folder; its threshold.json is written where there is none for these settings.
-        step: the checkpoint's.
-        validation: gives the run's own validation split; called only to tune.
+        run: the run's folder, which holds threshold.json.
+        settings: how images are sampled.
+        step: the checkpoint's step.
+        predict: yields probability and truth of the run's validation images; called only to tune.
 
     Raises:
         UserError: the kept threshold is damaged, or cannot be written.
     """
     file = run / FILE
-    settings = asdict(sampler.config.eval)
-    del settings["threshold"]
-    kept = _read(file, step, settings)
+    sampling = asdict(settings)
+    del sampling["threshold"]
+    kept = _read(file, step, sampling)
     if kept is not None:
         return kept
-    dataset, embeddings = validation()
-    with task(f"threshold on {SPLIT}", len(dataset)) as advance:
-        scored = score_split(sampler, params, dataset, embeddings, lambda _: advance())
-    tuned = best_threshold([item.probability for item in scored], [item.truth for item in scored])
-    content = {**asdict(tuned), "split": SPLIT, "step": step, "eval": settings}
+    tuned = best_threshold(*zip(*predict(), strict=True))
+    content = {**asdict(tuned), "split": SPLIT, "step": step, "eval": sampling}
     try:
         write_text(file, json.dumps(content, indent=2) + "\n")
     except OSError as error:
@@ -107,7 +103,7 @@ def tuned_threshold(
 
 
 def _read(file: Path, step: int, settings: dict[str, Any]) -> Tuned | None:
-    """The kept threshold; None where there is none, or one of another checkpoint or other settings."""
+    """Returns the kept threshold, or None if there is none for this checkpoint and these settings."""
     if not file.exists():
         return None
     try:

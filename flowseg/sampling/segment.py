@@ -1,28 +1,34 @@
 """Segmenting images with trained parameters."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import cv2
 import numpy as np
 from jaxtyping import Float32
+from scipy.special import entr
 
-from flowseg.evaluation.uncertainty import expected_error, predictive_entropy
+from flowseg.data.dataset import NetworkInput
 from flowseg.models.network import Params
-from flowseg.sampling.windows import Query, Samples, WindowSampler
+from flowseg.sampling.canvas import Samples
+from flowseg.sampling.windows import WindowSampler
+
+FIXED = 0.5
+"""The fixed threshold: the probability above which a pixel is vessel."""
 
 
 @dataclass(frozen=True)
 class Segmentation:
-    """What was found in one image, at its stored size."""
+    """The prediction for one image, at its stored size."""
 
     samples: Samples
-    """Vessel probabilities in [0, 1], a map per sample (eval.ensemble)."""
+    """Vessel probabilities in [0, 1], one map per sample (eval.ensemble)."""
 
     @cached_property
     def probability(self) -> Float32[np.ndarray, "h w"]:
-        """The mean of the samples. A pixel is vessel where it exceeds the threshold: 0.5, or eval.threshold's."""
+        """The mean of the samples. A pixel is vessel where it exceeds the threshold."""
         return self.samples.mean(axis=0)
 
     @property
@@ -30,23 +36,31 @@ class Segmentation:
         """Each pixel's `predictive_entropy`, in bits; None for a single sample."""
         return predictive_entropy(self.probability) if len(self.samples) > 1 else None
 
-    def expected_error(self, threshold: float) -> float | None:
-        """The `flowseg.evaluation.uncertainty.expected_error` of the mask; None for a single sample."""
-        return expected_error(self.samples, threshold) if len(self.samples) > 1 else None
 
+def predictive_entropy(probability: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+    """Returns the entropy of each pixel's class under the mean probability, in bits: from 0 (sure) to 1 (p = 1/2).
 
-def segment(
-    sampler: WindowSampler,
-    params: Params,
-    queries: Sequence[Query],
-    sizes: Sequence[tuple[int, int]],
-    on_image: Callable[[], None] | None = None,
-) -> Iterator[Segmentation]:
-    """What is found in each image, at its stored size (height, width).
-
-    Where the working image was resampled (data.max_side), the samples are brought back bilinearly.
+    This is the total uncertainty of an ensemble (Lakshminarayanan et al. 2017; Kendall and Gal 2017): it grows with
+    how unsure the samples are and with how much they differ.
     """
-    for (h, w), samples in zip(sizes, sampler.samples(params, queries, on_image), strict=True):
+    p = probability.astype(np.float64)
+    return ((entr(p) + entr(1 - p)) / np.log(2)).astype(np.float32)
+
+
+def segment(sampler: WindowSampler, params: Params, images: Iterable[NetworkInput]) -> Iterator[Segmentation]:
+    """Yields the segmentation of each image, in order, at its stored size.
+
+    Where the working image was resampled (data.max_side), the samples are resized bilinearly.
+    """
+    sizes: deque[tuple[int, int]] = deque()
+
+    def noting_sizes() -> Iterator[NetworkInput]:
+        for image in images:
+            sizes.append(image.size)
+            yield image
+
+    for samples in sampler.samples(params, noting_sizes()):
+        h, w = sizes.popleft()
         if samples.shape[1:] != (h, w):
             resized = [cv2.resize(sample, (w, h), interpolation=cv2.INTER_LINEAR) for sample in samples]
             samples = np.clip(np.stack(resized), 0, 1)  # interpolation rounds

@@ -1,145 +1,147 @@
 """Whole images through a network of fixed window size: sliding windows, sampled in batches.
 
 Windows of several images share a batch, so that one compiled program serves images of any size. The noise that a
-window starts from is cut from the noise of its image: overlapping windows start from the same values.
+window starts from is cut from the noise of its image, so overlapping windows start from the same values.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Float32
+from jaxtyping import Array, Float, Int
 
 from flowseg.config import Config
-from flowseg.flow.ode import integrate
-from flowseg.flow.paths import estimate_of
-from flowseg.models.kernels import choose
+from flowseg.data.dataset import NetworkInput
+from flowseg.flow import make_flow
+from flowseg.models import kernels
 from flowseg.models.network import Network, Params
+from flowseg.sampling.canvas import Canvas, Map, Samples, Window
 from flowseg.sampling.views import VIEWS, make_view, undo_view
 
 # Stream of the seed tree (see training.step).
 SAMPLE_STREAM = 3
 
-SIGMA = 1 / 8
-"""Standard deviation of the weights' Gaussian, as a share of the window's side: nnU-Net's."""
-
-Map = Float32[np.ndarray, "h w"]
-Samples = Float32[np.ndarray, "n h w"]
-
-
-@dataclass(frozen=True)
-class Query:
-    """An image to segment."""
-
-    image: Map
-    """Grey values in [-1, 1]."""
-    content: str
-    """Content hash: the noise is a function of it and the seed."""
-    embedding: Float32[np.ndarray, " e"] | None
-
-
-@dataclass(frozen=True)
-class _Window:
-    """A window that waits for its batch."""
-
-    query: int
-    place: tuple[slice, slice]
-    noise: Samples
-    image: Map
-
-
-def corners(length: int, window: int, overlap: float) -> list[int]:
-    """Starts of windows along one axis: evenly spaced, overlapping at least as asked, covering it all."""
-    if length <= window:
-        return [0]
-    stride = window * (1 - overlap)
-    count = int(np.ceil((length - window) / stride)) + 1
-    return [int(v) for v in np.round(np.linspace(0, length - window, count))]
-
-
-def window_weights(window: int) -> Map:
-    """What each pixel of a window counts where windows overlap: a Gaussian around its middle, 1 there.
-
-    A network knows least about the pixels at its border, whose surroundings it does not see (Isensee et al., Nature
-    Methods 2021). Never zero: at the corners about 1e-7.
-    """
-    x = (np.arange(window) - (window - 1) / 2) / (SIGMA * window)
-    profile = np.exp(-0.5 * x**2)
-    return np.outer(profile, profile).astype(np.float32)
-
-
-def noise_of(content: str, seed: int, shape: tuple[int, int], sample: int = 0) -> Map:
-    """The standard normal start of an image's sample of that number, the same wherever it is drawn."""
-    stream = [seed, SAMPLE_STREAM, int(content[:16], 16)]
-    rng = np.random.default_rng([*stream, sample] if sample else stream)
-    return rng.standard_normal(shape, np.float32)
+Maps = Float[Array, "b h w 1"]
 
 
 class WindowSampler:
-    """Samples whole images with a config's network and sampler; compiled once.
+    """Samples whole images with a config's network and flow; compiled once.
 
-    The config's `eval.ensemble` is the number of samples of each image, each from noise of its own; with `eval.tta`
-    every sample is the mean over the eight views of its windows, noise and image turned together.
+    The config's `eval.ensemble` is the number of samples of each image, each from noise of its own. With `eval.tta`
+    every sample is the mean over the eight views of its windows, in which noise and image are turned together.
+
+    Args:
+        config: the network, the flow, and how to sample.
+        devices: share each batch of windows; None: the first device alone.
     """
 
     def __init__(self, config: Config, devices: Sequence[jax.Device] | None = None):
         self.config = config
-        self.has_film = bool(config.model.film.stages)
         self.traces = 0
+        """At most 1; more means that the program was recompiled."""
         self.evaluations: list[float] = []
-        """Evaluations of the network (NFE) that each batch of windows took."""
-        self._network = Network(config, choose(jax.default_backend(), config.precision), estimate_of)
-        self._sharding = None
+        """Network evaluations (NFE) of each batch of windows."""
         devices = list(devices or jax.devices()[:1])
+        self.flow = make_flow(config.flow)
+        self.network = Network(config, kernels.choose(devices[0].platform, config.precision), self.flow.estimate)
+        self._sharding = None
         if len(devices) > 1 and config.eval.window_batch % len(devices) == 0:
             self._sharding = NamedSharding(jax.sharding.Mesh(np.asarray(devices), ("devices",)), P("devices"))
         self._sample = jax.jit(self._draw)
 
-    def _batch(
-        self, params: Params, x0: jax.Array, image: jax.Array, embedding: jax.Array | None
-    ) -> tuple[jax.Array, jax.Array]:
-        """Vessel probabilities of one batch of windows, (b, h, w, 1) as `x0` and `image`, and their NFE."""
+    def samples(self, params: Params, images: Iterable[NetworkInput]) -> Iterator[Samples]:
+        """Yields the samples of each image, in order: `eval.ensemble` maps of the vessel probability in [0, 1]."""
         settings = self.config.eval
+        everywhere = NamedSharding(self._sharding.mesh, P()) if self._sharding is not None else None
+        params = jax.device_put(params, everywhere)
+        canvases: deque[Canvas] = deque()
+        waiting: deque[Window] = deque()
+        for image in images:
+            canvases.append(Canvas(image.image, image.embedding, self.config.data.crop, settings.overlap))
+            waiting.extend(canvases[-1].windows(self.noise(image.content, canvases[-1].shape)))
+            while len(waiting) >= settings.window_batch:
+                self._flush(params, waiting)
+            while canvases and canvases[0].complete:
+                yield canvases.popleft().samples()
+        while waiting:
+            self._flush(params, waiting)
+        for canvas in canvases:
+            yield canvas.samples()
 
-        def velocity(x: jax.Array, t: jax.Array) -> jax.Array:
-            return self._network.apply(params, x, jnp.full(x.shape[:1], t), image, embedding)
+    def noise(self, content: str, shape: tuple[int, int]) -> Samples:
+        """Returns what each sample of an image starts from: a function of its content hash and the config's seed."""
+        stream = [self.config.seed, SAMPLE_STREAM, int(content[:16], 16)]
 
-        x1, nfe = integrate(velocity, x0, sampler=settings.sampler, steps=settings.steps, tolerance=settings.tolerance)
-        return jnp.clip((x1 + 1) / 2, 0, 1), nfe
+        def draw(sample: int) -> Map:
+            return self.flow.noise(np.random.default_rng([*stream, sample] if sample else stream), shape)
+
+        return np.stack([draw(sample) for sample in range(self.config.eval.ensemble)])
+
+    def _flush(self, params: Params, waiting: deque[Window]) -> None:
+        """Samples the next batch of windows and adds them to their canvases."""
+        size = self.config.eval.window_batch
+        batch = [waiting.popleft() for _ in range(min(size, len(waiting)))]
+        # A short last batch is filled with its first window, so that nothing is compiled twice.
+        filled = batch + [batch[0]] * (size - len(batch))
+        noise = np.stack([window.noise for window in filled], axis=1)[..., None]
+        image = np.stack([window.image for window in filled])[..., None]
+        embedding = None
+        if self.config.model.film.stages:
+            embedding = np.stack([np.asarray(window.embedding) for window in filled])
+        arrays = (noise, image, embedding)
+        if self._sharding is not None:
+            mesh = self._sharding.mesh
+            arrays = jax.device_put(arrays, (NamedSharding(mesh, P(None, "devices")), *[self._sharding] * 2))
+        found, nfe = self._sample(params, *arrays, len(batch))
+        self.evaluations += [float(v) for v in nfe if v]
+        for window, samples in zip(batch, np.moveaxis(np.asarray(found)[..., 0], 1, 0), strict=False):
+            window.add(samples)
+
+    def _batch(
+        self, params: Params, noise: Maps, image: Maps, embedding: Float[Array, "b e"] | None
+    ) -> tuple[Maps, Float[Array, ""]]:
+        """Returns vessel probabilities of one batch of windows, and their NFE."""
+
+        def predict(x: Maps, t: Float[Array, " b"]) -> Maps:
+            return self.network.apply(params, x, t, image, embedding)
+
+        return self.flow.sample(predict, noise, self.config.eval)
 
     def _draw(
-        self, params: Params, x0: jax.Array, image: jax.Array, embedding: jax.Array | None, count: jax.Array
-    ) -> tuple[jax.Array, jax.Array]:
-        """All samples and views of some windows.
+        self,
+        params: Params,
+        noise: Float[Array, "n b h w 1"],
+        image: Maps,
+        embedding: Float[Array, "b e"] | None,
+        count: Int[Array, ""],
+    ) -> tuple[Float[Array, "n b h w 1"], Float[Array, " k"]]:
+        """Draws all samples and views of some windows.
 
-        What is to be sampled, (window, sample, view), is dealt out into batches of `eval.window_batch`; only the last
-        one may have idle places.
+        All (window, sample, view) are dealt out into batches of `eval.window_batch`; only the last one may have idle
+        places.
 
         Args:
-            x0: (n, b, h, w, 1) noise of every sample.
-            image: (b, h, w, 1).
-            embedding: (b, e), or None.
             count: how many of the b windows are wanted, at least 1; the others only fill up the shapes.
 
         Returns:
-            (n, b, h, w, 1) probabilities, and the NFE of each batch, 0 for batches that were not needed.
+            The probabilities, and the NFE of each batch, 0 for batches that were not needed.
         """
         self.traces += 1
-        n, b = x0.shape[:2]
+        n, b = noise.shape[:2]
         views = VIEWS if self.config.eval.tta else 1
         if n * views == 1:
-            probability, nfe = self._batch(params, x0[0], image, embedding)
+            probability, nfe = self._batch(params, noise[0], image, embedding)
             return probability[None], nfe[None]
 
         def one(k: jax.Array, carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
             total, evaluations = carry
             item = k * b + jnp.arange(b)
             window, sample, view = item % count, item // count // views % n, item // count % views
-            arrays = (make_view(x0[sample, window], view), make_view(image[window], view))
+            arrays = (make_view(noise[sample, window], view), make_view(image[window], view))
             if self._sharding is not None:
                 arrays = jax.lax.with_sharding_constraint(arrays, self._sharding)
             probability, nfe = self._batch(params, *arrays, None if embedding is None else embedding[window])
@@ -147,70 +149,5 @@ class WindowSampler:
             return total.at[sample, window].add(share * undo_view(probability, view)), evaluations.at[k].set(nfe)
 
         batches = (count * n * views + b - 1) // b
-        start = (jnp.zeros_like(x0), jnp.zeros(n * views))
+        start = (jnp.zeros_like(noise), jnp.zeros(n * views))
         return jax.lax.fori_loop(0, batches, one, start)
-
-    def samples(
-        self, params: Params, queries: Sequence[Query], on_image: Callable[[], None] | None = None
-    ) -> Iterator[Samples]:
-        """Samples of each image, in order: `eval.ensemble` maps of the vessel probability in [0, 1].
-
-        A sample at t = 1, a map in [-1, 1], is read as 2 p - 1; where windows overlap they are averaged with
-        `window_weights`. Images smaller than a window are mirrored at their border up to its size, and cut back.
-        """
-        crop, settings = self.config.data.crop, self.config.eval
-        weights = window_weights(crop)
-        everywhere = NamedSharding(self._sharding.mesh, P()) if self._sharding is not None else None
-        params = jax.device_put(params, everywhere)
-        sums: dict[int, tuple[np.ndarray, np.ndarray]] = {}
-        left: dict[int, int] = {}
-        queue: list[_Window] = []
-        finished = 0
-
-        def flush() -> None:
-            wanted = queue[: settings.window_batch]
-            del queue[: settings.window_batch]
-            # A short last batch is filled with its first window, so that nothing is compiled twice.
-            filled = wanted + [wanted[0]] * (settings.window_batch - len(wanted))
-            embedding = np.stack([np.asarray(queries[w.query].embedding) for w in filled]) if self.has_film else None
-            arrays = (
-                np.stack([w.noise for w in filled], axis=1)[..., None],
-                np.stack([w.image for w in filled])[..., None],
-                embedding,
-            )
-            if self._sharding is not None:
-                mesh = self._sharding.mesh
-                arrays = jax.device_put(arrays, (NamedSharding(mesh, P(None, "devices")), *[self._sharding] * 2))
-            found, nfe = self._sample(params, *arrays, len(wanted))
-            self.evaluations += [float(v) for v in nfe if v]
-            for window, samples in zip(wanted, np.moveaxis(np.asarray(found)[..., 0], 1, 0), strict=False):
-                total, weight = sums[window.query]
-                total[:, *window.place] += weights * samples
-                weight[window.place] += weights
-                left[window.query] -= 1
-
-        for i, query in enumerate(queries):
-            h, w = query.image.shape
-            padding = ((0, max(crop - h, 0)), (0, max(crop - w, 0)))
-            image = np.pad(query.image, padding, mode="symmetric")
-            noise = np.stack(
-                [noise_of(query.content, self.config.seed, image.shape, k) for k in range(settings.ensemble)]
-            )
-            sums[i] = (np.zeros(noise.shape, np.float32), np.zeros(image.shape, np.float32))
-            tops, sides = (corners(length, crop, settings.overlap) for length in image.shape)
-            left[i] = len(tops) * len(sides)
-            for top in tops:
-                for side in sides:
-                    place = np.s_[top : top + crop, side : side + crop]
-                    queue.append(_Window(i, place, noise[:, *place], image[place]))
-                    if len(queue) >= settings.window_batch:
-                        flush()
-            while queue and i == len(queries) - 1:
-                flush()
-            while finished <= i and left[finished] == 0:
-                total, weight = sums.pop(finished)
-                h, w = queries[finished].image.shape
-                yield (total / weight)[:, :h, :w]
-                finished += 1
-                if on_image is not None:
-                    on_image()

@@ -1,9 +1,9 @@
-"""Programs whose traces are kept between starts.
+"""Traces of compiled functions that are kept between starts.
 
-JAX's compilation cache spares a second start the compiler, not the tracing: for the training step some five seconds
-of Python. `jax.export` turns a trace into a file, and the program is compiled from that file's content whether it was
-just made or read back, so both give the same numbers. CPUs only: kernels of other devices are custom calls that an
-export must be told to let through, one by one.
+JAX's compilation cache saves a second start the compilation but not the tracing, which for the training step is about
+five seconds of Python. `jax.export` turns a trace into a file. The program is compiled from that file's content,
+whether it was just written or read back, so both give the same numbers. Used on CPUs only: other devices' kernels are
+custom calls, each of which an export would have to allow.
 """
 
 import hashlib
@@ -23,14 +23,14 @@ from flowseg.files import replaced_file
 from flowseg.progress import console
 
 VARIABLE = "FLOWSEG_TRACES"
-"""Names the folder of the kept traces (the command sets it, cli.set_up_jax); empty or absent: none are kept."""
+"""Names the folder of the kept traces (flowseg.commands.startup sets it); if empty or absent, none are kept."""
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "opt_einsum", "ml_dtypes", "jaxtyping")
 PACKAGE = Path(__file__).resolve().parents[1]
 _DIGEST_BYTES = 32
 
 
 def _software() -> str:
-    """Digest of the code that traces: our source files as they are now, Python, the libraries."""
+    """Returns a digest of the code that traces: the source files as they are now, Python, the libraries."""
     digest = hashlib.sha256()
     for file in sorted(PACKAGE.rglob("*.py")):
         digest.update(f"{file.relative_to(PACKAGE)}\0".encode() + file.read_bytes() + b"\0")
@@ -38,17 +38,17 @@ def _software() -> str:
     return digest.hexdigest()
 
 
-# Taken now, not when a program is made: by then the files may be newer than what was imported.
+# Taken at import: later the files may be newer than what was imported.
 SOFTWARE = _software()
 
 
 def _settings() -> list[str]:
-    """What JAX and Flax were told."""
+    """Returns the settings of JAX and Flax."""
     return [*sorted(f"{k}={v!r}" for k, v in jax.config.values.items() if "cache" not in k), repr(flax.config)]
 
 
 def _read(path: Path) -> export.Exported | None:
-    """The trace kept there; None without one, or, said, with a damaged one."""
+    """Returns the stored trace, or None if it is missing or damaged (a damaged one is reported)."""
     try:
         content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
@@ -57,7 +57,7 @@ def _read(path: Path) -> export.Exported | None:
         reason = error.strerror
     else:
         digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-        # JAX looks at little of what it deserialises: a changed byte may be another program, or a crash.
+        # JAX checks little of what it deserialises: a changed byte may give another program, or a crash.
         if hashlib.sha256(payload).digest() == digest:
             return export.deserialize(bytearray(payload))
         reason = "damaged"
@@ -72,7 +72,7 @@ def _write(path: Path, exported: export.Exported) -> None:
         with replaced_file(path) as part:
             part.write_bytes(hashlib.sha256(payload).digest() + payload)
     except OSError as error:
-        # A home that is full or read-only is no reason not to train.
+        # Training goes on where the home folder is full or read-only.
         console.print(
             f"{path.parent}: a trace cannot be kept there ({error.strerror}); name a folder that can be "
             f"written by {VARIABLE}, or leave it empty",
@@ -80,34 +80,45 @@ def _write(path: Path, exported: export.Exported) -> None:
         )
 
 
-class Program:
-    """A pure function compiled for arguments of some shapes; its trace is read from the folder if it is there.
+class KeptTrace:
+    """A compiled function whose trace is read from the folder, if it is there, at the first call.
+
+    All calls have arguments of the same structure and shapes.
 
     Args:
         function: pure and traceable; a closure only over what `identity` tells.
-        arguments: pytrees of arrays.
-        result: any pytree with the structure of what it returns.
         identity: what decides the trace besides the arguments' shapes and flowseg's source: two functions of one
             identity must be the same.
+        result: a pytree with the structure of what the function returns for some arguments.
         donate: how many of the first arguments are donated.
-        in_shardings: where each argument lies.
-        out_sharding: where all of the result lies.
+        in_shardings: the sharding of each argument.
+        out_sharding: the sharding of the whole result.
     """
 
     def __init__(
         self,
         function: Callable[..., Any],
-        arguments: Sequence[Any],
-        result: Any,
         *,
         identity: str,
+        result: Callable[..., Any],
         donate: int = 0,
         in_shardings: Sequence[Sharding],
         out_sharding: Sharding,
     ):
         self.lowered = 0
-        """How often the trace was made a program: once, or something recompiles."""
-        self._result = jax.tree.structure(result)
+        """At most 1; more means the program was recompiled."""
+        self._function, self._identity, self._result_of = function, identity, result
+        self._donate, self._in_shardings, self._out_sharding = donate, in_shardings, out_sharding
+        self._call: Callable[..., Any] | None = None
+
+    def __call__(self, *arguments: Any) -> Any:
+        if self._call is None:
+            self._result = jax.tree.structure(self._result_of(*arguments))
+            self._call = self._compiled(arguments)
+        return jax.tree.unflatten(self._result, self._call(*jax.tree.leaves(arguments)))
+
+    def _compiled(self, arguments: Sequence[Any]) -> Callable[..., Any]:
+        """Returns the jitted function of the arguments' leaves; an export keeps no pytrees."""
         flattened = [jax.tree.flatten(argument) for argument in arguments]
         leaves = [leaf for found, _ in flattened for leaf in found]
 
@@ -117,20 +128,14 @@ class Program:
             for found, structure in flattened:
                 parts.append(jax.tree.unflatten(structure, rest[: len(found)]))
                 del rest[: len(found)]
-            return jax.tree.leaves(function(*parts))
+            return jax.tree.leaves(self._function(*parts))
 
         how: dict[str, Any] = {
-            "donate_argnums": tuple(range(sum(len(found) for found, _ in flattened[:donate]))),
-            "in_shardings": [s for s, (f, _) in zip(in_shardings, flattened, strict=True) for _ in f],
-            "out_shardings": out_sharding,
+            "donate_argnums": tuple(range(sum(len(found) for found, _ in flattened[: self._donate]))),
+            "in_shardings": [s for s, (f, _) in zip(self._in_shardings, flattened, strict=True) for _ in f],
+            "out_shardings": self._out_sharding,
         }
-        shapes = [(x.shape, str(x.dtype), getattr(x, "weak_type", False)) for x in leaves]
-        structures = [str(structure) for _, structure in flattened]
-        about = (identity, shapes, structures, str(self._result), str(how), len(jax.devices()), _settings(), SOFTWARE)
-        folder = os.environ.get(VARIABLE)
-        path = None
-        if folder and _software() == SOFTWARE:
-            path = Path(folder).expanduser() / f"{hashlib.sha256(repr(about).encode()).hexdigest()}.stablehlo"
+        path = self._file(leaves, [str(structure) for _, structure in flattened], how)
         exported = _read(path) if path else None
         if exported is None:
             exported = export.export(jax.jit(flat, **how))(*leaves)
@@ -142,7 +147,14 @@ class Program:
             self.lowered += 1
             return kept.call(*values)
 
-        self._call = jax.jit(counted, **how)
+        return jax.jit(counted, **how)
 
-    def __call__(self, *arguments: Any) -> Any:
-        return jax.tree.unflatten(self._result, self._call(*jax.tree.leaves(arguments)))
+    def _file(self, leaves: Sequence[Any], structures: Sequence[str], how: dict[str, Any]) -> Path | None:
+        """Returns the file of this trace; None if no folder is named or the sources have changed since the import."""
+        folder = os.environ.get(VARIABLE)
+        if not folder or _software() != SOFTWARE:
+            return None
+        shapes = [(x.shape, str(x.dtype), getattr(x, "weak_type", False)) for x in leaves]
+        devices = len(jax.devices())
+        about = (self._identity, shapes, structures, str(self._result), str(how), devices, _settings(), SOFTWARE)
+        return Path(folder).expanduser() / f"{hashlib.sha256(repr(about).encode()).hexdigest()}.stablehlo"

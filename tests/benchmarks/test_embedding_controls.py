@@ -1,4 +1,4 @@
-"""The table of embeddings beside their controls, on hand-made scores."""
+"""The table that compares embeddings with their controls, for known scores."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ def test_differences_are_paired_by_seed(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     from embedding_controls import interval, markdown, summary
 
-    # Seeds differ by much, the arms by 0.01 in each: only the paired difference shows it.
+    # Seeds differ much, and the arms by 0.01 for each seed: only the paired difference shows it.
     rows = summary({"baseline": [0.60, 0.70, 0.80], "random": [0.61, 0.71, 0.81]})
     assert [row["arm"] for row in rows] == ["baseline", "random"]
     assert rows[1]["mean"] == pytest.approx(0.71) and rows[1]["difference"] == pytest.approx(0.01)

@@ -1,24 +1,30 @@
-"""What the command's tests share: the configs, what a call left behind, and ways to spoil a data set."""
+"""Shared by the tests of the commands: the configs, the outcome of a call, a trained run, and files to write."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from flowseg.embeddings.source import describe_images
+from flowseg.config import Config, DataConfig, EvalConfig, FilmConfig, ModelConfig
+from flowseg.embeddings.source import IMAGE_STATS, describe_images
 from flowseg.embeddings.store import Encoder, write_store
+from flowseg.models.network import init_params
+from flowseg.runs.checkpoints import Checkpoints
+from flowseg.runs.folder import create_run
+from flowseg.training.state import init_state
 
 REPO = Path(__file__).parents[2]
 BASELINE, FILM = REPO / "configs" / "baseline.py", REPO / "configs" / "vlm_film.py"
-# What makes a config small enough for the tiny data.
+# Options that make a config small enough for the tiny data set.
 SMALL = ("--data.crop", "32", "--train.batch", "4")
+SETTINGS = EvalConfig(sampler="euler", steps=1, window_batch=8)
 
 
 @dataclass
 class Outcome:
-    """What a command left behind."""
+    """The exit status and output of a command."""
 
     status: int
     out: str
@@ -29,7 +35,7 @@ Flowseg = Callable[..., Outcome]
 
 
 def first(data: Path, kind: str, split: str = "train") -> Path:
-    """The first image or label of a split."""
+    """Returns the first image or label of a split."""
     return min((data / split / kind).iterdir())
 
 
@@ -38,9 +44,36 @@ def write(path: Path, pixels: np.ndarray) -> None:
 
 
 def wide_store(path: Path, data: Path, width: int) -> Path:
-    """A store of vectors of another width for the images of a data set."""
+    """Writes a store of zero vectors of another width for the images of a data set."""
     files = sorted(data.glob("*/image/*"))
     hashes, _ = describe_images(files)
     keys = [f"{f.parent.parent.name}/{f.stem}" for f in files]
     write_store(path, Encoder("narrow", {}, width), keys, hashes, np.zeros((len(keys), width), np.float32))
     return path
+
+
+def trained_run(folder: Path, root: Path, **settings: object) -> Path:
+    """Makes a run of a narrow FiLM network with random parameters, whose output depends on the embedding.
+
+    Args:
+        folder: the run's folder.
+        root: its data set.
+        settings: fields of its EvalConfig that differ from SETTINGS.
+    """
+    film = FilmConfig(stages=(1, 3), condition_width=8, hidden_width=8)
+    config = Config(
+        name="tiny",
+        devices=1,
+        model=ModelConfig(dim=8, heads=1, head_dim=8, film=film),
+        data=DataConfig(root=str(root), crop=16, max_side=48),
+        eval=EvalConfig(**{**asdict(SETTINGS), **settings}),
+    )
+    run = create_run(folder, config, IMAGE_STATS)
+    params = init_params(config)
+    rng = np.random.default_rng(0)
+    for head in params["film"]["heads"].values():
+        head["dense2"] = {k: rng.normal(0, 1, v.shape).astype(np.float32) for k, v in head["dense2"].items()}
+    checkpoints = Checkpoints(run.path)
+    checkpoints.save("best", init_state(config, params, 12), config, {"best_dice": 0.5})
+    checkpoints.close()
+    return run.path

@@ -1,4 +1,4 @@
-"""The command called in this process, and how it must refuse: one line, exit status 1, nothing written."""
+"""Fixtures that call the command in this process, and check that a refusal is one line and writes nothing."""
 
 import shutil
 import sys
@@ -13,7 +13,7 @@ from flowseg import cli
 
 @pytest.fixture
 def flowseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Flowseg:
-    """Calls the command in this process, in an empty working folder."""
+    """A function that calls the command in this process, in an empty working folder."""
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
@@ -34,7 +34,7 @@ def flowseg(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 
 @pytest.fixture
 def refused(flowseg: Flowseg, tmp_path: Path) -> Callable[..., str]:
-    """Calls the command, which must refuse: returns the one line, after a look that nothing was written."""
+    """A function that calls the command, checks that it refuses and writes nothing, and returns its one line."""
 
     def call(*args: object) -> str:
         before = sorted(tmp_path.rglob("*"))
@@ -51,11 +51,11 @@ def refused(flowseg: Flowseg, tmp_path: Path) -> Callable[..., str]:
 
 @pytest.fixture
 def data(tiny_data: Path, tmp_path: Path) -> Path:
-    """A data set of one's own to spoil."""
+    """A copy of the tiny data set that a test may damage."""
     return Path(shutil.copytree(tiny_data, tmp_path / "data"))
 
 
 @pytest.fixture
 def train_on(refused: Callable[..., str], data: Path) -> Callable[..., str]:
-    """How training on the spoilt data is refused."""
+    """A function that trains on the damaged data, checks that it is refused, and returns the one line."""
     return lambda *more: refused("train", BASELINE, "--data.root", data, *SMALL, *more)

@@ -1,4 +1,4 @@
-"""How `flowseg analyze film` refuses: one line, before anything is computed or written."""
+"""`flowseg analyze film` refuses bad input with one line, before anything is computed or written."""
 
 import json
 from collections.abc import Callable
@@ -12,14 +12,14 @@ from flowseg.embeddings.source import IMAGE_STATS
 from flowseg.models.network import init_params
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import create_run
-from flowseg.training.step import init_state
+from flowseg.training.state import init_state
 
 FILM = {"dim": 8, "heads": 1, "head_dim": 8, "film": {"stages": [0, 3]}}
 
 
 @pytest.fixture
 def film_run(data: Path, tmp_path: Path) -> Path:
-    """A run with FiLM whose best checkpoint is a fresh network."""
+    """A run with FiLM whose best checkpoint is an untrained network."""
     config = from_dict(Config, {"data": {"root": str(data), "crop": 16}, "model": FILM})
     run = create_run(tmp_path / "run", config, IMAGE_STATS)
     checkpoints = Checkpoints(run.path)
@@ -47,7 +47,7 @@ def test_a_run_without_a_best_checkpoint(refused: Callable[..., str], data: Path
 def test_a_split_without_images(refused: Callable[..., str], film_run: Path, data: Path) -> None:
     for path in data.glob("val/*/*.png"):
         path.unlink()
-    assert f"{data}/val/image: empty" in refused("analyze", "film", film_run, "--split", "val")
+    assert f"{data}/val/image: is empty" in refused("analyze", "film", film_run, "--split", "val")
 
 
 def test_a_split_of_one_image(refused: Callable[..., str], film_run: Path, data: Path) -> None:
@@ -78,7 +78,7 @@ def test_out_that_holds_something_else(
     taken.mkdir()
     (taken / name).write_text(json.dumps(content))
     message = refused("analyze", "film", film_run, "--out", taken)
-    assert f"{taken}: holds something else than a report" in message
+    assert f"{taken}: holds something other than a report" in message
 
 
 def test_out_below_a_file(refused: Callable[..., str], film_run: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""How the command refuses config files and options."""
+"""The command refuses bad config files and options with one line."""
 
 from collections.abc import Callable
 from pathlib import Path

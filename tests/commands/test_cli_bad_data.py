@@ -1,4 +1,4 @@
-"""How the command refuses data that it cannot train on."""
+"""The command refuses data that it cannot train on with one line."""
 
 import shutil
 from collections.abc import Callable
@@ -25,13 +25,13 @@ def test_no_such_split(train_on: Callable[..., str], data: Path, split: str) -> 
 def test_no_such_subfolder(train_on: Callable[..., str], data: Path, kind: str) -> None:
     shutil.rmtree(data / "train" / kind)
     message = train_on()
-    assert f"{data}/train: no folder {kind}" in message and "expected" in message
+    assert f"{data}/train: has no folder {kind}" in message and "expected" in message
 
 
 def test_empty_image_folder(train_on: Callable[..., str], data: Path) -> None:
     for path in (data / "val" / "image").iterdir():
         path.unlink()
-    assert f"{data}/val/image: empty; put images" in train_on()
+    assert f"{data}/val/image: is empty; put images" in train_on()
 
 
 def test_image_without_label(train_on: Callable[..., str], data: Path) -> None:

@@ -1,4 +1,4 @@
-"""How the command refuses a run's folder, what is asked of a run, and a checkpoint to import."""
+"""The command refuses bad run folders, bad requests to a run and bad checkpoints with one line."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -70,7 +70,7 @@ def test_predict_of_two_images_of_one_name(refused: Callable[..., str], data: Pa
     run = create_run(tmp_path / "run", Config(), None)
     pair = first(data, "image"), first(data, "label")
     message = refused("predict", run.path, *pair, "--out", tmp_path / "out")
-    assert "its outputs would be called 0000 like those of" in message
+    assert "its outputs would have the same name, 0000, as those of" in message
 
 
 def test_import_of_no_file(refused: Callable[..., str], tmp_path: Path) -> None:

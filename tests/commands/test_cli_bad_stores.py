@@ -1,4 +1,4 @@
-"""How the command refuses embedding stores, and to make one."""
+"""The command refuses bad embedding stores, and bad requests to make one, with one line."""
 
 import shutil
 import sys
@@ -118,9 +118,9 @@ def test_embed_with_an_option_that_the_encoder_ignores(
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--encoder", "random", "--width", "0"), "--width 0: give 1 or more"),
-        (("--encoder", "random", "--seed", "-1"), "--seed -1: give 0 or more"),
-        (("--encoder", "qwen2.5-vl", "--batch", "0"), "--batch 0: give 1 or more"),
+        (("--encoder", "random", "--width", "0"), "--width 0: must be at least 1"),
+        (("--encoder", "random", "--seed", "-1"), "--seed -1: must be at least 0"),
+        (("--encoder", "qwen2.5-vl", "--batch", "0"), "--batch 0: must be at least 1"),
         (("--encoder", "qwen2.5-vl", "--prompt", "x"), "--prompt: only --features prompt"),
         (("--shard", "3/2"), "--shard 3/2"),
         (("--shard", "1/99"), "only 11 images"),

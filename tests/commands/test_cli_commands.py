@@ -1,4 +1,4 @@
-"""What the commands print and write when all is well, and their help."""
+"""What the commands print and write when they succeed, and their help."""
 
 import json
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from flowseg.commands.parsing import load_config
 from flowseg.config import DataConfig, EmbeddingConfig
 from flowseg.embeddings.source import IMAGE_STATS, EmbeddingSource, describe_images
 from flowseg.embeddings.store import EmbeddingStore
-from flowseg.training.experiment import prepare
+from flowseg.runs.prepare import prepare
 
 
 @pytest.mark.parametrize("config", [BASELINE, FILM], ids=["baseline", "vlm_film"])
@@ -71,11 +71,10 @@ def test_embed_makes_a_store_that_a_run_uses(flowseg: Flowseg, tiny_data: Path, 
     stored = prepare(replace(config, embeddings=EmbeddingConfig(str(store))))
     computed = prepare(config)
     assert stored.encoder == computed.encoder == IMAGE_STATS
-    assert stored.embeddings is not None and computed.embeddings is not None
     for split, count in (("train", 6), ("val", 2), ("test", 3)):
-        assert stored.embeddings[split].shape == (count, 2048)
-        np.testing.assert_array_equal(stored.embeddings[split], computed.embeddings[split])
-    assert len(np.unique(stored.embeddings["train"], axis=0)) == 6
+        assert stored.datasets[split].embeddings().shape == (count, 2048)
+        np.testing.assert_array_equal(stored.datasets[split].embeddings(), computed.datasets[split].embeddings())
+    assert len(np.unique(stored.datasets["train"].embeddings(), axis=0)) == 6
 
 
 def test_embed_takes_a_plain_folder_of_images(flowseg: Flowseg, tiny_data: Path, tmp_path: Path) -> None:
@@ -104,4 +103,4 @@ def test_phantoms_are_a_data_set_to_train_on(flowseg: Flowseg, tmp_path: Path, v
 
 
 def test_phantoms_too_small_are_refused(refused: Callable[..., str], tmp_path: Path) -> None:
-    assert "--size 8: is too small; at least 32" in refused("phantoms", tmp_path / "drawn", "--size", 8)
+    assert "--size 8: must be at least 32" in refused("phantoms", tmp_path / "drawn", "--size", 8)

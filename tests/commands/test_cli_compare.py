@@ -1,4 +1,4 @@
-"""`flowseg compare` from the command line: a report, and how it refuses: one line, nothing written."""
+"""`flowseg compare` from the command line: a report, or a refusal in one line with nothing written."""
 
 import json
 import shutil
@@ -65,8 +65,8 @@ def test_other_pixels_under_the_same_names(
     other = make_run(tmp_path / "c", scores={"dice": list(dice_of(8))}, pixels=50, config={"precision": "bf16"})
     message = refused("compare", runs[0], other, "--out", tmp_path / "out")
     assert "test/0001 is another image, or has another label, than in" in message
-    # Without pictures the classical reference tells: the same filter gives other scores.
-    shutil.rmtree(other / "eval" / "test" / "overlays")
+    # Without pictures the classical reference shows it: the same filter gives other scores.
+    shutil.rmtree(other / "eval" / "test" / "images")
     path = other / "eval" / "test" / "per_image.csv"
     path.write_text(path.read_text().replace("0.600000", "0.700000"))
     assert "test/0001 is another image" in refused("compare", runs[0], other, "--out", tmp_path / "out")
@@ -78,12 +78,12 @@ def test_other_pixels_under_the_same_names(
         ("", "holds no image"),
         ("image,dice\n", "holds no image"),
         ("image,dice\ntest/0001,0.5\ntest/0001,0.5\n", "holds test/0001 twice"),
-        ("image,dice\ntest/0001,half\n", "is no table of scores (ValueError: could not convert"),
-        ("image,dice\ntest/0001,inf\n", "is no table of scores (ValueError: 'inf' is not finite)"),
-        ("image,dice\ntest/0001\n", "is no table of scores"),
-        ("image,dice\ntest/0001,0.5,0.6\n", "is no table of scores (ValueError: more values than column names)"),
-        ("name,dice\ntest/0001,0.5\n", "is no table of scores (KeyError"),
-        (b"image,dice\ntest/\xff,0.5\n", "is no table of scores (UnicodeDecodeError"),
+        ("image,dice\ntest/0001,half\n", "is not a table of scores (ValueError: could not convert"),
+        ("image,dice\ntest/0001,inf\n", "is not a table of scores (ValueError: 'inf' is not finite)"),
+        ("image,dice\ntest/0001\n", "is not a table of scores"),
+        ("image,dice\ntest/0001,0.5,0.6\n", "is not a table of scores (ValueError: more values than column names)"),
+        ("name,dice\ntest/0001,0.5\n", "is not a table of scores (KeyError"),
+        (b"image,dice\ntest/\xff,0.5\n", "is not a table of scores (UnicodeDecodeError"),
     ],
 )
 def test_damaged_scores(
@@ -99,7 +99,7 @@ def test_damaged_scores(
     ("content", "said"),
     [
         (LOG.replace("0.5", "half"), "line 2: train_loss = 'half': must be a number"),
-        (LOG.replace("\n3", "\n1"), "line 4: epoch 1 stands in line 2 already"),
+        (LOG.replace("\n3", "\n1"), "line 4: epoch 1 is already in line 2"),
         (LOG.replace("\n3", "\n0"), "line 4: epoch 0 after epoch 2"),
         (LOG.split("\n")[0] + "\n", "has no logged epoch"),
         ("\n".join(LOG.split("\n")[:2]), "has 1 logged epoch"),
@@ -113,7 +113,7 @@ def test_a_bad_log(refused: Callable[..., str], log: Path, tmp_path: Path, conte
     assert str(bad) in message and said in message
 
 
-def test_a_byte_order_mark_and_crlf_are_no_matter(flowseg: Flowseg, log: Path, tmp_path: Path) -> None:
+def test_a_byte_order_mark_and_crlf_are_accepted(flowseg: Flowseg, log: Path, tmp_path: Path) -> None:
     other = tmp_path / "windows.csv"
     other.write_bytes(b"\xef\xbb\xbf" + LOG.replace("\n", "\r\n").encode())
     assert flowseg("compare", log, other, "--out", tmp_path / "out").status == 0
@@ -127,12 +127,12 @@ def test_too_few_runs(refused: Callable[..., str], log: Path, tmp_path: Path) ->
     assert "no such run folder or CSV" in refused("compare", log, tmp_path / "gone", "--out", tmp_path / "out")
 
 
-def test_a_language_there_is_not(refused: Callable[..., str], log: Path, tmp_path: Path) -> None:
+def test_an_unknown_language(refused: Callable[..., str], log: Path, tmp_path: Path) -> None:
     assert "lang" in refused("compare", log, log, "--out", tmp_path / "out", "--lang", "fr")
 
 
 def test_out_that_holds_something_else(refused: Callable[..., str], runs: tuple[Path, Path], tmp_path: Path) -> None:
     message = refused("compare", *runs, "--out", runs[0])
-    assert f"{runs[0]}: holds something else than a report of `flowseg compare`; choose another --out" in message
+    assert f"{runs[0]}: holds something other than a report of `flowseg compare`; choose another --out" in message
     below = runs[0] / "config.json" / "out"
     assert "cannot be made" in refused("compare", *runs, "--out", below)

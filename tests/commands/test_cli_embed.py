@@ -1,4 +1,4 @@
-"""`flowseg embed`, `embed merge` and `embed info` when all is well."""
+"""`flowseg embed`, `embed merge` and `embed info` when they succeed."""
 
 import os
 import signal
@@ -63,7 +63,7 @@ def test_skipped_images_are_listed_at_the_end(flowseg: Flowseg, data: Path, tmp_
 def test_info_says_what_a_store_is_and_holds(flowseg: Flowseg, data: Path, tmp_path: Path) -> None:
     assert flowseg("embed", data, "--out", tmp_path / "store").status == 0
     other = first(data, "image", "val")
-    other.write_bytes(first(data, "image", "test").read_bytes())  # found by content, whatever it is called
+    other.write_bytes(first(data, "image", "test").read_bytes())  # images are found by content, not by name
     outcome = flowseg("embed", "info", tmp_path / "store", "--data", data)
     assert outcome.status == 0 and "WARNING" not in outcome.out
     for said in (

@@ -1,4 +1,4 @@
-"""Several configs over several seeds: what is planned, what is refused before anything starts, what is kept."""
+"""`flowseg experiment`: the planned runs, refusals before anything starts, and finished runs that are kept."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`flowseg predict`: what it writes, for which inputs, and how it refuses."""
+"""`flowseg predict`: the files it writes, the inputs it reads, and its refusals."""
 
 import json
 import shutil
@@ -8,57 +8,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import Flowseg, first, write
+from commands import SETTINGS, Flowseg, first, trained_run, write
 from dicom_files import empty, write_dicom
 from PIL import Image
 from refusals import refusal
 
 from flowseg.commands.predict import parse_frames
-from flowseg.config import Config, DataConfig, EvalConfig, FilmConfig, ModelConfig
+from flowseg.config import Config
 from flowseg.data.folders import read_image
 from flowseg.data.inputs import read_inputs
 from flowseg.embeddings.source import IMAGE_STATS, describe_images
 from flowseg.embeddings.store import write_store
 from flowseg.evaluation import prediction
 from flowseg.evaluation.overlays import PREDICTED
-from flowseg.models.network import init_params
-from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import create_run, open_run
-from flowseg.training.step import init_state
+from flowseg.runs.prepare import with_sources
 
-SETTINGS = EvalConfig(sampler="euler", steps=1, window_batch=8)
 PICTURES = ("mask", "overlay", "probability")
-
-
-def make_run(folder: Path, root: Path, **settings: object) -> Path:
-    """A run of a narrow FiLM network whose heads answer to the embedding; its parameters are random."""
-    film = FilmConfig(stages=(1, 3), condition_width=8, hidden_width=8)
-    config = Config(
-        name="tiny",
-        devices=1,
-        model=ModelConfig(dim=8, heads=1, head_dim=8, film=film),
-        data=DataConfig(root=str(root), crop=16, max_side=48),
-        eval=EvalConfig(**{**asdict(SETTINGS), **settings}),
-    )
-    run = create_run(folder, config, IMAGE_STATS)
-    params = init_params(config)
-    rng = np.random.default_rng(0)
-    for head in params["film"]["heads"].values():
-        head["dense2"] = {k: rng.normal(0, 1, v.shape).astype(np.float32) for k, v in head["dense2"].items()}
-    checkpoints = Checkpoints(run.path)
-    checkpoints.save("best", init_state(config, params, 12), config, {"best_dice": 0.5})
-    checkpoints.close()
-    return run.path
 
 
 @pytest.fixture(scope="module")
 def world(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("run") / "tiny", tiny_data)
+    return trained_run(tmp_path_factory.mktemp("run") / "tiny", tiny_data)
 
 
 @pytest.fixture
 def run(world: Path, tmp_path: Path) -> Path:
-    """The run, to write into."""
+    """A copy of the run that a test may write into."""
     return Path(shutil.copytree(world, tmp_path / "run"))
 
 
@@ -69,7 +45,7 @@ def grey(path: Path) -> np.ndarray:
 def test_pictures_have_their_images_size(flowseg: Flowseg, run: Path, tiny_data: Path, tmp_path: Path) -> None:
     image, out = first(tiny_data, "image", "test"), tmp_path / "out"
     tall, exif = tmp_path / "tall.jpg", Image.Exif()
-    exif[0x0112] = 6  # to be shown lying on its side
+    exif[0x0112] = 6  # to be displayed rotated by 90 degrees
     Image.open(image).crop((0, 0, 40, 64)).save(tall, exif=exif)
     outcome = flowseg("predict", run, image, tall, "--out", out)
     assert outcome.status == 0, outcome.err
@@ -100,7 +76,7 @@ def test_an_ensemble_says_where_and_how_far_it_is_unsure(
     p = grey(out / f"{image.stem}_probability.png") / 255
     uncertainty = grey(out / f"{image.stem}_uncertainty.png") / 255
     entropy = -(p * np.log2(np.maximum(p, 1e-9)) + (1 - p) * np.log2(np.maximum(1 - p, 1e-9)))
-    sure = (p < 0.05) | (p > 0.95)  # there a rounded p says little of its entropy
+    sure = (p < 0.05) | (p > 0.95)  # rounding p to 8 bits changes the entropy much there
     np.testing.assert_allclose(uncertainty[~sure], entropy[~sure], atol=0.02)
     said = json.loads((out / "prediction.json").read_text())
     assert 0 < said["images"][0]["expected_error"] < 1
@@ -108,7 +84,7 @@ def test_an_ensemble_says_where_and_how_far_it_is_unsure(
 
 
 def test_the_run_s_config_is_the_default(flowseg: Flowseg, tiny_data: Path, tmp_path: Path) -> None:
-    run, out = make_run(tmp_path / "own", tiny_data, ensemble=3, tta=True), tmp_path / "out"
+    run, out = trained_run(tmp_path / "own", tiny_data, ensemble=3, tta=True), tmp_path / "out"
     for options, expected in ((), (3, True)), (("--ensemble", 1, "--no-tta"), (1, False)):
         assert flowseg("predict", run, first(tiny_data, "image"), "--out", out, *options).status == 0
         said = json.loads((out / "prediction.json").read_text())["eval"]
@@ -116,7 +92,7 @@ def test_the_run_s_config_is_the_default(flowseg: Flowseg, tiny_data: Path, tmp_
 
 
 def test_frames_of_a_series_are_images_of_their_own(flowseg: Flowseg, run: Path, tmp_path: Path) -> None:
-    """A frame gives what a PNG of its pixels gives: the same noise, embedding and scaling."""
+    """A frame and a PNG file of its pixels give the same result: same noise, embedding and scaling."""
     rng = np.random.default_rng(3)
     frames = np.kron(rng.integers(0, 2**12, (5, 5, 8)), np.ones((1, 8, 8))).astype(np.uint16)
     series, alone, out = write_dicom(tmp_path / "series.dcm", frames, 12), tmp_path / "alone.png", tmp_path / "out"
@@ -130,8 +106,12 @@ def test_frames_of_a_series_are_images_of_their_own(flowseg: Flowseg, run: Path,
     assert not np.array_equal(grey(out / "series_frame005_mask.png"), grey(out / "series_frame004_mask.png"))
 
 
+def config_of(run: Path, store: str | None) -> Config:
+    return with_sources(open_run(run).config, None, store)
+
+
 def test_frames_have_embeddings_of_their_own(run: Path, tmp_path: Path) -> None:
-    """Computed, or found in a store that was made of PNG files of the same values."""
+    """They are computed, or found in a store made from PNG files with the same values."""
     frames = np.random.default_rng(3).integers(0, 2**12, (3, 40, 64)).astype(np.uint16)
     series = write_dicom(tmp_path / "series.dcm", frames, 12)
     pictures = [tmp_path / f"{k}.png" for k in range(3)]
@@ -144,10 +124,12 @@ def test_frames_have_embeddings_of_their_own(run: Path, tmp_path: Path) -> None:
         write_store(store, IMAGE_STATS, [str(k) for k in range(held)], hashes[:held], vectors[:held])
     items = read_inputs([series])
     for given in (None, str(stores[0])):
-        found = prediction._queries(open_run(run), [series], items, given)
+        found = prediction.network_inputs(open_run(run), config_of(run, given), [series], items)
         np.testing.assert_array_equal([one.embedding for one in found], vectors)
         assert [one.content for one in found] == hashes
-    message = refusal(lambda: prediction._queries(open_run(run), [series], items, str(stores[1])))
+    message = refusal(
+        lambda: prediction.network_inputs(open_run(run), config_of(run, str(stores[1])), [series], items)
+    )
     assert "1 of 3 images are not in it (series_frame003)" in message and "reads no DICOM" in message
 
 
@@ -180,14 +162,14 @@ def test_a_tuned_threshold_is_made_once_and_used(flowseg: Flowseg, run: Path, ti
 def test_a_threshold_needs_the_run_s_validation_images(
     refused: Callable[..., str], data: Path, tmp_path: Path
 ) -> None:
-    run = make_run(tmp_path / "own", tmp_path / "gone")
+    run = trained_run(tmp_path / "own", tmp_path / "gone")
     message = refused("predict", run, first(data, "image"), "--out", tmp_path / "out", "--threshold", "tuned")
     assert f"{tmp_path}/gone: no such folder" in message and "validation images; or use fixed" in message
 
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:
-    """A run without checkpoints: what is asked of it must be refused before they are read."""
+    """A run without checkpoints: bad requests must be refused before checkpoints are read."""
     return create_run(tmp_path / "bare", replace(Config()), None).path
 
 

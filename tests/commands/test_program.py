@@ -1,4 +1,4 @@
-"""The `flowseg` command as a program of its own."""
+"""The `flowseg` command as a separate process."""
 
 import json
 import os

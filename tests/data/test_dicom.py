@@ -1,4 +1,4 @@
-"""DICOM frames: what their values mean, and what is refused."""
+"""Reading DICOM frames: which values they have, and which files are refused."""
 
 import io
 from pathlib import Path
@@ -214,7 +214,7 @@ def compressed(path: Path, syntax: str) -> Path:
 
 
 def test_a_compression_that_needs_a_package_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where neither is installed, whatever is installed here."""
+    """Pretends that no decoder is installed."""
     from pydicom.pixels import get_decoder
 
     decoder = get_decoder(JPEGLosslessSV1)

@@ -1,4 +1,4 @@
-"""Reading a data set: names, formats, depths, and the fingerprint of an image."""
+"""Reading a data set: names, formats, bit depths, and the content hash of an image."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def save(path: Path, pixels: np.ndarray) -> Path:
 
 
 def deep_pgm(path: Path, pixels: np.ndarray) -> Path:
-    """Pillow does not write 16-bit pgm."""
+    """Writes a 16-bit pgm, which Pillow cannot."""
     height, width = pixels.shape
     path.write_bytes(f"P5\n{width} {height}\n65535\n".encode() + pixels.astype(">u2").tobytes())
     return path
@@ -43,7 +43,7 @@ def test_two_folders_of_one_kind_are_refused(tmp_path: Path) -> None:
     for folder in ("image", "label", "masks"):
         save(tmp_path / "val" / folder / "a.png", LABEL)
     message = refusal(lambda: find_pairs(tmp_path, "val"))
-    assert "both label and masks" in message and str(tmp_path / "val") in message
+    assert "has both label and masks" in message and str(tmp_path / "val") in message
 
 
 def test_two_files_of_one_stem_are_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Images to segment: files, folders, series; their names, hashes and orientation."""
+"""Images to segment, from files, folders and series: their names, hashes and orientation."""
 
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def test_a_folder_stands_for_its_images(tmp_path: Path) -> None:
 
 
 def test_pixels_lie_as_they_are_stored(tmp_path: Path) -> None:
-    """An EXIF orientation is told, not applied."""
+    """An EXIF orientation is reported, not applied."""
     smooth = np.add.outer(np.arange(32), 3 * np.arange(40)).astype(np.uint8)
     for name in ("a.jpg", "b.png"):
         plain, turned = save(tmp_path / f"plain-{name}", smooth), save(tmp_path / name, smooth, orientation=6)

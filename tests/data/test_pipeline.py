@@ -29,7 +29,7 @@ def dataset(tiny_data: Path) -> Dataset:
 
 def batches_of(dataset: Dataset, *, seed: int = 0, batch: int = 4) -> grain.MapDataset:
     config = replace(CONFIG, seed=seed, train=TrainConfig(batch=batch))
-    return training_batches(config, dataset, NUMBERS)
+    return training_batches(config, dataset.with_embeddings(NUMBERS))
 
 
 def assert_same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
@@ -46,7 +46,7 @@ def test_shapes_and_types(dataset: Dataset) -> None:
         "embedding": (4, 3),
     }
     assert all(value.dtype == np.float32 for value in batch.values())
-    assert "embedding" not in training_batches(CONFIG, dataset, None)[0]
+    assert "embedding" not in training_batches(CONFIG, dataset)[0]
 
 
 def test_a_batch_does_not_depend_on_what_was_asked_before(dataset: Dataset) -> None:
@@ -105,7 +105,7 @@ def test_image_target_and_embedding_of_a_row_belong_together(dataset: Dataset) -
     """Without augmentation each row is a part of the image that its embedding numbers, and of its target."""
     plain = replace(CONFIG.data, flip=0, quarter_turn=0, rotate=0, gamma=0)
     config = replace(CONFIG, data=replace(plain, crop=64))  # the whole image
-    batch = training_batches(config, dataset, NUMBERS)[3]
+    batch = training_batches(config, dataset.with_embeddings(NUMBERS))[3]
     for image, target, number in zip(batch["image"], batch["target"], batch["embedding"][:, 0], strict=True):
         example = dataset[int(number)]
         np.testing.assert_array_equal(image[..., 0], example.image)

@@ -1,4 +1,4 @@
-"""What the embedding tests share: a data set of small pictures, and an encoder that counts its work."""
+"""Helpers of the embedding tests: a folder of small images, and an encoder that records its work."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from flowseg.embeddings.store import Encoder
 
 
 class Counting:
-    """The image's mean and size; remembers which images it was given, and stops where it is told."""
+    """Encodes an image by its mean and size, records which images it got, and stops after `stop_at` of them."""
 
     keeps_parts = True
 
@@ -32,7 +32,7 @@ class Counting:
 
 
 def write_images(folder: Path, count: int, seed: int = 0, sizes: Sequence[tuple[int, int]] = ((20, 24),)) -> Path:
-    """A plain folder of pictures a00.png, a01.png, ... that all differ."""
+    """Writes a folder of different images, a00.png, a01.png and so on."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(seed)
     for i in range(count):
@@ -44,6 +44,6 @@ def write_images(folder: Path, count: int, seed: int = 0, sizes: Sequence[tuple[
 def run(
     data: Path, encoding: Encoding, out: Path, index: int = 1, count: int = 1, skip_bad: bool = False
 ) -> Extracted:
-    """What `flowseg embed` does."""
+    """Does what `flowseg embed` does."""
     files = find_images(data)
     return extract(files, encoding, out, shard_of(files, index, count), skip_bad=skip_bad)

@@ -1,4 +1,4 @@
-"""Controls: of an encoder's shape, functions of the seed, and without a word about the image."""
+"""Controls have the shape of an encoder's vectors, depend on the seed, and carry no information about the image."""
 
 from pathlib import Path
 
@@ -79,7 +79,7 @@ def test_shuffled_gives_the_store_s_vectors_to_other_images(tmp_path: Path) -> N
     data = write_images(tmp_path / "data", 6)
     run(data, Counting(), tmp_path / "store")
     store = EmbeddingStore(tmp_path / "store")
-    shuffled = Shuffled(store, find_images(data), 0, str(data))
+    shuffled = Shuffled(str(store.path), find_images(data), data, False)
     run(data, shuffled, tmp_path / "other")
     before, after = store.read(range(6)), EmbeddingStore(tmp_path / "other").read(range(6))
     assert (before != after).any(axis=1).all()
@@ -90,10 +90,9 @@ def test_shuffled_gives_the_store_s_vectors_to_other_images(tmp_path: Path) -> N
 def test_shards_of_a_shuffle_are_parts_of_one(tmp_path: Path) -> None:
     data = write_images(tmp_path / "data", 7)
     run(data, Counting(), tmp_path / "store")
-    store = EmbeddingStore(tmp_path / "store")
     for index, count in ((1, 1), (1, 2), (2, 2)):
         out = tmp_path / f"{index}of{count}"
-        run(data, Shuffled(store, find_images(data), 5, "x"), out, index, count)
+        run(data, Shuffled(str(tmp_path / "store"), find_images(data), data, False, 5), out, index, count)
     whole = EmbeddingStore(tmp_path / "1of1").read(range(7))
     np.testing.assert_array_equal(EmbeddingStore(tmp_path / "1of2").read(range(4)), whole[0::2])
     np.testing.assert_array_equal(EmbeddingStore(tmp_path / "2of2").read(range(3)), whole[1::2])
@@ -102,17 +101,17 @@ def test_shards_of_a_shuffle_are_parts_of_one(tmp_path: Path) -> None:
 def test_a_store_that_lacks_an_image_cannot_be_shuffled(tmp_path: Path) -> None:
     run(write_images(tmp_path / "few", 3), Counting(), tmp_path / "store")
     data = write_images(tmp_path / "data", 4)
-    message = refusal(lambda: Shuffled(EmbeddingStore(tmp_path / "store"), find_images(data), 0, "data"))
+    message = refusal(lambda: Shuffled(str(tmp_path / "store"), find_images(data), data, False))
     assert "1 of 4 images" in message and "a03" in message
 
 
 def test_shuffled_refuses_an_unreadable_image_unless_skipped(tmp_path: Path) -> None:
     data = write_images(tmp_path / "data", 4)
     run(data, Counting(), tmp_path / "store")
-    store = EmbeddingStore(tmp_path / "store")
+    store, files = str(tmp_path / "store"), find_images(data)
     (data / "a02.png").write_bytes(b"no picture")
-    assert "a02.png" in refusal(lambda: Shuffled(store, find_images(data), 0, "x"))
-    assert run(data, Shuffled(store, find_images(data), 0, "x", True), tmp_path / "o", skip_bad=True).images == 3
+    assert "a02.png" in refusal(lambda: Shuffled(store, files, data, False))
+    assert run(data, Shuffled(store, files, data, True), tmp_path / "o", skip_bad=True).images == 3
 
 
 def test_images_are_loaded_in_order_whatever_is_wrong_with_some(tmp_path: Path) -> None:
@@ -131,8 +130,8 @@ def test_a_stopped_control_leaves_nothing(tmp_path: Path) -> None:
     def stop() -> None:
         raise KeyboardInterrupt
 
-    store = EmbeddingStore(tmp_path / "store")
-    for encoding in (Random(0), Constant(0), Shuffled(store, files, 0, "x")):
+    shuffled = Shuffled(str(tmp_path / "store"), files, data, False)
+    for encoding in (Random(0), Constant(0), shuffled):
         with pytest.raises(KeyboardInterrupt):
             extract(files, encoding, tmp_path / "out", shard_of(files, 1, 1), check=stop)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "store"]

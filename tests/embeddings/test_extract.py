@@ -1,10 +1,12 @@
-"""Extraction: what a stop leaves behind is used again, and the store is the same as without a stop."""
+"""An interrupted extraction uses its finished vectors again and gives the same store as without interruption."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +62,7 @@ def test_a_stopped_run_goes_on_and_gives_the_same_file(
 
 
 def test_a_kill_costs_at_most_a_group(data: Path, tmp_path: Path) -> None:
-    """kill -9 in the middle of a batch: all whole groups are on disk, and no half file is taken for one."""
+    """After kill -9 in the middle of a batch all complete groups are on disk, and no partial file is read."""
     script = """
 import os, sys, time
 from pathlib import Path
@@ -94,7 +96,7 @@ def test_a_group_is_written_when_it_has_waited_long_enough(
 
     class Watching(Counting):
         def encode(self, images):  # type: ignore[no-untyped-def]
-            # Also the first batch, if it takes long by itself, is on disk before the second.
+            # The first batch is on disk before the second, if it takes long enough.
             written.append(len(list(_parts(tmp_path / "store").glob("*"))))
             return super().encode(images)
 
@@ -126,7 +128,7 @@ def test_a_changed_image_is_embedded_again(data: Path, tmp_path: Path, small_gro
     (data / "a01.png").write_bytes((data / "a08.png").read_bytes())
     again = Counting()
     run(data, again, tmp_path / "store")
-    assert again.seen == ["a01", "a04", "a05", "a06", "a07"]  # a08 is the same picture as a01
+    assert again.seen == ["a01", "a04", "a05", "a06", "a07"]  # a08 is the same image as a01
 
 
 @pytest.mark.parametrize("batch", [1, 4, 16])
@@ -209,7 +211,9 @@ def test_a_stop_between_batches_keeps_what_is_done(data: Path, tmp_path: Path) -
     assert run(data, Counting(batch=2), tmp_path / "store").reused == 6
 
 
-def test_progress_counts_every_image_once(data: Path, tmp_path: Path, small_groups: None) -> None:
+def test_progress_counts_every_image_once(
+    data: Path, tmp_path: Path, small_groups: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from flowseg.embeddings.images import find_images
     from flowseg.embeddings.shards import shard_of
 
@@ -217,14 +221,16 @@ def test_progress_counts_every_image_once(data: Path, tmp_path: Path, small_grou
     (data / "a07.png").write_bytes(b"no picture")
     with pytest.raises(KeyboardInterrupt):
         run(data, Counting(stop_at=2), tmp_path / "store")
-    files, counts = find_images(data), []
+    files = find_images(data)
+    counts: list[int] = []
 
-    def on_start(total: int, done: int):  # type: ignore[no-untyped-def]
+    @contextmanager
+    def task(name: str, total: int, done: int) -> Iterator[Callable[[int], None]]:
         counts.extend([total, done])
-        return counts.append
+        yield counts.append
 
-    shard = shard_of(files, 1, 1)
-    extract_module.extract(files, Counting(batch=3), tmp_path / "store", shard, skip_bad=True, on_start=on_start)
+    monkeypatch.setattr(extract_module, "task", task)
+    extract_module.extract(files, Counting(batch=3), tmp_path / "store", shard_of(files, 1, 1), skip_bad=True)
     assert counts[:2] == [COUNT + 1, 2]
     assert sum(counts[1:]) == COUNT + 1
 

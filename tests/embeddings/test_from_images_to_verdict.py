@@ -1,4 +1,4 @@
-"""From a folder of images to a verdict, each step a command, with a tiny Qwen2.5-VL."""
+"""From a folder of images to a verdict by the commands a user runs, with a tiny Qwen2.5-VL."""
 
 import json
 import signal
@@ -29,7 +29,7 @@ SMALL = [
 
 
 def flowseg(folder: Path, *args: object) -> str:
-    """Runs the command as a program of its own; returns what it printed."""
+    """Runs the command in a new process and returns what it printed."""
     command = [sys.executable, "-m", "flowseg", *map(str, args)]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -41,7 +41,7 @@ def test_embed_interrupt_resume_merge_train_analyze(tmp_path: Path) -> None:
     write_phantoms(tmp_path / "data", size=64, counts={"train": 16, "val": 2, "test": 10})
     ask = ["embed", "data", "--encoder", "qwen2.5-vl", "--model", model]
 
-    # Stopped as soon as something is kept, and gone on with.
+    # Interrupted as soon as vectors are kept, then continued.
     command = [sys.executable, "-m", "flowseg", *map(str, ask), "--shard", "1/2", "--out", "one"]
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     parts = tmp_path / "one.parts"

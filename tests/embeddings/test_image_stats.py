@@ -1,4 +1,4 @@
-"""The image-stats descriptor: layout, range, determinism, and what it tells apart."""
+"""The image-stats descriptor: its layout, range and determinism, and which images it distinguishes."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from flowseg.embeddings.image_stats import WIDTH, describe
 
 
 def _drawn(angle: float, seed: int, dark: bool = True) -> np.ndarray:
-    """A vessel-like bar at an angle (radians) over smooth texture, 200×240 pixels."""
+    """Draws a vessel-like bar at an angle (radians) over smooth texture, in 200×240 pixels."""
     rows, columns = np.mgrid[:200, :240]
     distance = (rows - 100) * np.cos(angle) - (columns - 120) * np.sin(angle)
     texture = ndimage.gaussian_filter(np.random.default_rng(seed).normal(0, 60, (200, 240)), 4)
@@ -28,7 +28,7 @@ def test_shape_and_dtype_for_any_size(shape: tuple[int, int]) -> None:
 def test_constant_image(value: int) -> None:
     vector = describe(np.full((90, 120), value, dtype=np.uint8))
     assert np.isfinite(vector).all()
-    assert np.abs(vector[:1280]).max() < 1e-2  # no cell differs from the whole
+    assert np.abs(vector[:1280]).max() < 1e-2  # no cell differs from the whole image
 
 
 def test_entries_are_of_order_one() -> None:

@@ -1,4 +1,4 @@
-"""What is said of a store: spread, likeness and coverage, on vectors whose values are known."""
+"""The description of a store: spread, similarity and coverage of known vectors."""
 
 from pathlib import Path
 
@@ -38,7 +38,7 @@ def test_norms_and_spread_by_their_definition(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("deviation", "useless"), [(0.1, False), (0.04, False), (0.02, True), (1e-4, True)])
 def test_vectors_that_hardly_differ_are_called_useless(tmp_path: Path, deviation: float, useless: bool) -> None:
     spread = measure_spread(_store(tmp_path / "store", _around(1.0, deviation)))
-    assert spread.spread == pytest.approx(deviation**2, rel=0.1)  # the rule's limit, 1e-3, is a deviation of 3.2 %
+    assert spread.spread == pytest.approx(deviation**2, rel=0.1)  # the limit, 1e-3, is a deviation of 3.2 %
     assert spread.useless is useless and not spread.identical
 
 

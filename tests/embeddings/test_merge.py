@@ -1,4 +1,4 @@
-"""Merging: the shards of a list give what one run gives, to the last bit, or are refused by name."""
+"""Merging shards gives the same file as a single run; shards that do not fit together are refused by name."""
 
 import shutil
 from collections.abc import Callable
@@ -96,7 +96,7 @@ def test_an_image_in_two_shards_is_named(tmp_path: Path) -> None:
         write_store(
             tmp_path / str(i), Encoder("x", {}, 2), ["same"], hashes, np.ones((1, 2), np.float32), Shard(i, 2, 2, "d")
         )
-    assert "same: in two" in refusal(lambda: merge([tmp_path / "1", tmp_path / "2"], tmp_path / "merged"))
+    assert "same: is in two" in refusal(lambda: merge([tmp_path / "1", tmp_path / "2"], tmp_path / "merged"))
 
 
 def _other_encoder(data: Path, path: Path) -> None:
@@ -142,14 +142,14 @@ def test_a_shard_that_lost_an_image_is_named(shards: list[Path], tmp_path: Path)
 
 
 def test_skipped_images_are_a_hole_unless_accepted(data: Path, tmp_path: Path) -> None:
-    for name in ("a04", "a06"):  # of shards 2 and 1
+    for name in ("a04", "a06"):  # in shards 2 and 1
         (data / f"{name}.png").write_bytes(b"no picture")
     run(data, Counting(), tmp_path / "whole", skip_bad=True)
     paths = [tmp_path / f"part{i}" for i in (1, 2, 3)]
     for i, path in enumerate(paths, 1):
         run(data, Counting(), path, i, 3, skip_bad=True)
     message = refusal(lambda: merge(paths, tmp_path / "merged"))
-    assert f"{paths[0]}: without the images a06" in message
+    assert f"{paths[0]}: lacks the images a06" in message
     assert merge(paths, tmp_path / "merged", skip_bad=True) == (6, ["a04", "a06"])
     assert (tmp_path / "merged").read_bytes() == (tmp_path / "whole").read_bytes()
 
@@ -157,7 +157,7 @@ def test_skipped_images_are_a_hole_unless_accepted(data: Path, tmp_path: Path) -
 def test_a_store_without_a_shard_is_refused(shards: list[Path], tmp_path: Path) -> None:
     store = EmbeddingStore(shards[0])
     write_store(tmp_path / "old", store.encoder, store.keys, store.hashes, store.read([0, 1, 2]))
-    assert f"{tmp_path}/old: does not say" in refusal(lambda: merge([tmp_path / "old"], tmp_path / "merged"))
+    assert f"{tmp_path}/old: records no shard" in refusal(lambda: merge([tmp_path / "old"], tmp_path / "merged"))
 
 
 def test_nothing_to_merge_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Qwen2.5-VL, on a tiny one with random weights: each feature is what transformers gives when called directly."""
+"""Qwen2.5-VL, as a tiny model with random weights: the features equal those of a direct call of transformers."""
 
 import json
 import shutil
@@ -49,19 +49,19 @@ def images(data: Path) -> list[LoadedImage]:
 
 @pytest.fixture
 def copy(model: Path, tmp_path: Path) -> Path:
-    """The model in a folder of one's own to spoil."""
+    """A copy of the model that a test may damage."""
     return Path(shutil.copytree(model, tmp_path / "model"))
 
 
 class Direct:
-    """transformers called as its documentation says: its own processor, no cache, one answer at a time."""
+    """Calls transformers as documented: with its own processor, without a cache, one answer at a time."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch):
         from transformers import AutoTokenizer, Qwen2_5_VLForConditionalGeneration, Qwen2VLImageProcessorPil
         from transformers.models.qwen2_5_vl.processing_qwen2_5_vl import Qwen2_5_VLProcessor
         from transformers.processing_utils import ProcessorMixin
 
-        # The processor insists on a video processor, which needs torchvision.
+        # The processor requires a video processor, which needs torchvision.
         monkeypatch.setattr(ProcessorMixin, "check_argument_for_proper_class", lambda *args: None)
         tokenizer = AutoTokenizer.from_pretrained(folder)
         pictures = Qwen2VLImageProcessorPil.from_pretrained(folder)
@@ -96,7 +96,7 @@ class Direct:
                 inputs = self.inputs(image, question.text, answer)
                 likely = self.model(**inputs).logits[0].log_softmax(dim=-1)
                 ids = inputs["input_ids"][0]
-                assert len(ids) == start + len(answer)  # the tiny tokenizer's tokens are bytes
+                assert len(ids) == start + len(answer)  # the tokens of the tiny tokenizer are bytes
                 scores.append(sum(likely[i - 1, ids[i]] for i in range(start, len(ids))))
             vectors.append(torch.stack(scores).softmax(dim=0))
         return np.asarray(torch.cat(vectors))
@@ -171,7 +171,7 @@ def test_both_names_of_the_weights_are_read(model: Path, copy: Path, images: lis
 
 
 def test_files_as_the_hub_has_them_are_read(model: Path, copy: Path, images: list[LoadedImage]) -> None:
-    """The published config is flat, the weights are in two files, the image sizes are min_pixels and max_pixels."""
+    """In the published files the config is flat, the weights are split, and sizes are min_pixels and max_pixels."""
     config = json.loads((copy / "config.json").read_text())
     text, vision = config.pop("text_config"), config["vision_config"]
     rope = text.pop("rope_parameters")

@@ -1,4 +1,4 @@
-"""The embedding store: what goes in comes out, found by content; what does not fit is named."""
+"""The embedding store returns what was stored, looked up by content, and names what does not fit."""
 
 import json
 import subprocess
@@ -171,7 +171,7 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_stores_that_the_library_wrote_are_read(tmp_path: Path) -> None:
-    """As the first versions of this package made them: in the library's order of tensors, without a shard."""
+    """The first versions of this package wrote the library's order of tensors, and no shard."""
     tensors = {
         "vectors": VECTORS,
         "hashes": np.frombuffer(bytes.fromhex("".join(HASHES)), np.uint8).reshape(-1, 16),
@@ -214,7 +214,7 @@ def test_rows_are_found_among_hashes_that_share_a_half(tmp_path: Path) -> None:
     store = EmbeddingStore(tmp_path / "store")
     order = rng.permutation(500)
     assert store.rows([names[i] for i in order]) == order.tolist()
-    absent = names[0][:16] + "00" * 8  # half of it is there, 250 times
+    absent = names[0][:16] + "00" * 8  # its first half is in the store, 250 times
     assert store.rows([ABSENT, names[7], absent, names[7]]) == [None, 7, None, 7]
     assert store.rows([]) == []
 
@@ -247,7 +247,7 @@ def test_the_command_in_a_message_names_the_encoder_s_options(tmp_path: Path, en
 
 
 def test_a_large_store_is_not_read_to_look_up_a_few(tmp_path: Path) -> None:
-    """benchmarks/store_open.py, end to end: a file of 100 MB, a few megabytes of memory."""
+    """Runs benchmarks/store_open.py: a file of 100 MB takes a few megabytes of memory."""
     script = Path(__file__).parents[2] / "benchmarks" / "store_open.py"
     out = tmp_path / "out.json"
     command = [sys.executable, script, "--images", "25000", "--lookups", "20", "--turns", "2", "--out", out]

@@ -1,4 +1,4 @@
-"""A Qwen2.5-VL of a few thousand weights, drawn at random, with its processor and tokenizer, as files."""
+"""A Qwen2.5-VL with a few thousand random weights, its processor and its tokenizer, written to files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Masks for comparing metrics with other implementations: random ones, vessels, and every degenerate kind."""
+"""Masks for comparing metrics with other implementations: random masks, vessels and degenerate masks."""
 
 from itertools import product
 
@@ -9,7 +9,7 @@ H, W = 17, 23
 
 
 def degenerate() -> dict[str, np.ndarray]:
-    """Masks of one size that metrics stumble over, by name."""
+    """Masks of one size that are edge cases of metrics, by name."""
     y, x = np.mgrid[:H, :W]
     radius = np.hypot(y - H // 2, x - W // 2)
     return {
@@ -34,13 +34,13 @@ def degenerate() -> dict[str, np.ndarray]:
 
 
 def degenerate_pairs() -> list[tuple[np.ndarray, np.ndarray]]:
-    """Every kind against every kind: 289 pairs."""
+    """All 289 pairs of the degenerate masks."""
     masks = degenerate().values()
     return list(product(masks, masks))
 
 
 def random_pairs(count: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Noise of any density and size from 1x1 on, and vessels of which the prediction has lost and gained some."""
+    """Alternately vessels, some of them missing or false in the prediction, and noise of random density and size."""
     rng = np.random.default_rng(seed)
     pairs = []
     for i in range(count):
@@ -53,7 +53,7 @@ def random_pairs(count: int, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray
 
 
 def vessels(rng: np.random.Generator, size: int = 64) -> tuple[np.ndarray, np.ndarray]:
-    """A predicted and a true mask of winding lines of 1 to 4 pixels, some in one of the two only."""
+    """A predicted and a true mask of winding lines 1 to 4 pixels wide; some lines are in only one of the two."""
     drawn = np.zeros((2, size, size), np.uint8)
     for _ in range(5):
         line = np.cumsum(rng.normal(0, size / 8, (8, 2)), axis=0) + rng.uniform(0, size, 2)

@@ -1,10 +1,11 @@
-"""What an evaluation leaves on disk and shows, with a sampler of known probabilities in the network's place."""
+"""The files and the table of an evaluation, with a sampler of known probabilities in place of the network."""
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,22 @@ from PIL import Image
 from rich.console import Console
 
 from flowseg.config import Config, DataConfig
-from flowseg.data.dataset import Dataset, load_splits
+from flowseg.data.dataset import Dataset, NetworkInput, load_splits
 from flowseg.data.folders import as_uint8, read_image, read_label
 from flowseg.errors import UserError
-from flowseg.evaluation import frangi
-from flowseg.evaluation.evaluate import SHOWN, evaluate, table
-from flowseg.evaluation.metrics import LOWER_IS_BETTER, MASK_METRICS, METRICS, Interval, image_metrics, mask_metrics
-from flowseg.evaluation.uncertainty import predictive_entropy, uncertainty_auroc
+from flowseg.evaluation import frangi, metric_table
+from flowseg.evaluation.evaluate import evaluate, table
+from flowseg.evaluation.metrics import Interval, image_metrics, mask_metrics
+from flowseg.evaluation.uncertainty import uncertainty_auroc
 from flowseg.reports.compare.scores import read_scores
 from flowseg.runs.folder import Run
-from flowseg.sampling.windows import Query
+from flowseg.sampling.segment import predictive_entropy
 
 MARKUP = "[red]<b>x & y"
 SPLITS = {"train": ["one"], "val": ["a", "b"], "test": ["0001", "0002", MARKUP]}
+METRICS = [row.key for row in metric_table.IMAGE_METRICS]
+MASK_METRICS = [row.key for row in metric_table.MASK_METRICS]
+SHOWN = [row.key for row in metric_table.on_terminal() if row.key in METRICS]
 CONFIG = Config(name="known", data=replace(DataConfig(), crop=16))
 
 
@@ -36,7 +40,7 @@ def save(path: Path, array: np.ndarray) -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
-    """Dark rings; the label of the second test image is empty, the third has markup in its name."""
+    """Images of dark rings; the label of the second test image is empty, the name of the third contains markup."""
     root = tmp_path_factory.mktemp("rings")
     for split, names in SPLITS.items():
         for i, name in enumerate(names):
@@ -48,7 +52,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
 
 
 class Known:
-    """Makes probabilities of grey values: high where they are below `cut`."""
+    """A sampler whose probabilities are high where the grey value is below `cut`."""
 
     def __init__(self, cut: float = 0.0):
         self.config = CONFIG
@@ -57,12 +61,17 @@ class Known:
     def of(self, image: np.ndarray) -> np.ndarray:
         return np.where(image < self.cut, 0.9, 0.2).astype(np.float32)
 
-    def samples(self, params: Any, queries: Sequence[Query], on_image: Any) -> Iterator[np.ndarray]:
-        return (self.of(query.image)[None] for query in queries)
+    def samples(self, params: Any, images: Iterable[NetworkInput]) -> Iterator[np.ndarray]:
+        return (self.of(one.image)[None] for one in images)
+
+
+def opened(sampler: Any, threshold: float = 0.5) -> Any:
+    """A run, opened for use, whose sampler is known."""
+    return SimpleNamespace(config=CONFIG, params={}, sampler=sampler, threshold=threshold)
 
 
 def scored(data: dict[str, Dataset], folder: Path, sampler: Any = None, split: str = "test") -> dict[str, Any]:
-    return evaluate(sampler or Known(), {}, data, split, None, folder, {"run": "r"})
+    return evaluate(opened(sampler or Known()), data, split, folder, {"run": "r"})
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +82,11 @@ def folder(data: dict[str, Dataset], tmp_path_factory: pytest.TempPathFactory) -
 
 
 class Two(Known):
-    """Two samples, of which one finds vessels on the left only: those on the right are missed, and uncertain."""
+    """Two samples; one finds vessels only in the left half, so that those on the right are missed and uncertain."""
 
-    def samples(self, params: Any, queries: Sequence[Query], on_image: Any) -> Iterator[np.ndarray]:
-        for query in queries:
-            both, left = self.of(query.image), self.of(query.image)
+    def samples(self, params: Any, images: Iterable[NetworkInput]) -> Iterator[np.ndarray]:
+        for one in images:
+            both, left = self.of(one.image), self.of(one.image)
             left[:, left.shape[1] // 2 :] = 0.1
             yield np.stack([both, left])
 
@@ -96,7 +105,7 @@ def test_per_image_csv_holds_every_metric_of_every_image(folder: Path, data: dic
         for name in METRICS:
             value = expected[name]
             assert row[name] == "" if value is None else float(row[name]) == pytest.approx(value, abs=1e-6)
-    # A ring is predicted where there is none: no distance, and no ranking of a truth of one class.
+    # The second truth is empty: no distance exists, and no ranking of pixels of one class.
     missing = {name for name in METRICS if rows[1][name] == ""}
     assert missing == {"hd95", "assd", "auc", "average_precision"}
     assert not any(value == "" for row in (rows[0], rows[2]) for value in row.values())
@@ -126,7 +135,7 @@ def test_metrics_json_says_of_how_many_images_each_mean_is(folder: Path) -> None
 
 
 def test_a_metric_that_no_image_has_is_null(data: dict[str, Dataset], tmp_path: Path) -> None:
-    """Nothing is ever predicted: distances exist only where nothing was to be found."""
+    """Nothing is predicted, so distances exist only for images without vessels."""
     result = scored(data, tmp_path / "eval", Known(cut=-2))
     assert result["model"]["hd95"] == {"mean": 0, "low": None, "high": None, "n": 1}
     assert result["model"]["dice"] == {"mean": pytest.approx(1 / 3), "low": 0, "high": 1, "n": 3}
@@ -140,15 +149,17 @@ def test_pictures_have_their_image_s_size_and_show_what_was_scored(folder: Path,
     assert sorted(p.stem for p in (folder / "overlays").iterdir()) == sorted(["0001", "0002", MARKUP])
     for i, pair in enumerate(data["test"].pairs):
         layers = folder / "images" / pair.image.stem
-        assert sorted(p.name for p in layers.iterdir()) == ["image.png", "probability.png", "truth.png"]
+        names = ["image", "prediction", "probability", "truth"]
+        assert sorted(p.name for p in layers.iterdir()) == [f"{name}.png" for name in names]
         shown = {}
-        for name in ("image", "probability", "truth"):
+        for name in names:
             with Image.open(layers / f"{name}.png") as file:
                 assert file.mode == "L"
                 shown[name] = np.asarray(file)
         example = data["test"][i]
         np.testing.assert_array_equal(shown["image"], as_uint8(read_image(pair.image)[0]))
         np.testing.assert_array_equal(shown["truth"], example.mask * 255)
+        np.testing.assert_array_equal(shown["prediction"], (Known().of(example.image) > 0.5) * 255)
         np.testing.assert_allclose(shown["probability"] / 255, Known().of(example.image), atol=0.5 / 255)
 
 
@@ -173,7 +184,7 @@ def lines(columns: dict[str, dict[str, Interval]], width: int) -> list[str]:
 def test_the_table_fits_100_columns_with_the_longest_numbers() -> None:
     longest = {
         name: Interval(9999.9, 9999.9, 9999.9, 100)
-        if name in {"hd95", "betti0_error", "betti1_error"}
+        if metric_table.metric(name).unit.largest is None
         else Interval(0.9999, 0.999, 0.999, 100)
         for name in METRICS
     }
@@ -187,7 +198,7 @@ def test_the_table_fits_100_columns_with_the_longest_numbers() -> None:
     assert MARKUP in text and "…" not in text
     for name in SHOWN:
         (row,) = [line for line in shown if f" {name} " in line]
-        assert ("lower" if name in LOWER_IS_BETTER else "higher") in row
+        assert str(metric_table.metric(name).better) in row
         assert (row.split()[-2] == "-") == (name not in MASK_METRICS)
 
 
@@ -196,14 +207,14 @@ def test_the_table_says_where_there_is_no_interval_and_no_value() -> None:
     known = dict.fromkeys(METRICS, Interval(0.5, nan, nan, 1)) | {"hd95": Interval(nan, nan, nan, 0)}
     text = "\n".join(lines({"run": known}, 100))
     assert "0.5000 n=1" in text and "nan" not in text
-    assert len(list(SHOWN)) == len(set(SHOWN) & set(METRICS))
+    assert text.count("0.5") == len(SHOWN) - 1
 
 
 def test_an_ensemble_leaves_its_uncertainty(data: dict[str, Dataset], tmp_path: Path) -> None:
     result = scored(data, tmp_path / "test", Two(cut=0.3))
     rows = rows_of(tmp_path / "test")
     for row, example in zip(rows, (data["test"][i] for i in range(3)), strict=True):
-        (samples,) = Two(cut=0.3).samples({}, [Query(example.image, example.content, None)], None)
+        (samples,) = Two(cut=0.3).samples({}, [example])
         mean = samples.mean(axis=0)
         shown = np.asarray(Image.open(tmp_path / "test" / "images" / Path(row["image"]).name / "uncertainty.png"))
         np.testing.assert_array_equal(shown, np.round(predictive_entropy(mean) * 255))
@@ -211,9 +222,9 @@ def test_an_ensemble_leaves_its_uncertainty(data: dict[str, Dataset], tmp_path: 
         assert float(row["uncertainty_auroc"]) == pytest.approx(expected, abs=1e-6)
         assert float(row["expected_error"]) > 0
     values = [float(row["uncertainty_auroc"]) for row in rows]
-    assert max(values) > 0.9 and min(values) < 0.9  # the second has vessels where the label has none
+    assert max(values) > 0.9 and min(values) < 0.9  # the second image shows vessels, but its label is empty
     assert result["model"]["uncertainty_auroc"]["mean"] == pytest.approx(np.mean(values), abs=1e-6)
-    # An estimate without the truth is no score to compare by.
+    # The expected error is an estimate without the truth, so reports do not compare it.
     run = Run(tmp_path, CONFIG, None)
     (tmp_path / "eval").mkdir()
     (tmp_path / "test").rename(tmp_path / "eval" / "test")
@@ -221,10 +232,11 @@ def test_an_ensemble_leaves_its_uncertainty(data: dict[str, Dataset], tmp_path: 
 
 
 def test_masks_are_cut_at_the_threshold(data: dict[str, Dataset], tmp_path: Path) -> None:
-    low, high = (
-        evaluate(Two(cut=0.3), {}, data, "test", None, tmp_path / str(cut), {}, cut)  # type: ignore[arg-type]
-        for cut in (0.3, 0.7)
-    )
+    low, high = (evaluate(opened(Two(cut=0.3), cut), data, "test", tmp_path / str(cut), {}) for cut in (0.3, 0.7))
     assert (low["threshold"], high["threshold"]) == (0.3, 0.7)
+    for cut in (0.3, 0.7):
+        layers = tmp_path / str(cut) / "images" / "0001"
+        prediction, probability = (np.asarray(Image.open(layers / f"{n}.png")) for n in ("prediction", "probability"))
+        np.testing.assert_array_equal(prediction, np.where(probability > cut * 255, 255, 0))
     assert low["model"]["recall"]["mean"] > high["model"]["recall"]["mean"]
     assert low["model"]["auc"] == high["model"]["auc"]

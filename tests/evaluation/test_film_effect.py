@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from flowseg.config import Config, DataConfig, EvalConfig, FilmConfig, ModelConfig
-from flowseg.data.dataset import Example
+from flowseg.data.dataset import Dataset, Example
 from flowseg.data.folders import Pair
 from flowseg.evaluation.film_effect import (
     MEASURES,
-    Chosen,
     FilmEffect,
     choose,
     condition_count,
@@ -24,31 +23,26 @@ from flowseg.evaluation.film_effect import (
 from flowseg.evaluation.mask_difference import mask_difference
 from flowseg.evaluation.score import score_split
 from flowseg.evaluation.topology import Shape
-from flowseg.flow.paths import estimate_of
-from flowseg.models.kernels import BLOCKS
 from flowseg.models.network import Network, Params, init_params
 from flowseg.sampling.windows import WindowSampler
 
 CROP, WIDTH, STAGES = 16, 4, (1, 3)
 
 
-class InMemory:
+class InMemory(Dataset):
     """Examples without files: noise for images, discs for masks."""
 
     def __init__(self, shapes: list[tuple[int, int]]):
+        self.split = "test"
         self.pairs = [Pair(f"test/{i}", Path(), Path()) for i in range(len(shapes))]
+        self.contents = [f"{i + 1:032x}" for i in range(len(shapes))]
+        self._vectors = None
         self._examples = []
         for i, shape in enumerate(shapes):
             image = np.random.default_rng(i).uniform(-1, 1, shape).astype(np.float32)
             mask = np.hypot(*np.ogrid[: shape[0], : shape[1]]) < 9 + i
             target = mask.astype(np.float32)
-            self._examples.append(Example(f"test/{i}", f"{i + 1:032x}", image, mask, target, shape))
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> Example:
-        return self._examples[index]
+            self._examples.append(Example(f"test/{i}", self.contents[i], image, shape, None, mask, target))
 
 
 def config(stages: tuple[int, ...] = STAGES) -> Config:
@@ -69,8 +63,8 @@ def sensitive_params(settings: Config) -> Params:
     return params
 
 
-IMAGES = InMemory([(24, 16), (24, 16), (24, 16), (24, 16)])
 EMBEDDINGS = np.random.default_rng(9).normal(0, 1, (4, WIDTH)).astype(np.float32)
+IMAGES = InMemory([(24, 16), (24, 16), (24, 16), (24, 16)]).with_embeddings(EMBEDDINGS)
 MEAN = EMBEDDINGS.mean(axis=0)
 
 
@@ -79,7 +73,7 @@ def measured() -> tuple[FilmEffect, list[str]]:
     told: list[str] = []
     settings = config()
     effect = measure_effect(
-        WindowSampler(settings), sensitive_params(settings), IMAGES, EMBEDDINGS, MEAN, seed=1, on_image=told.append
+        WindowSampler(settings), sensitive_params(settings), IMAGES, MEAN, seed=1, on_image=told.append
     )
     return effect, told
 
@@ -100,8 +94,9 @@ def test_choosing_takes_that_many_images_in_order() -> None:
     chosen = choose(50, 10, 0)
     assert chosen == sorted(set(chosen)) and len(chosen) == 10 and chosen[-1] < 50
     assert choose(50, 10, 0) == chosen != choose(50, 10, 1)
-    some = Chosen(IMAGES, [1, 3])
+    some = IMAGES.subset([1, 3])
     assert len(some) == 2 and [pair.key for pair in some.pairs] == ["test/1", "test/3"] == [e.key for e in some]
+    np.testing.assert_array_equal([e.embedding for e in some], EMBEDDINGS[[1, 3]])
 
 
 def test_conditions_give_each_image_the_vector_they_say() -> None:
@@ -121,7 +116,7 @@ def test_switching_off_is_gamma_one_and_beta_zero_in_that_stage_only() -> None:
     settings = config()
     params = sensitive_params(settings)
     before = jax.tree.map(np.copy, params)
-    network = Network(settings, BLOCKS, estimate_of)
+    network = WindowSampler(settings).network
     whole = network.film(params, jax.numpy.asarray(EMBEDDINGS))
     for off, left in ((1, 1), (3, 0)):
         films = network.film(without_film(params, STAGES, (off,)), jax.numpy.asarray(EMBEDDINGS))
@@ -135,7 +130,7 @@ def test_switching_off_is_gamma_one_and_beta_zero_in_that_stage_only() -> None:
 def test_none_is_the_network_without_an_embedding(measured: tuple[FilmEffect, list[str]]) -> None:
     """The same velocities as with embedding None, and the scores of a network that never had FiLM."""
     settings = config()
-    params, network = sensitive_params(settings), Network(settings, BLOCKS, estimate_of)
+    params, network = sensitive_params(settings), WindowSampler(settings).network
     rng = np.random.default_rng(0)
     x, image = (jax.numpy.asarray(rng.normal(0, 1, (4, CROP, CROP, 1)), np.float32) for _ in range(2))
     t = jax.numpy.full(4, 0.3)
@@ -146,9 +141,7 @@ def test_none_is_the_network_without_an_embedding(measured: tuple[FilmEffect, li
     assert np.abs(velocity(params, x, t, image, EMBEDDINGS) - plain).max() > 1e-2
 
     base = config(())
-    scored = score_split(
-        WindowSampler(base), {k: v for k, v in params.items() if k != "film"}, IMAGES, embeddings=None
-    )
+    scored = score_split(WindowSampler(base), {k: v for k, v in params.items() if k != "film"}, IMAGES)
     effect, _ = measured
     assert effect.values("none", "dice") == [s.metrics["dice"] for s in scored]
     assert effect.values("own", "dice") != effect.values("none", "dice")
@@ -157,7 +150,7 @@ def test_none_is_the_network_without_an_embedding(measured: tuple[FilmEffect, li
 def test_own_is_the_split_s_score_and_one_program_serves_all(measured: tuple[FilmEffect, list[str]]) -> None:
     effect, told = measured
     settings = config()
-    scored = score_split(WindowSampler(settings), sensitive_params(settings), IMAGES, EMBEDDINGS)
+    scored = score_split(WindowSampler(settings), sensitive_params(settings), IMAGES)
     assert effect.values("own", "dice") == [s.metrics["dice"] for s in scored]
     assert effect.programs == 1
     names = [c.name for c in effect.conditions]
@@ -171,8 +164,8 @@ def test_masks_of_own_and_other_are_compared_image_by_image(measured: tuple[Film
     effect, _ = measured
     settings = config()
     params, sampler = sensitive_params(settings), WindowSampler(settings)
-    own = score_split(sampler, params, IMAGES, EMBEDDINGS)
-    other = score_split(sampler, params, IMAGES, EMBEDDINGS[derangement(4, 1)])
+    own = score_split(sampler, params, IMAGES)
+    other = score_split(sampler, params, IMAGES.with_embeddings(EMBEDDINGS[derangement(4, 1)]))
     expected = [mask_difference(a.prediction, b.prediction, Shape(a.truth)) for a, b in zip(own, other, strict=True)]
     assert effect.where["other"] == expected and any(row.differing for row in expected)
     distances = [np.abs(a.probability - b.probability) for a, b in zip(own, other, strict=True)]
@@ -184,8 +177,8 @@ def test_masks_of_own_and_other_are_compared_image_by_image(measured: tuple[Film
 def test_equal_embeddings_make_no_difference() -> None:
     settings = config()
     same = np.repeat(MEAN[None], 3, axis=0)
-    images = InMemory([(24, 16), (16, 30), (20, 20)])
-    effect = measure_effect(WindowSampler(settings), sensitive_params(settings), images, same, MEAN)
+    images = InMemory([(24, 16), (16, 30), (20, 20)]).with_embeddings(same)
+    effect = measure_effect(WindowSampler(settings), sensitive_params(settings), images, MEAN)
     assert effect.values("own", "dice") == effect.values("other", "dice") == effect.values("mean", "dice")
     assert not any(row.differing for row in effect.where["other"])
     assert effect.gallery == [] and effect.maps == {}  # nothing to show; no map of images of several sizes
@@ -201,11 +194,13 @@ def test_a_changed_shape_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> No
         return {**params, "step": np.zeros(())} if off else params
 
     monkeypatch.setattr("flowseg.evaluation.film_effect.without_film", wider)
-    monkeypatch.setattr(Network, "velocity", lambda self, params, x, t, image, embedding: image)
+    monkeypatch.setattr(Network, "apply", lambda self, params, x, t, image, embedding: image)
     with pytest.raises(RuntimeError, match="2 programs"):
-        measure_effect(sampler, sensitive_params(settings), IMAGES, EMBEDDINGS, MEAN)
+        measure_effect(sampler, sensitive_params(settings), IMAGES, MEAN)
 
 
 def test_embeddings_that_are_not_the_images_are_refused() -> None:
     with pytest.raises(ValueError, match="4 images but 3 embeddings"):
-        measure_effect(WindowSampler(config()), {}, IMAGES, EMBEDDINGS[:3], MEAN)
+        IMAGES.with_embeddings(EMBEDDINGS[:3])
+    with pytest.raises(ValueError, match="carry no embeddings"):
+        measure_effect(WindowSampler(config()), {}, InMemory([(24, 16), (24, 16)]), MEAN)

@@ -1,4 +1,4 @@
-"""The Frangi reference on drawn vessels: polarity, accuracy, and what must not be mistaken for a vessel."""
+"""The Frangi reference on drawn vessels: polarity, accuracy, and images without vessels."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from flowseg.evaluation.frangi import (
     tune,
     vesselness,
 )
-from flowseg.evaluation.metrics import overlap_metrics
+from flowseg.evaluation.overlap import overlap_metrics
 
 
 def _bars(dark: bool, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Where masks differ: a cross with one junction, and changes placed by hand."""
+"""Where masks differ, on a cross with one junction and changes placed by hand."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Overlap against scikit-learn and hand counts, all metrics of an image together, and the bootstrap interval."""
+"""Overlap against scikit-learn and hand counts; all metrics of an image; the bootstrap interval."""
 
 import math
 
@@ -7,19 +7,13 @@ import pytest
 from mask_pairs import degenerate, degenerate_pairs, random_pairs
 from sklearn.metrics import f1_score, jaccard_score, precision_score, recall_score
 
-from flowseg.evaluation.metrics import (
-    LOWER_IS_BETTER,
-    MASK_METRICS,
-    METRICS,
-    OVERLAP,
-    bootstrap_mean,
-    image_metrics,
-    mask_metrics,
-    overlap_metrics,
-)
+from flowseg.evaluation.metric_table import IMAGE_METRICS, MASK_METRICS, is_better, metric
+from flowseg.evaluation.metrics import bootstrap_mean, image_metrics, mask_metrics
+from flowseg.evaluation.overlap import overlap_metrics
 from flowseg.evaluation.score import intervals
 from flowseg.evaluation.soft import soft_metrics
 
+OVERLAP = ("dice", "iou", "precision", "recall", "specificity")
 EMPTY = np.zeros((3, 4), dtype=bool)
 FULL = np.ones((3, 4), dtype=bool)
 
@@ -50,7 +44,7 @@ def test_degenerate_masks(prediction: np.ndarray, truth: np.ndarray, expected: t
 
 @pytest.mark.parametrize("pairs", [degenerate_pairs(), random_pairs(200)[::2]], ids=["degenerate", "vessels"])
 def test_overlap_is_scikit_learn_s(pairs: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    """scikit-learn is told what 0 / 0 gives: 1, but a precision of 0 where nothing is predicted of something."""
+    """0 / 0 counts as 1 in scikit-learn too, except for precision: 0 if nothing is predicted but there are vessels."""
     p, t = (np.stack([pair[k].ravel() for pair in pairs], axis=1) for k in (0, 1))  # a column per pair
     otherwise_1 = {"average": None, "zero_division": 1.0}
     nothing_of_something = ~p.any(axis=0) & t.any(axis=0)
@@ -77,28 +71,27 @@ def test_an_image_has_every_metric_or_says_that_it_does_not_exist() -> None:
     missing = set()
     for prediction, truth in degenerate_pairs() + random_pairs(60):
         found = image_metrics(prediction.astype(np.float32), truth)
-        assert tuple(found) == METRICS
+        assert list(found) == [row.key for row in IMAGE_METRICS]
         for name, value in found.items():
             if value is None:
                 missing.add((name, bool(truth.any()), bool(truth.all()), bool(prediction.any())))
             else:
                 assert type(value) is float and math.isfinite(value) and value >= 0
-                assert value <= 1 or name in {"hd95", "assd", "betti0_error", "betti1_error"}
+                assert value <= 1 or metric(name).unit.largest is None
     one_empty = {(name, *truth, not truth[0]) for name in ("hd95", "assd") for truth in ((False, False),)}
     one_empty |= {(name, True, full, False) for name in ("hd95", "assd") for full in (False, True)}
     one_class = {("auc", full, full, some) for full in (False, True) for some in (False, True)}
     assert missing == one_empty | one_class | {("average_precision", False, False, some) for some in (False, True)}
 
 
-@pytest.mark.parametrize("name", degenerate())
-def test_a_perfect_prediction_is_best_in_every_metric(name: str) -> None:
-    truth = degenerate()[name]
-    for metric, value in image_metrics(truth.astype(np.float64), truth).items():
-        assert value is None or value == (0 if metric in LOWER_IS_BETTER else 1), metric
+@pytest.mark.parametrize("truth", degenerate().values(), ids=degenerate())
+def test_a_perfect_prediction_is_best_in_every_metric(truth: np.ndarray) -> None:
+    for name, value in image_metrics(truth.astype(np.float64), truth).items():
+        assert value is None or value == (0 if metric(name).better == "lower" else 1), name
 
 
 def test_a_worse_prediction_is_worse_in_every_metric() -> None:
-    """A ring found with confidence, and one with a gap, a blot far off and little confidence."""
+    """The better prediction is confident; the worse one has a gap, a false blot far away and little confidence."""
     y, x = np.mgrid[:64, :64]
     radius = np.hypot(y - 32, x - 32)
     truth = np.abs(radius - 18) < 4
@@ -106,10 +99,10 @@ def test_a_worse_prediction_is_worse_in_every_metric() -> None:
     bad = np.where((y < 20) | (x < 20), 0.1, 0.45 + 0.1 * truth)
     bad[44:64, 56:64] = 0.95
     better, worse = image_metrics(good, truth), image_metrics(bad, truth)
-    for name in METRICS:
+    for name in better:
         first, second = better[name], worse[name]
         assert first is not None and second is not None
-        assert first < second if name in LOWER_IS_BETTER else first > second, name
+        assert is_better(name, first, second) and not is_better(name, second, first), name
 
 
 def test_a_pixel_is_vessel_where_its_probability_exceeds_the_threshold() -> None:
@@ -118,8 +111,9 @@ def test_a_pixel_is_vessel_where_its_probability_exceeds_the_threshold() -> None
     truth = rng.random((20, 30)) < probability
     for threshold in (0.0, 0.3, 0.5, 1.0):
         found = image_metrics(probability, truth, threshold)
-        assert {name: found[name] for name in MASK_METRICS} == mask_metrics(probability > threshold, truth)
-        assert {name: found[name] for name in METRICS[len(MASK_METRICS) :]} == soft_metrics(probability, truth)
+        of_mask = {row.key: found.pop(row.key) for row in MASK_METRICS}
+        assert of_mask == mask_metrics(probability > threshold, truth)
+        assert found == soft_metrics(probability, truth)
     assert image_metrics(probability, truth) == image_metrics(probability, truth, 0.5)
 
 

@@ -1,4 +1,4 @@
-"""The decomposition of modulation into a constant and an image-dependent part, on cases known by hand."""
+"""The decomposition of modulation into a constant and an image-dependent part, on cases solved by hand."""
 
 import numpy as np
 import pytest

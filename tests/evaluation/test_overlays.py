@@ -1,4 +1,4 @@
-"""Overlays, strips and the atomic PNG writer."""
+"""Overlays, strips, and PNG files that are written completely or not at all."""
 
 from pathlib import Path
 

@@ -10,7 +10,7 @@ from flowseg.evaluation.paired import compare, detectable, holm, images_needed, 
 
 
 def enumerated_p(differences: np.ndarray) -> float:
-    """Wilcoxon's p by giving the ranks every pattern of signs."""
+    """Wilcoxon's p value by enumeration of all signs of the ranks."""
     ranks = rankdata(np.abs(differences))
     centre = ranks.sum() / 2
     seen = abs(ranks[differences > 0].sum() - centre)
@@ -22,7 +22,7 @@ def enumerated_p(differences: np.ndarray) -> float:
 def test_wilcoxon_is_the_enumeration_of_signs(seed: int) -> None:
     differences = np.random.default_rng(seed).normal(0.4, 1, 9)
     assert wilcoxon_p(differences) == pytest.approx(enumerated_p(differences))
-    # Zeros say nothing of the sign.
+    # Zero differences are left out.
     assert wilcoxon_p(np.append(differences, [0.0, 0.0])) == wilcoxon_p(differences)
 
 
@@ -30,7 +30,7 @@ def test_equal_values_differ_by_exactly_nothing() -> None:
     values = [0.1, 0.7, 0.3]
     found = compare(values, values)
     assert (found.mean, found.low, found.high, found.p, found.changed, found.detectable) == (0, 0, 0, 1, 0, 0)
-    # Rounding noise is no difference.
+    # Rounding noise does not count as a difference.
     assert compare([0.1 + 0.2] * 6, [0.3] * 6) == compare([0.3] * 6, [0.3] * 6)
 
 
@@ -40,7 +40,7 @@ def test_the_difference_is_first_minus_second_image_by_image() -> None:
     found = compare(list(second + rng.normal(0.1, 0.02, 30)), list(second), seed=4)
     assert found.low < found.mean < found.high
     assert found.mean == pytest.approx(0.1, abs=0.015) and found.p < 1e-6
-    assert found.high - found.low < 0.03 < second.std()  # the spread between images is gone
+    assert found.high - found.low < 0.03 < second.std()  # the spread between images cancels
     assert (found.n, found.changed) == (30, 30)
 
 
@@ -84,7 +84,7 @@ def test_the_effect_size_is_wilcoxon_s_rank_sums(seed: int) -> None:
     for_, against = ranks[kept > 0].sum(), ranks[kept < 0].sum()
     assert rank_biserial(differences) == pytest.approx((for_ - against) / (for_ + against))
     assert rank_biserial(-differences) == -rank_biserial(differences)
-    # Kerby's reading: twice the normalised statistic, minus one.
+    # Kerby's form: twice the normalised statistic, minus one.
     assert rank_biserial(differences) == pytest.approx(2 * for_ / ranks.sum() - 1)
 
 

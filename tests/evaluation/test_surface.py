@@ -1,4 +1,4 @@
-"""Surface distances against SimpleITK's distance maps and brute force, and where the definitions of tools part."""
+"""Surface distances against SimpleITK's distance maps and brute force, and where other tools differ."""
 
 import numpy as np
 import pytest
@@ -6,22 +6,23 @@ import SimpleITK as sitk
 from mask_pairs import degenerate_pairs, random_pairs
 from scipy.spatial.distance import cdist
 
-from flowseg.evaluation.surface import SURFACE, surface, surface_distances, surface_metrics
+from flowseg.evaluation.surface import surface, surface_distances, surface_metrics
 
-sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # on masks this small threads only cost
+sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)  # masks this small are slower with threads
 
 PAIRS = degenerate_pairs() + random_pairs(200)
 WITH_BOTH = [(p, t) for p, t in PAIRS if p.any() and t.any()]
 EMPTY = np.zeros((6, 9), dtype=bool)
+KEYS = ("hd95", "assd", "surface_dice_1", "surface_dice_2")
 
 
 def itk_surface(mask: np.ndarray) -> sitk.Image:
-    """ITK's contour of a mask. ITK counts no outside of the image, so the mask gets a border of background."""
+    """ITK's contour of a mask, padded with background because ITK ignores what is outside the image."""
     return sitk.LabelContour(sitk.GetImageFromArray(np.pad(mask, 1).astype(np.uint8)), fullyConnected=False)
 
 
 def itk_distances(start: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    """Distances from one surface's pixels to the other surface, in order of rows and columns."""
+    """The distances from one surface's pixels to the other surface, in row-major order."""
     outline, other = itk_surface(start), itk_surface(goal)
     away = sitk.Abs(sitk.SignedMaurerDistanceMap(other, squaredDistance=False, useImageSpacing=False))
     return sitk.GetArrayFromImage(away)[sitk.GetArrayFromImage(outline) > 0]
@@ -44,7 +45,7 @@ def test_distances_are_itk_s_in_both_directions() -> None:
 
 
 def test_metrics_follow_from_all_pairs_of_surface_pixels() -> None:
-    """hd95 per direction and then the larger, assd and surface Dice pooled: each told apart from its other reading."""
+    """hd95 is the larger of two directions; assd and surface Dice pool them. Other readings give other values."""
     other_hd95 = other_assd = 0
     for prediction, truth in WITH_BOTH:
         between = cdist(np.argwhere(surface(prediction)), np.argwhere(surface(truth)))
@@ -91,10 +92,10 @@ def test_a_shifted_line_is_as_far_as_it_was_shifted() -> None:
 @pytest.mark.parametrize("mask", [m for m, _ in WITH_BOTH[:: len(WITH_BOTH) // 20]])
 def test_masks_that_are_empty(mask: np.ndarray) -> None:
     empty = np.zeros_like(mask)
-    assert surface_metrics(empty, empty) == dict(zip(SURFACE, (0, 0, 1, 1), strict=True))
-    missed = dict(zip(SURFACE, (None, None, 0, 0), strict=True))
+    assert surface_metrics(empty, empty) == dict(zip(KEYS, (0, 0, 1, 1), strict=True))
+    missed = dict(zip(KEYS, (None, None, 0, 0), strict=True))
     assert surface_metrics(empty, mask) == missed == surface_metrics(mask, empty)
-    assert surface_metrics(mask, mask) == dict(zip(SURFACE, (0, 0, 1, 1), strict=True))
+    assert surface_metrics(mask, mask) == dict(zip(KEYS, (0, 0, 1, 1), strict=True))
 
 
 def test_masks_that_do_not_fit_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""Shapes with known Betti numbers, skeletons and junctions; counts made in another way on random masks."""
+"""Masks with known Betti numbers, skeletons and junctions; on random masks against independent counts."""
 
 from collections import deque
 
@@ -33,7 +33,7 @@ SHAPES = {
 
 
 def parts(mask: np.ndarray, diagonal: bool) -> list[set[tuple[int, int]]]:
-    """Connected parts of a mask, by flooding."""
+    """The connected parts of a mask, by flood fill."""
     left = {(int(y), int(x)) for y, x in np.argwhere(mask)}
     found = []
     while left:
@@ -51,7 +51,7 @@ def parts(mask: np.ndarray, diagonal: bool) -> list[set[tuple[int, int]]]:
 
 
 def counted(mask: np.ndarray) -> Betti:
-    """Betti numbers by flooding foreground and background; the background outside the image is no hole."""
+    """Betti numbers by flood fill of foreground and background; the background outside the image is not a hole."""
     outside = parts(np.pad(~mask, 1, constant_values=True), diagonal=False)
     return Betti(len(parts(mask, diagonal=True)), len(outside) - 1)
 
@@ -73,12 +73,12 @@ def test_betti_numbers_of_random_masks_are_those_of_flooding() -> None:
 
 
 def test_betti_numbers_are_those_of_gudhi_s_homology() -> None:
-    """Of the union of closed pixels, which join at corners, as 8-connected foreground does."""
+    """gudhi's complex consists of closed pixels, which meet at corners like 8-connected foreground."""
     masks = {m.tobytes() + bytes(m.shape): m for pair in degenerate_pairs() + random_pairs(200) for m in pair}
     assert len(masks) > 350
     for mask in masks.values():
         cells = gudhi.CubicalComplex(top_dimensional_cells=np.where(mask, 0.0, 1.0))
-        cells.compute_persistence(min_persistence=-1)  # so that nothing short-lived is left out
+        cells.compute_persistence(min_persistence=-1)  # keep short-lived features too
         numbers = cells.persistent_betti_numbers(0.0, 0.5)
         assert betti(mask) == Betti(*numbers[:2])
 
@@ -112,7 +112,7 @@ def test_a_skeleton_is_thin_and_keeps_the_mask_s_shape() -> None:
 
 
 def test_cldice_counts_skeleton_pixels() -> None:
-    """A line of ten predicted where a line of twenty lies, three pixels thick: all precise, half sensitive."""
+    """The true line is 20 pixels long and 3 wide, the predicted one 10 and 1: full precision, half the sensitivity."""
     truth, prediction = np.zeros((7, 24), dtype=bool), np.zeros((7, 24), dtype=bool)
     truth[2:5, 2:22] = True
     prediction[3, 2:12] = True
@@ -120,7 +120,7 @@ def test_cldice_counts_skeleton_pixels() -> None:
     sensitivity = (line & prediction).sum() / line.sum()
     assert cldice(Shape(prediction), Shape(truth)) == pytest.approx(2 * sensitivity / (1 + sensitivity))
     assert 0.3 < sensitivity < 0.7
-    # Twice as thick has the same centreline: Dice falls, clDice does not.
+    # A thicker mask with the same centreline has a lower Dice, but not a lower clDice.
     assert cldice(Shape(truth), Shape(skeleton(truth))) == 1
 
 

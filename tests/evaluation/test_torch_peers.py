@@ -1,4 +1,4 @@
-"""The metrics against MONAI and torchmetrics, where PyTorch is: the definitions that the field computes with."""
+"""The metrics against MONAI and torchmetrics, which define them as the field does (only with PyTorch installed)."""
 
 import numpy as np
 import pytest
@@ -17,12 +17,12 @@ PAIRS = [(p, t) for p, t in degenerate_pairs()[::2] + random_pairs(100) if p.any
 
 
 def channels(mask: np.ndarray) -> "torch.Tensor":
-    """One image, one channel; MONAI leaves the background out where it is asked to."""
+    """A mask as a tensor of one image and one channel."""
     return torch.from_numpy(mask[None, None].astype(np.float32))
 
 
 def test_overlap_and_surfaces_are_monai_s() -> None:
-    """MONAI's percentiles are in single precision, interpolated between distances of up to 30 pixels."""
+    """The tolerance is that of MONAI's percentiles: float32, interpolated between distances of up to 30 pixels."""
     assert len(PAIRS) > 200
     for prediction, truth in PAIRS:
         found = image_metrics(prediction.astype(np.float32), truth)
@@ -42,7 +42,7 @@ def test_overlap_and_surfaces_are_monai_s() -> None:
 
 
 def test_ranking_and_calibration_are_torchmetrics() -> None:
-    """torchmetrics gives a probability of exactly 1 a bin of its own: there is none here."""
+    """No probability is exactly 1, because torchmetrics gives 1 a bin of its own."""
     rng = np.random.default_rng(5)
     for prediction, truth in PAIRS[::2]:
         probability = np.clip(0.5 * prediction + 0.6 * rng.random(truth.shape), 0, 0.9999).astype(np.float32)

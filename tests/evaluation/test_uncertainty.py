@@ -1,4 +1,4 @@
-"""Uncertainty maps, expected errors, and whether an uncertainty tells wrong pixels from right ones."""
+"""Uncertainty maps, expected errors, and the AUROC of an uncertainty."""
 
 from itertools import product
 
@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import entropy
 
-from flowseg.evaluation.metrics import overlap_metrics
-from flowseg.evaluation.uncertainty import expected_error, predictive_entropy, uncertainty_auroc
-from flowseg.sampling.segment import Segmentation
+from flowseg.evaluation.overlap import overlap_metrics
+from flowseg.evaluation.uncertainty import expected_error, uncertainty_auroc
+from flowseg.sampling.segment import Segmentation, predictive_entropy
 
 
 def test_entropy_is_that_of_a_coin_in_bits() -> None:
@@ -31,7 +31,7 @@ def masks(*rows: str) -> np.ndarray:
         (masks("0000", "0000"), 0),  # two empty masks agree
         (masks("1100", "0011"), 1),
         (masks("1100", "0000"), 1),
-        # The mean of two is above 1/2 where both are: 1100 against 0100, then 0100 against 1100 twice.
+        # The mean of two masks exceeds 1/2 where both are set: 1100 against 0100 once, 0100 against 1100 twice.
         (masks("1100", "1100", "0100"), (1 / 3 + 1 / 3 + 1 / 3) / 3),
     ],
 )
@@ -48,12 +48,11 @@ def test_the_threshold_counts_for_samples_and_mean_alike() -> None:
 def test_one_sample_says_nothing() -> None:
     with pytest.raises(ValueError, match="two samples"):
         expected_error(masks("01"), 0.5)
-    alone = Segmentation(masks("01"))
-    assert alone.uncertainty is None and alone.expected_error(0.5) is None
+    assert Segmentation(masks("01")).uncertainty is None
 
 
 def test_the_expected_error_is_the_error_if_the_truth_is_one_more_sample() -> None:
-    """Discs of a random radius: the mean over many images agrees with that of the mask of the others with a truth."""
+    """For discs of random radius, the expected error agrees in the mean over images with the error against a truth."""
     rng = np.random.default_rng(0)
     distance = np.hypot(*np.ogrid[-20:21, -20:21])
     expected, met = [], []
@@ -62,7 +61,7 @@ def test_the_expected_error_is_the_error_if_the_truth_is_one_more_sample() -> No
         discs = np.stack([distance < scale + rng.normal(0, 2) for _ in range(6)]).astype(np.float32)
         samples, truth = discs[:5], discs[5] > 0
         expected.append(expected_error(samples, 0.5))
-        # Of as many samples as are left when one is compared with the others.
+        # The mean of four samples, as each sample is compared with the mean of the four others.
         met.append(1 - overlap_metrics(samples[:4].mean(axis=0) > 0.5, truth)["dice"])
     error = np.hypot(np.std(expected), np.std(met)) / np.sqrt(400)
     assert abs(np.mean(expected) - np.mean(met)) < 3 * error
@@ -80,7 +79,7 @@ def test_auroc_is_the_chance_that_a_wrong_pixel_is_more_uncertain(levels: int) -
     assert uncertainty_auroc(prediction, truth, wrong.astype(np.float32)) == 1
     assert uncertainty_auroc(prediction, truth, -wrong.astype(np.float32)) == 0
     assert uncertainty_auroc(prediction, truth, np.ones((9, 11), np.float32)) == 0.5
-    # Only the order counts.
+    # Only the order of the values matters.
     assert uncertainty_auroc(prediction, truth, np.exp(uncertainty)) == pytest.approx(np.mean(pairs))
 
 

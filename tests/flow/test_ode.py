@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from jax.experimental import io_callback
 
-from flowseg.flow.ode import Sampler, integrate
+from flowseg.config import Sampler
+from flowseg.flow.ode import integrate
 
 # Slopes are measured in float64. Powers of two: then the times, which are float32, are exact.
 STEPS = (16, 32, 64)

@@ -1,4 +1,4 @@
-"""Original checkpoints: every entry finds its place, and what does not fit is an error that names it."""
+"""Every entry of an original checkpoint is imported, and an error names what does not fit."""
 
 import sys
 from pathlib import Path
@@ -19,7 +19,7 @@ Arrays = dict[str, np.ndarray]
 
 @pytest.fixture(scope="module")
 def weights(shared: Path) -> Arrays:
-    """The small network's `state_dict`."""
+    """The `state_dict` of the small network."""
     with np.load(shared / "parity" / "unet_film_dim8_32px.npz") as archive:
         return {name.removeprefix("param/"): archive[name] for name in archive.files if name.startswith("param/")}
 
@@ -52,7 +52,7 @@ def test_sizes_are_read_from_the_shapes(weights: Arrays) -> None:
 
 
 def test_every_number_is_kept(weights: Arrays, whole: Params) -> None:
-    """Layouts only move numbers: the same ones are there, and as many."""
+    """The layouts only move numbers: both networks hold the same numbers, each as often."""
     ours = np.sort(np.concatenate([np.asarray(leaf).ravel() for leaf in jax.tree.leaves(whole)]))
     np.testing.assert_array_equal(ours, np.sort(np.concatenate([value.ravel() for value in weights.values()])))
 
@@ -92,7 +92,7 @@ def test_stages_are_found_from_the_widths_of_the_heads(
 
 @pytest.mark.parametrize("numbers", [("0", "1"), ("1", "0")])
 def test_heads_may_be_numbered_otherwise(weights: Arrays, whole: Params, numbers: tuple[str, str]) -> None:
-    """Whatever the heads of stages 2 and 3 are called, their widths tell them apart."""
+    """The heads of stages 2 and 3 are identified by their widths, whatever their names are."""
     kept = without(weights, "vlm_film_heads.0.", "vlm_film_heads.1.")
     for stage, number in zip(("2", "3"), numbers, strict=True):
         kept = {name.replace(f"heads.{stage}.", f"heads.n{number}."): value for name, value in kept.items()}
@@ -154,7 +154,7 @@ def test_another_image_size_is_an_error(weights: Arrays, size: int) -> None:
 
 def test_attention_at_other_sizes_is_an_error(weights: Arrays) -> None:
     assert "full_attention_at: 7 is no map size of 32x32" in refusal(lambda: imported(weights, 32, (7,)))
-    # Linear attention has a norm that full attention lacks, so the names tell.
+    # Linear attention has a norm that full attention lacks, so the names differ.
     for sizes in ((4,), (16, 8, 4)):
         message = refusal(lambda sizes=sizes: imported(weights, 32, sizes))
         assert "missing entry" in message and "to_out" in message
@@ -199,7 +199,7 @@ def test_a_file_that_is_no_ckpt_is_refused(tmp_path: Path) -> None:
     torch.save({"model": torch.zeros(2)}, file)
     assert f"{file}: holds no state_dict" in refusal(lambda: import_run(file, tmp_path / "run"))
     torch.save({"state_dict": {"a": torch.zeros(2)}}, file)
-    assert "does not say its image size; give it with --image-size" in refusal(
+    assert "does not record its image size; give it with --image-size" in refusal(
         lambda: import_run(file, tmp_path / "run")
     )
     assert list(tmp_path.iterdir()) == [file]

@@ -9,11 +9,13 @@ from scipy import ndimage
 from skimage.morphology import skeletonize
 
 from flowseg.config import Config, DataConfig, FilmConfig, ModelConfig
-from flowseg.flow.paths import estimate_of
+from flowseg.flow import make_flow
 from flowseg.models.junctions import at_stage, junction_gate, junctions, thin
 from flowseg.models.kernels import BLOCKS
 from flowseg.models.network import Network, init_params
 from flowseg.phantoms.angiogram import draw_phantom
+
+ESTIMATE = make_flow(Config().flow).estimate
 
 
 def t_shape() -> np.ndarray:
@@ -67,7 +69,7 @@ def test_film_is_left_out_where_the_gate_is_closed() -> None:
     rng = np.random.default_rng(0)
     x, image = (jnp.asarray(rng.standard_normal((2, 16, 16, 1), np.float32)) for _ in range(2))
     t, embedding = jnp.array([0.2, 0.8]), jnp.asarray(rng.standard_normal((2, 8), np.float32))
-    model = Network(config, BLOCKS, estimate_of)._model(params)
+    model = Network(config, BLOCKS, ESTIMATE)._model(params)
     plain, without = jax.jit(model)(x, t, image, embedding), jax.jit(model)(x, t, image)
     opened = jax.jit(model)(x, t, image, embedding, jnp.ones_like(x))
     closed = jax.jit(model)(x, t, image, embedding, jnp.zeros_like(x))
@@ -87,10 +89,11 @@ def test_a_gated_network_trains_through_its_second_evaluation_only() -> None:
     def loss(params: dict, network: Network) -> jax.Array:
         return jnp.mean(jnp.square(network.apply(params, x, t, image, embedding)))
 
-    value, gradient = jax.jit(jax.value_and_grad(lambda p: loss(p, Network(config, BLOCKS, estimate_of))))(params)
+    network = Network(config, BLOCKS, ESTIMATE)
+    value, gradient = jax.jit(jax.value_and_grad(lambda p: loss(p, network)))(params)
     # Heads that start at zero modulate nothing, so a gate changes nothing either; their gradient is gated.
     ungated = replace(config, model=replace(config.model, film=replace(film, junction_radius=0)))
-    other, ungated_gradient = jax.jit(jax.value_and_grad(lambda p: loss(p, Network(ungated, BLOCKS, estimate_of))))(
+    other, ungated_gradient = jax.jit(jax.value_and_grad(lambda p: loss(p, Network(ungated, BLOCKS, ESTIMATE))))(
         params
     )
     np.testing.assert_allclose(value, other, rtol=1e-5)

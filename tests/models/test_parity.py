@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from flowseg.config import Config, DataConfig, FilmConfig, ModelConfig
-from flowseg.flow.losses import velocity_loss
-from flowseg.flow.paths import estimate_of
+from flowseg.flow import make_flow
+from flowseg.flow.gaussian import velocity_loss
 from flowseg.interop import import_torch
 from flowseg.interop.torch_weights import entries
 from flowseg.models.kernels import BLOCKS
@@ -22,6 +22,7 @@ from flowseg.models.network import Network, Params, abstract_params, init_params
 
 PREFIX = "unet.base_unet."
 TOLERANCE = 1e-4
+ESTIMATE = make_flow(Config().flow).estimate
 PUBLISHED = Config(model=ModelConfig(film=FilmConfig(stages=(0, 1, 2, 3))), data=DataConfig(crop=320))
 
 
@@ -55,7 +56,7 @@ def original(shared: Path) -> Original:
     with np.load(shared / "parity" / "unet_film_dim8_32px.npz") as archive:
         arrays = dict(archive)
     config, params = imported(arrays)
-    network = Network(config, BLOCKS, estimate_of)
+    network = Network(config, BLOCKS, ESTIMATE)
     return Original(arrays, config, params, network, jax.jit(network.apply))
 
 
@@ -125,7 +126,7 @@ def test_velocity_with_film_in_the_two_finest_stages(original: Original) -> None
 
 
 def replace_network(original: Original, config: Config) -> Original:
-    network = Network(config, BLOCKS, estimate_of)
+    network = Network(config, BLOCKS, ESTIMATE)
     return replace(original, config=config, network=network, velocity=jax.jit(network.apply))
 
 
@@ -255,7 +256,7 @@ def test_arguments_that_do_not_fit_are_refused(original: Original) -> None:
     )
     apply = original.network.apply
     config = replace(original.config, model=replace(original.config.model, film=FilmConfig()))
-    baseline, params = Network(config, BLOCKS, estimate_of), init_params(config)
+    baseline, params = Network(config, BLOCKS, ESTIMATE), init_params(config)
     for call, told in (
         (lambda: apply(original.params, x[:, :20, :20], t, image[:, :20, :20], None), "divisible by 8"),
         (lambda: apply(original.params, x, t[:1], image, None), "t is"),

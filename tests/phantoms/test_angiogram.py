@@ -1,19 +1,45 @@
-"""The phantom angiograms: reproducible, plausibly filled, dark where labelled, written whole or not."""
+"""The phantom angiograms are reproducible and realistic, and are written whole or not at all."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from refusals import refusal
 
 from flowseg.phantoms import angiogram
-from flowseg.phantoms.angiogram import COUNTS, PHANTOM_VERSION, draw_phantom, phantom_root, write_phantoms
+from flowseg.phantoms.angiogram import COUNTS, PHANTOM_VERSION, draw_phantom, write_phantoms
+from flowseg.phantoms.default import phantom_root
 from flowseg.phantoms.tree import Tube, add_tube
 
 SMALL = {"train": 3, "val": 1, "test": 2}
+Watch = Callable[[Callable[[int, int], object]], None]
+
+
+@pytest.fixture
+def after_image(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    """Makes the writing call a function with (done, total) after each image."""
+
+    def watch(call: Callable[[int, int], object]) -> None:
+        @contextmanager
+        def task(name: str, total: int) -> Iterator[Callable[[], None]]:
+            done = 0
+
+            def advance() -> None:
+                nonlocal done
+                done += 1
+                call(done, total)
+
+            yield advance
+
+        monkeypatch.setattr(angiogram, "task", task)
+
+    return watch
 
 
 def test_same_arguments_give_the_same_bytes() -> None:
@@ -77,10 +103,11 @@ def test_a_tube_is_as_thick_as_it_is_wide() -> None:
     assert not (thickness[label == 0] > 0).any()
 
 
-def test_layout(tmp_path: Path) -> None:
+def test_layout(tmp_path: Path, after_image: Watch) -> None:
     root = tmp_path / "cache" / "phantoms"
     seen: list[tuple[int, int]] = []
-    write_phantoms(root, seed=5, size=96, counts=SMALL, on_image=lambda done, total: seen.append((done, total)))
+    after_image(lambda done, total: seen.append((done, total)))
+    write_phantoms(root, seed=5, size=96, counts=SMALL)
     assert seen == [(done, 6) for done in range(1, 7)]
     assert [path.name for path in root.parent.iterdir()] == [root.name]
     names = {split: sorted(path.name for path in (root / split / "image").iterdir()) for split in SMALL}
@@ -99,33 +126,35 @@ def test_layout(tmp_path: Path) -> None:
         np.testing.assert_array_equal(np.asarray(written), label)
 
 
-def test_an_interrupted_write_leaves_nothing(tmp_path: Path) -> None:
+def test_an_interrupted_write_leaves_nothing(tmp_path: Path, after_image: Watch) -> None:
     def stop(done: int, total: int) -> None:
         if done == 2:
             raise KeyboardInterrupt
 
+    after_image(stop)
     with pytest.raises(KeyboardInterrupt):
-        write_phantoms(tmp_path / "phantoms", size=96, counts=SMALL, on_image=stop)
+        write_phantoms(tmp_path / "phantoms", size=96, counts=SMALL)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_process_that_was_first_keeps_its_files(tmp_path: Path) -> None:
+def test_another_process_that_was_first_keeps_its_files(tmp_path: Path, after_image: Watch) -> None:
     root = tmp_path / "phantoms"
 
     def finish(done: int, total: int) -> None:
         root.mkdir(exist_ok=True)
         (root / "theirs").write_text("whole")
 
-    write_phantoms(root, size=96, counts={"val": 1}, on_image=finish)
+    after_image(finish)
+    write_phantoms(root, size=96, counts={"val": 1})
     assert [path.name for path in tmp_path.iterdir()] == ["phantoms"]
     assert [path.name for path in root.iterdir()] == ["theirs"]
-    write_phantoms(root, size=96, counts={"val": 1})
+    assert "exists already" in refusal(lambda: write_phantoms(root, size=96, counts={"val": 1}))
     assert [path.name for path in root.iterdir()] == ["theirs"]
 
 
-def test_a_failed_rename_is_reported(tmp_path: Path) -> None:
+def test_a_failed_rename_is_reported(tmp_path: Path, after_image: Watch) -> None:
     root = tmp_path / "phantoms"
-    root.write_text("a file where the folder should go")
+    after_image(lambda done, total: root.write_text("a file where the folder should go"))
     with pytest.raises(OSError):
         write_phantoms(root, size=96, counts={"val": 1})
     assert list(tmp_path.iterdir()) == [root]
@@ -133,9 +162,9 @@ def test_a_failed_rename_is_reported(tmp_path: Path) -> None:
 
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FLOWSEG_CACHE", str(tmp_path))
-    assert phantom_root(128, 3) == tmp_path / f"phantom-v{PHANTOM_VERSION}-128-seed3"
+    assert phantom_root() == tmp_path / f"phantom-v{PHANTOM_VERSION}-512-seed0"
     monkeypatch.delenv("FLOWSEG_CACHE")
-    monkeypatch.setattr(angiogram.Path, "home", lambda: tmp_path / "home")
+    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
     assert phantom_root().parent == tmp_path / "home" / ".cache" / "flowseg"
 
 

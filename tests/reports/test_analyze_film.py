@@ -4,7 +4,6 @@ import csv
 import json
 import shutil
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +12,14 @@ from html_page import Page
 from PIL import Image
 
 from flowseg import cli
-from flowseg.config import DataConfig
 from flowseg.evaluation.film_effect import without_film
 from flowseg.phantoms.angiogram import write_phantoms
 from flowseg.reports import film
 from flowseg.reports.film import mean_embedding
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import create_run, open_run
-from flowseg.training.experiment import prepare
-from flowseg.training.step import init_state
+from flowseg.runs.trained import Trained
+from flowseg.training.state import init_state
 
 REPO = Path(__file__).resolve().parents[2]
 # A narrow network, 16x16 crops, 8 steps.
@@ -32,7 +30,7 @@ SMALL = [
     *("--eval.steps", "1", "--eval.overlap", "0"),
 ]
 MARKUP = "<script>&\"'"
-"""Begins the name of every test image."""
+"""The prefix of every test image's name."""
 
 
 def flowseg(monkeypatch: pytest.MonkeyPatch, *args: object) -> None:
@@ -167,15 +165,34 @@ def test_some_images_into_a_folder_of_one_s_own(
     np.testing.assert_allclose(own, [by_name[name] for name in found["images"]], atol=1e-3)
 
 
+def test_own_is_what_eval_gives_with_a_tuned_threshold(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    config = json.loads((run / "config.json").read_text())
+    config["config"]["eval"]["threshold"] = "tuned"
+    (run / "config.json").write_text(json.dumps(config))
+    for meta in (run / "checkpoints").rglob("meta/metadata"):
+        kept = json.loads(meta.read_text())
+        kept["config"]["eval"]["threshold"] = "tuned"
+        meta.write_text(json.dumps(kept))
+    flowseg(monkeypatch, "eval", run)
+    flowseg(monkeypatch, "analyze", "film", run, "--out", tmp_path / "report")
+    threshold = json.loads((run / "eval" / "test" / "metrics.json").read_text())["threshold"]
+    assert threshold == content(tmp_path / "report")["threshold"] != 0.5
+    with (run / "eval" / "test" / "per_image.csv").open() as file:
+        scored = [float(row["dice"]) for row in csv.DictReader(file)]
+    own = content(tmp_path / "report")["conditions"]["own"]["per_image"]["dice"]
+    np.testing.assert_allclose(own, scored, atol=1e-6)
+
+
 def test_the_mean_embedding_is_that_of_the_training_images(trained: Path, data: Path) -> None:
     run = open_run(trained)
-    config = replace(run.config, data=replace(run.config.data, root=str(data)))
-    assert isinstance(config.data, DataConfig)
-    prepared = prepare(config, ("train", "test"))
-    assert prepared.embeddings is not None
+    opened = Trained.open(run, data=str(data))
+    datasets = opened.prepare(("train", "test")).datasets
     for split in ("test", "train"):
-        mean, said = mean_embedding(config, prepared, split)
-        np.testing.assert_allclose(mean, prepared.embeddings["train"].mean(axis=0), rtol=1e-6)
+        mean, said = mean_embedding(opened, datasets[split])
+        np.testing.assert_allclose(mean, datasets["train"].embeddings().mean(axis=0), rtol=1e-6)
         assert said == "the training split (4 images)"
 
 

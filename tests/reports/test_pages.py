@@ -4,7 +4,8 @@ import pytest
 from jinja2 import UndefinedError
 
 from flowseg.reports import pages
-from flowseg.reports.pages import markdown, number, percent, signed, small
+from flowseg.reports.forms import Html, Markdown, data_uri, markdown
+from flowseg.reports.tables import Cell, Column, estimate, number, percent, signed, small, table
 
 
 def test_numbers() -> None:
@@ -26,5 +27,37 @@ def test_a_missing_value_is_no_gap() -> None:
 
 def test_pictures_say_what_they_are() -> None:
     png, webp = b"\x89PNG\r\n\x1a\n", b"RIFF\x00\x00\x00\x00WEBP"
-    assert pages.data_uri(png).startswith("data:image/png;base64,iVBOR")
-    assert pages.data_uri(webp).startswith("data:image/webp;base64,UklGR")
+    assert data_uri(png).startswith("data:image/png;base64,iVBOR")
+    assert data_uri(webp).startswith("data:image/webp;base64,UklGR")
+
+
+MARKUP = "<b>|x|&"
+
+
+def test_a_table_holds_the_same_in_both_forms() -> None:
+    shown = table(
+        [("a", 0.5), (MARKUP, None)],
+        ("name", lambda row: row[0]),
+        (MARKUP, lambda row: Cell(number(row[1]), "a note" if row[1] else "", best=row[1] is not None)),
+        (Column("why", "short"), lambda row: "said"),
+        title="A title",
+    )
+    html, text = Html({}).table(shown), Markdown().table(shown)
+    lines = [line.split(" | ") for line in text.splitlines() if line.startswith("|")]
+    assert lines[0] == ["| name", "&lt;b&gt;\\|x\\|&amp;", "why |"] and lines[1] == ["|---|---:|---|"]
+    assert lines[2] == ["| a", "0.5000 (a note)", "said |"] and lines[3][1:] == ["–", "said |"]
+    assert text.startswith("### A title\n") and "<h3>A title</h3>" in html
+    assert '<td class="won">0.5000<small>a note</small></td><td class="text short">said</td>' in html
+    assert html.count("&lt;b&gt;|x|&amp;") == 2 and "<b>" not in html + text
+
+
+def test_both_forms_have_the_same_methods() -> None:
+    public = [{name for name in vars(form) if not name.startswith("_")} for form in (Html, Markdown)]
+    assert public[0] - public[1] == {"picture"} and public[1] <= public[0]
+
+
+def test_an_interval_is_a_note() -> None:
+    found = {"mean": 0.5, "low": 0.4, "high": 0.61}
+    assert estimate(found, 2) == Cell("0.50", "0.40 to 0.61")
+    assert estimate({"difference": 0.5, "low": -0.4, "high": 1}, 1, sign=True, to="~") == Cell("+0.5", "-0.4 ~ +1.0")
+    assert estimate({"mean": 0.5, "low": None, "high": None}) == Cell("0.5000") and estimate(None) == Cell("–")

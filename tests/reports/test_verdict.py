@@ -1,4 +1,4 @@
-"""The verdict follows its rule: each condition of it decides, alone."""
+"""The verdict follows its rule: each of its conditions decides by itself."""
 
 from dataclasses import replace
 
@@ -84,7 +84,7 @@ def test_what_else_is_established_is_said_without_deciding() -> None:
     further = {**FURTHER, "no stage 1": (CLEAR, 0.02), "no stage 2": (CLEAR, 0.06)}
     found = judge(NOTHING, 1.0, NOTHING, 1.0, further)
     assert found.outcome == NONE
-    assert [r for r in found.reasons if "Established besides" in r and "own - no stage 1" in r]
+    assert [r for r in found.reasons if "Also established" in r and "own - no stage 1" in r]
     assert not any("no stage 2" in reason for reason in found.reasons)
 
 

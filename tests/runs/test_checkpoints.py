@@ -12,7 +12,7 @@ from flowseg.config import Config
 from flowseg.errors import UserError
 from flowseg.models.network import init_params
 from flowseg.runs.checkpoints import Checkpoints
-from flowseg.training.step import TrainState, init_state
+from flowseg.training.state import TrainState, init_state
 
 
 def state_of(config: Config) -> TrainState:

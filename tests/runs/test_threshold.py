@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,8 @@ import numpy as np
 import pytest
 from refusals import refusal
 
-from flowseg.config import Config, EvalConfig
-from flowseg.evaluation.metrics import overlap_metrics
-from flowseg.runs import threshold
+from flowseg.config import EvalConfig
+from flowseg.evaluation.overlap import overlap_metrics
 from flowseg.runs.threshold import FILE, GRID, Tuned, best_threshold, dice_curve, tuned_threshold
 
 
@@ -67,34 +65,20 @@ def test_images_and_truths_must_fit() -> None:
             call()
 
 
-@dataclass
-class FakeSampler:
-    config: Config
-
-
-@dataclass
-class FakeScored:
-    probability: np.ndarray
-    truth: np.ndarray
-
-
 Tune = Callable[..., Tuned]
 
 
 @pytest.fixture
-def tune(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> tuple[Tune, list[str]]:
+def tune(tmp_path: Path) -> tuple[Tune, list[str]]:
     """Tunes for a checkpoint and settings on two images; the list tells when they were predicted."""
     told: list[str] = []
 
-    def score_split(*args: object) -> list[FakeScored]:
+    def predict() -> list[tuple[np.ndarray, np.ndarray]]:
         told.append("predicted")
-        return [FakeScored(*image(seed)) for seed in range(2)]
-
-    monkeypatch.setattr(threshold, "score_split", score_split)
+        return [image(seed) for seed in range(2)]
 
     def call(step: int = 7, **settings: Any) -> Tuned:
-        sampler: Any = FakeSampler(replace(Config(), eval=EvalConfig(threshold="tuned", **settings)))
-        return tuned_threshold(tmp_path, sampler, {}, step, lambda: ([1, 2], None))  # type: ignore[arg-type, return-value]
+        return tuned_threshold(tmp_path, EvalConfig(threshold="tuned", **settings), step, predict)
 
     return call, told
 

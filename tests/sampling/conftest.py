@@ -16,7 +16,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> StubSampler:
     """A sampler whose samples are a given function of noise, image and embedding."""
 
     def make(sample: Callable, *, devices: Sequence[jax.Device] | None = None, **options: Any) -> WindowSampler:
-        monkeypatch.setattr(windows, "Network", lambda config: Stub(sample))
+        monkeypatch.setattr(windows, "Network", lambda config, kernels, estimate: Stub(sample))
         return WindowSampler(config(**options), devices)
 
     return make

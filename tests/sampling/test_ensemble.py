@@ -1,15 +1,16 @@
 """Several samples of an image, and the eight views of a sample: what is averaged, and what it costs."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from stub_network import CROP, QUERIES, SHAPES, StubSampler, config, query, single
+from stub_network import CROP, QUERIES, SHAPES, StubSampler, config, noise_of, query, single
 
 from flowseg.models.network import init_params
 from flowseg.sampling.views import VIEWS, make_view, undo_view
-from flowseg.sampling.windows import Query, WindowSampler, noise_of
+from flowseg.sampling.windows import WindowSampler
 
 
 def turns(x: np.ndarray) -> list[np.ndarray]:
@@ -123,7 +124,7 @@ def test_views_are_made_undone_and_averaged(stub: StubSampler, batch: int, ensem
 
 @pytest.mark.parametrize(("ensemble", "tta"), [(3, False), (1, True), (2, True)])
 def test_every_view_of_every_sample_gets_its_image_s_embedding(stub: StubSampler, ensemble: int, tta: bool) -> None:
-    queries = [Query(one.image, one.content, np.full(4, i / 10, np.float32)) for i, one in enumerate(QUERIES)]
+    queries = [replace(one, embedding=np.full(4, i / 10, np.float32)) for i, one in enumerate(QUERIES)]
     sampler = stub(
         lambda x, image, embedding: jnp.broadcast_to(embedding[:, :1, None, None], x.shape),
         film=True,

@@ -1,15 +1,19 @@
 """Sliding windows: they cover the image, put it together again, and do not mix images."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from stub_network import CROP, QUERIES, SHAPES, StubSampler, config, query, single
+from stub_network import CROP, QUERIES, SHAPES, StubSampler, config, noise_of, query, single
 
+from flowseg.data.dataset import NetworkInput
 from flowseg.models.network import init_params
-from flowseg.sampling.windows import Query, WindowSampler, corners, noise_of, window_weights
+from flowseg.sampling.canvas import corners, window_weights
+from flowseg.sampling.windows import WindowSampler
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.75])
@@ -113,10 +117,17 @@ def test_probabilities_stay_between_zero_and_one(stub: StubSampler, value: float
 
 def test_images_come_in_order_as_soon_as_they_are_done(stub: StubSampler) -> None:
     sampler = stub(lambda x, image, embedding: image, batch=1)
-    told: list[int] = []
-    for done, _ in enumerate(sampler.samples({}, QUERIES, lambda: told.append(1))):
-        assert len(told) == done  # the one in hand is counted when the next is asked for
-    assert len(told) == len(QUERIES)
+    taken = 0
+
+    def images() -> Iterator[NetworkInput]:
+        nonlocal taken
+        for one in QUERIES:
+            taken += 1
+            yield one
+
+    for done, _ in enumerate(sampler.samples({}, images()), 1):
+        assert taken == done  # the next image is not read before this one is finished
+    assert taken == len(QUERIES)
     assert list(sampler.samples({}, [])) == []
 
 
@@ -150,5 +161,5 @@ def test_a_network_s_result_does_not_depend_on_its_company() -> None:
         np.testing.assert_allclose(backwards[i], together[i], atol=1e-5)
     assert sampler.traces == 1
     # Another embedding does change the result.
-    other = Query(queries[1].image, queries[1].content, np.full(4, -3, np.float32))
+    other = replace(queries[1], embedding=np.full(4, -3, np.float32))
     assert np.abs(next(single(sampler, [other], params)) - together[1]).max() > 1e-3

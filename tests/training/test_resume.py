@@ -20,10 +20,10 @@ from flowseg.models.network import init_params
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import Run, create_run
 from flowseg.runs.log import read_metrics
+from flowseg.runs.prepare import Prepared, prepare
 from flowseg.training import loop
-from flowseg.training.experiment import Prepared, prepare
 from flowseg.training.interrupt import Interrupted
-from flowseg.training.step import TrainState, init_state
+from flowseg.training.state import TrainState, init_state
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class World:
 
 
 def go(run: Run, prepared: Prepared) -> loop.Record:
-    return loop.train(run, prepared.datasets, prepared.embeddings, "data")
+    return loop.train(run, prepared.datasets)
 
 
 def final_state(run: Run) -> TrainState:
@@ -148,7 +148,7 @@ def test_other_data_is_not_resumed(world: World, tmp_path: Path) -> None:
     copy = replace(world.whole, path=tmp_path / "copy")
     shutil.copytree(world.whole.path, copy.path)
     with pytest.raises(UserError, match="have changed since it began"):
-        loop.train(copy, world.prepared.datasets, world.prepared.embeddings, "other data")
+        loop.train(copy, {**world.prepared.datasets, "train": world.prepared.datasets["train"].subset([0, 1, 2])})
 
 
 def test_the_best_checkpoint_survives_reopening_and_is_the_best(world: World) -> None:
@@ -182,7 +182,9 @@ def test_a_checkpoint_of_another_config_is_an_error_that_names_the_field(world: 
 def test_losses_that_stay_non_finite_stop_the_run(world: World, tmp_path: Path) -> None:
     config = replace(world.config, train=replace(world.config.train, max_bad_steps=2))
     run = create_run(tmp_path / "run", config, world.prepared.encoder)
-    assert world.prepared.embeddings is not None
-    broken = {k: np.full_like(v, np.nan) for k, v in world.prepared.embeddings.items()}
+    broken = {
+        split: dataset.with_embeddings(np.full_like(dataset.embeddings(), np.nan))
+        for split, dataset in world.prepared.datasets.items()
+    }
     with pytest.raises(UserError, match=r"not finite for 2 steps in a row.*optim\.lr"):
-        loop.train(run, world.prepared.datasets, broken, "data")
+        loop.train(run, broken)

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from flowseg.training import traces
+from flowseg.training import traces as kept
 
 EVERYWHERE = NamedSharding(jax.sharding.Mesh(np.asarray(jax.devices()[:1]), ("devices",)), PartitionSpec())
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv(traces.VARIABLE, str(tmp_path / "traces"))
+    monkeypatch.setenv(kept.VARIABLE, str(tmp_path / "traces"))
     return tmp_path / "traces"
 
 
@@ -30,11 +30,10 @@ def run(size: int = 3, identity: str = "a test", power: int = 2) -> tuple[dict[s
         return {"x": jnp.sin(state["x"]) ** power + shift}
 
     arguments = ({"x": np.arange(size, dtype=np.float32)}, np.float32(1))
-    made = traces.Program(
+    made = kept.KeptTrace(
         function,
-        arguments,
-        {"x": 0},
         identity=identity,
+        result=lambda state, shift: state,
         in_shardings=(EVERYWHERE, EVERYWHERE),
         out_sharding=EVERYWHERE,
     )
@@ -54,7 +53,7 @@ def test_a_kept_trace_gives_the_same_bits_without_tracing(folder: Path) -> None:
 
 
 def test_nothing_is_kept_without_a_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(traces.VARIABLE, "")
+    monkeypatch.setenv(kept.VARIABLE, "")
     assert [run()[1], run()[1]] == [1, 1]
     assert not folder.exists()
 
@@ -70,9 +69,9 @@ def test_another_shape_or_identity_is_another_trace(folder: Path) -> None:
 def test_changed_software_or_settings_trace_again(folder: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     run()
     if change == "software":
-        monkeypatch.setattr(traces, "version", lambda name: f"another version of {name}")
-        assert traces._software() != traces.SOFTWARE
-        monkeypatch.setattr(traces, "SOFTWARE", traces._software())
+        monkeypatch.setattr(kept, "version", lambda name: f"another version of {name}")
+        assert kept._software() != kept.SOFTWARE
+        monkeypatch.setattr(kept, "SOFTWARE", kept._software())
     with jax.default_matmul_precision("float32") if change == "setting" else nullcontext():
         assert run()[1] == (change != "nothing")
 
@@ -83,7 +82,7 @@ def test_sources_newer_than_what_runs_are_neither_read_nor_kept_for(
     run()
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "step.py").write_text("edited since it was imported\n")
-    monkeypatch.setattr(traces, "PACKAGE", tmp_path / "package")
+    monkeypatch.setattr(kept, "PACKAGE", tmp_path / "package")
     assert [run()[1], run()[1]] == [1, 1] and len(list(folder.iterdir())) == 1
 
 
@@ -104,6 +103,6 @@ def test_a_folder_that_cannot_be_written_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
-    monkeypatch.setenv(traces.VARIABLE, str(tmp_path / "file" / "traces"))
+    monkeypatch.setenv(kept.VARIABLE, str(tmp_path / "file" / "traces"))
     assert run()[1] == 1
     assert "a trace cannot be kept there (Not a directory)" in " ".join(capsys.readouterr().out.split())

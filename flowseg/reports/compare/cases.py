@@ -1,4 +1,4 @@
-"""Which test images the gallery shows: where the set-ups differ most, and where all do badly."""
+"""The choice of images for the gallery: those where set-ups differ most, and those where all do badly."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ PER_KIND = 3
 IMPROVED, WORSENED, HARDEST = "improved", "worsened", "hardest"
 
 _LEAST = 5e-4
-"""Dice: a smaller difference is no improvement that a table of three decimals would show."""
+"""Dice; a smaller difference would not show in a table of three decimals."""
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,15 @@ class Case:
     kinds: tuple[str, ...]
     """Why it is shown."""
     against: tuple[str, ...]
-    """For improved and worsened, in their order: the group that did better or worse than the first."""
+    """For each `improved` and `worsened` of the kinds, the group that did better or worse than the first."""
     dice: dict[str, float]
     """By group."""
 
 
 def choose_cases(keys: tuple[str, ...], dice: dict[str, Values], per_kind: int = PER_KIND) -> list[Case]:
-    """The images that each later group most improved and most worsened against the first, then the hardest for all.
+    """Returns the images that each later group improved and worsened most against the first, then the hardest for all.
 
-    An image is shown once, with all its reasons. Ties go by the images' order.
+    An image is returned once, with all its reasons. Ties keep the order of the images.
     """
     names = list(dice)
     reasons: dict[int, list[tuple[str, str | None]]] = {}

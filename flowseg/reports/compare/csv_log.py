@@ -11,12 +11,13 @@ from flowseg.reports.compare.log import RunLog, with_sources
 COLUMNS = ("epoch", "train_loss", "val_dice")
 
 MISSING = ("", "nan", "na", "null", "none")
-"""What stands for a value that was not logged, in any case of letters."""
+"""Texts that stand for a value that was not logged, in upper or lower case."""
 
 
 def read_csv_log(path: Path, name: str) -> RunLog:
-    """Reads a CSV with the columns `COLUMNS`, in any order; others are left alone. A byte-order mark and either kind
-    of line end are no matter.
+    """Reads a CSV with the columns `COLUMNS`, in any order; other columns are ignored.
+
+    A byte-order mark and Windows line ends are accepted.
 
     Raises:
         UserError: the file cannot be read or is not UTF-8, a column is missing or twice, a line has more or fewer
@@ -36,7 +37,7 @@ def read_csv_log(path: Path, name: str) -> RunLog:
                 raise UserError(f"{where}: {len(cells)} values under {places['width']} column names; correct the line")
             epoch = _epoch(cells[places["epoch"]], where)
             if epoch in line_of:
-                raise UserError(f"{where}: epoch {epoch} stands in line {line_of[epoch]} already; keep one of them")
+                raise UserError(f"{where}: epoch {epoch} is already in line {line_of[epoch]}; keep one of them")
             if values and epoch < values[-1][0]:
                 raise UserError(f"{where}: epoch {epoch} after epoch {values[-1][0]}; sort the lines by epoch")
             line_of[epoch] = reader.line_num
@@ -46,7 +47,7 @@ def read_csv_log(path: Path, name: str) -> RunLog:
                 raise UserError(f"{where}: val_dice = {dice:g}: must lie between 0 and 1, or be left empty")
             values.append((epoch, loss, dice))
     except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: is no CSV ({error}); correct the line") from None
+        raise UserError(f"{path}, line {reader.line_num}: is not a CSV ({error}); correct the line") from None
     # An epoch without any value was not logged.
     values = [value for value in values if value[1] is not None or value[2] is not None]
     if len(values) < 2:
@@ -67,7 +68,7 @@ def _text(path: Path) -> str:
 
 
 def _places(path: Path, header: list[str]) -> dict[str, int]:
-    """Where each column stands, and under `width` how many there are."""
+    """The position of each column, and the number of columns as `width`."""
     names = [name.strip() for name in header]
     for column in COLUMNS:
         if names.count(column) != 1:

@@ -1,7 +1,7 @@
 """Learning curves and differences image by image, as SVG that takes its colours from the page.
 
-Drawn here and not by matplotlib: text stays text (in any language's letters), lines follow the page's light or dark
-colours, and each point can tell its value.
+They are not drawn by matplotlib, so that text stays text in every language, lines follow the page's light or dark
+colours, and a point under the mouse shows its value.
 """
 
 import math
@@ -14,22 +14,24 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.ticker import LogLocator, MaxNLocator
 
+from flowseg.reports.markup import element
+
 SERIES = 8
-"""Colours and marks there are; further groups take them again from the first."""
+"""The number of colours and marks; further groups begin again with the first."""
 
 _POINT, _SMALL_POINT, _CARRIED = 4.0, 2.5, 1.8  # half sizes of marks, pixels
-_SHORTENED = 0.25  # share of all epochs from which a stretch without any is drawn short
-_BREAK = 0.08  # its width, as a share of the others'
-_CROWD = 60  # measurements of a run from which marks are small
-_LOG_FROM = 8.0  # largest over smallest loss from which its axis is logarithmic
+_SHORTENED = 0.25  # a stretch that no run has logged is drawn short if it is longer than this share of all epochs
+_BREAK = 0.08  # its width then, as a share of the width of the others
+_CROWD = 60  # marks are small if a run has more measurements
+_LOG_FROM = 8.0  # the loss axis is logarithmic if the largest loss is more than this many times the smallest
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Size of a drawing and its margins, in pixels at which its text is 12 high."""
+    """Size and margins of a drawing, in units of which its letters are 12 high."""
 
     kind: str
-    """Its class in the page, which shows one of two."""
+    """Its class in the page, which shows one of the two."""
     width: int
     height: int
     left: int = 52
@@ -44,7 +46,7 @@ BROAD, NARROW = Frame("broad", 600, 240), Frame("narrow", 340, 220)
 
 @dataclass(frozen=True)
 class Scale:
-    """From values to pixels, along one axis."""
+    """Maps values to pixels along one axis."""
 
     low: float
     high: float
@@ -57,14 +59,14 @@ class Scale:
         return self.start + (value - low) / (high - low) * (self.stop - self.start)
 
     def ticks(self, count: int) -> list[float]:
-        """Round values to mark, about `count` of them."""
+        """About `count` round values to mark."""
         locator = LogLocator(subs=(1.0, 2.0, 5.0), numticks=12) if self.log else MaxNLocator(count)
         return [float(v) for v in locator.tick_values(self.low, self.high) if self.low <= v <= self.high]
 
 
 @dataclass(frozen=True)
 class Epochs:
-    """From epochs to pixels; a long stretch that no run has logged is drawn short."""
+    """Maps epochs to pixels; a long stretch that no run has logged is drawn short."""
 
     parts: tuple[tuple[int, int], ...]
     """First and last epoch of each stretch that is drawn to scale."""
@@ -73,18 +75,18 @@ class Epochs:
 
     @classmethod
     def over(cls, epochs: Sequence[int], start: float, stop: float) -> "Epochs":
-        """The axis of epochs that some run has logged, ascending."""
+        """The axis for the epochs that some run has logged, ascending."""
         least = _SHORTENED * (epochs[-1] - epochs[0])
         cuts = [i for i, (a, b) in enumerate(pairwise(epochs), 1) if b - a > least and b - a > 1]
         bounds = [0, *cuts, len(epochs)]
-        # So that the two ends of a log are not each a stretch of one epoch with nothing between them.
+        # With hardly any epochs between the cuts, nothing would be left to draw to scale.
         parts = (
             tuple((epochs[i], epochs[j - 1]) for i, j in pairwise(bounds)) if len(epochs) > 2 * len(cuts) + 1 else ()
         )
         return cls(parts or ((epochs[0], epochs[-1]),), start, stop)
 
     def __call__(self, epoch: float) -> float:
-        """Pixels; an epoch within a shortened stretch lies in proportion."""
+        """The pixels of an epoch; within a shortened stretch it is placed in proportion."""
         length = sum(last - first for first, last in self.parts) or 1
         gap = _BREAK * length
         whole = length + gap * (len(self.parts) - 1)
@@ -102,11 +104,11 @@ class Epochs:
 
     @property
     def breaks(self) -> list[tuple[float, float]]:
-        """Pixels between which a stretch is drawn short."""
+        """Start and end in pixels of each stretch that is drawn short."""
         return [(self(last), self(first)) for (_, last), (first, _) in pairwise(self.parts)]
 
     def ticks(self, count: int) -> list[float]:
-        """Round epochs to mark, and the first after each break."""
+        """About `count` round epochs to mark; the first epoch of a stretch that is too short for them."""
         locator = MaxNLocator(count, integer=True)
         length = sum(last - first for first, last in self.parts) or 1
         found: list[float] = []
@@ -121,10 +123,10 @@ class Epochs:
 def curve_plot(
     runs: Sequence[dict[str, Any]], groups: Sequence[str], field: str, frame: Frame, label: str, legend: bool = False
 ) -> Markup:
-    """Dice or loss of every run over epochs.
+    """Draws Dice or loss of every run over epochs.
 
-    Measurements are filled marks, values carried forward small hollow ones; a line breaks at holes, and a long stretch
-    that no run has logged is a narrow grey band. Of losses only those out of line have a mark.
+    Measurements are filled marks, values carried forward small hollow ones. A line breaks at holes, and a long stretch
+    that no run has logged is a narrow grey band. Of the losses only anomalies have a mark.
 
     Args:
         runs: as in report.json.
@@ -134,7 +136,7 @@ def curve_plot(
         legend: whether the groups' names stand below, for a drawing that stands alone.
 
     Returns:
-        An svg element; nothing where no run has a value.
+        An svg element; empty if no run has a value.
     """
     points = [(p["epoch"], p[field]) for run in runs for p in run["curve"] if p[field] is not None]
     if not points:
@@ -144,20 +146,18 @@ def curve_plot(
     x = Epochs.over(sorted({e for e, _ in points}), frame.left, frame.width - frame.right)
     values = [v for _, v in points]
     log = field == "loss" and min(values) > 0 and max(values) > _LOG_FROM * min(values)
-    y = _scale(values, frame.height - frame.bottom, frame.top, 0.05, log)
-    parts = [_axes(frame, x, y)]
+    y = _scale(values, frame.height - frame.bottom, frame.top, log)
+    parts = [*_grid(frame, y), *_epochs(frame, x)]
     for run in runs:
         parts += _run(run, groups.index(run["group"]) % SERIES, field, x, y)
     for i, name in enumerate(names):
         height = frame.height - 18 * (len(names) - i) + 6
-        parts += [
-            legend_mark(i % SERIES, frame.left + 13, height),
-            Markup('<text class="tick" x="{}" y="{}">{}</text>').format(frame.left + 26, height + 4, name),
-        ]
+        parts.append(legend_mark(i % SERIES, frame.left + 13, height))
+        parts.append(element("text", name, class_="tick", x=frame.left + 26, y=height + 4))
     return _svg(frame, label, parts)
 
 
-def legend_mark(series: int, x: float = 13, y: float = 7) -> Markup:
+def legend_mark(series: int, x: float = 13.0, y: float = 7.0) -> Markup:
     """A group's mark."""
     return _mark(series, x, y, _POINT)
 
@@ -170,110 +170,79 @@ def _run(run: dict[str, Any], series: int, field: str, x: Epochs, y: Scale) -> I
         assert row is not None
         broken = before is None or any(before["epoch"] < gap["from"] < row["epoch"] for gap in gaps)
         path += f"{'M' if broken else 'L'}{x(row['epoch']):.1f} {y(row[field]):.1f}"
-    yield Markup('<path class="line s{}" d="{}"/>').format(series, path)
-    if field == "dice":
-        marked = [(row, row["measured"]) for row in rows]
-        size = _POINT if sum(measured for _, measured in marked) <= _CROWD else _SMALL_POINT
-    else:
-        odd = {anomaly["epoch"] for anomaly in run["loss_anomalies"]}
-        marked, size = [(row, True) for row in rows if row["epoch"] in odd], _POINT
-    for row, measured in marked:
-        said = f"{run['name']}, {row['epoch']}: {row[field]:.4f}"
-        yield _mark(series, x(row["epoch"]), y(row[field]), size if measured else None, said)
+    yield element("path", class_=f"line s{series}", d=path)
+    odd = {anomaly["epoch"] for anomaly in run["loss_anomalies"]}
+    crowded = field == "dice" and sum(row["measured"] for row in rows) > _CROWD
+    for row in rows:
+        if field == "dice" or row["epoch"] in odd:
+            size = _CARRIED if field == "dice" and not row["measured"] else _SMALL_POINT if crowded else _POINT
+            yield _mark(
+                series, x(row["epoch"]), y(row[field]), size, f"{run['name']}, {row['epoch']}: {row[field]:.4f}"
+            )
 
 
-def _mark(series: int, x: float, y: float, r: float | None, said: str = "") -> Markup:
-    """A disc, square, diamond or triangle (colours are not the only difference), or for no r a small hollow disc."""
-    shape = series % 4 if r is not None else 0
-    kind, r = ("point", r) if r is not None else ("carried", _CARRIED)
-    title = Markup("<title>{}</title>").format(said) if said else Markup("")
-    if shape == 0:
-        return Markup('<circle cx="{:.1f}" cy="{:.1f}" r="{}" class="{} s{}">{}</circle>').format(
-            x, y, r, kind, series, title
-        )
+def _mark(series: int, x: float, y: float, r: float, said: str = "") -> Markup:
+    """A disc, square, diamond or triangle, so that groups differ not by colour alone; a hollow disc if carried."""
+    title = [element("title", said)] if said else []
+    kind = f"{'carried' if r == _CARRIED else 'point'} s{series}"
     corners = {
         1: [(-r, -r), (r, -r), (r, r), (-r, r)],
         2: [(0, -1.35 * r), (1.35 * r, 0), (0, 1.35 * r), (-1.35 * r, 0)],
         3: [(0, -1.25 * r), (1.2 * r, r), (-1.2 * r, r)],
-    }[shape]
-    path = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners)
-    return Markup('<polygon points="{}" class="{} s{}">{}</polygon>').format(path, kind, series, title)
+    }.get(series % 4 if r != _CARRIED else 0)
+    if corners is None:
+        return element("circle", *title, cx=x, cy=y, r=r, class_=kind)
+    return element("polygon", *title, points=" ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners), class_=kind)
 
 
 def difference_plot(keys: Sequence[str], differences: Sequence[float | None], frame: Frame, label: str) -> Markup:
-    """Differences image by image, sorted, a bar each: gains to one side, losses to the other."""
-    bars = sorted(
-        ((d, key) for key, d in zip(keys, differences, strict=True) if d is not None), key=lambda bar: -bar[0]
-    )
+    """Draws differences image by image, sorted, one bar each; empty if there are none."""
+    pairs = zip(keys, differences, strict=True)
+    bars = sorted(((d, key) for key, d in pairs if d is not None), key=lambda bar: -bar[0])
     if not bars:
         return Markup("")
     x = Scale(0, len(bars), frame.left, frame.width - frame.right)
-    y = _scale([*(d for d, _ in bars), 0.0], frame.height - 18, frame.top, 0.05)
-    parts = [_axes(frame, None, y)]
+    y = _scale([*(d for d, _ in bars), 0.0], frame.height - 18, frame.top)
+    parts = _grid(frame, y)
     for i, (difference, key) in enumerate(bars):
         top, bottom = sorted((y(difference), y(0)))
-        parts.append(
-            Markup(
-                '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}"><title>{}</title></rect>'
-            ).format(
-                "gain" if difference > 0 else "drop",
-                x(i + 0.1),
-                top,
-                max(x(0.8) - x(0), 1.0),
-                max(bottom - top, 0.5),
-                f"{key}: {difference:+.4f}",
-            )
-        )
-    parts.append(
-        Markup('<line class="zero" x1="{}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/>').format(
-            frame.left, frame.width - frame.right, y=y(0)
-        )
-    )
+        size = {"width": max(x(0.8) - x(0), 1.0), "height": max(bottom - top, 0.5)}
+        title = element("title", f"{key}: {difference:+.4f}")
+        parts.append(element("rect", title, class_="gain" if difference > 0 else "drop", x=x(i + 0.1), y=top, **size))
+    ends = {"x1": frame.left, "x2": frame.width - frame.right}
+    parts.append(element("line", class_="zero", y1=y(0), y2=y(0), **ends))
     return _svg(frame, label, parts)
 
 
-def _scale(values: Sequence[float], start: float, stop: float, margin: float, log: bool = False) -> Scale:
-    """A scale over the values and a little more; one value gets room on both sides."""
+def _scale(values: Sequence[float], start: float, stop: float, log: bool = False) -> Scale:
+    """A scale over the values and a little more."""
     low, high = min(values), max(values)
     if log:
         return Scale(low / 1.15, high * 1.15, start, stop, True)
-    room = margin * (high - low) or max(abs(high) * 0.05, 0.5 if margin < 0.05 else 1e-4)
+    room = 0.05 * (high - low) or max(abs(high) * 0.05, 1e-4)
     return Scale(low - room, high + room, start, stop)
 
 
-def _axes(frame: Frame, x: Epochs | None, y: Scale) -> Markup:
-    right, bottom = frame.width - frame.right, frame.height - frame.bottom
-    parts = []
+def _grid(frame: Frame, y: Scale) -> list[Markup]:
+    """Horizontal lines with their values."""
     ticks = y.ticks(5)
     decimals = max((len(_shortest(tick).partition(".")[2]) for tick in ticks), default=0)
+    parts = []
     for tick in ticks:
-        parts.append(
-            Markup(
-                '<line class="grid" x1="{}" x2="{}" y1="{y:.1f}" y2="{y:.1f}"/>'
-                '<text class="tick" x="{}" y="{:.1f}" text-anchor="end">{}</text>'
-            ).format(
-                frame.left,
-                right,
-                frame.left - 6,
-                y(tick) + 4,
-                _shortest(tick) if y.log else f"{tick:.{decimals}f}",
-                y=y(tick),
-            )
-        )
-    if x is not None:
-        for left, end in x.breaks:
-            parts.append(
-                Markup('<rect class="break" x="{:.1f}" y="{}" width="{:.1f}" height="{}"/>').format(
-                    left + 4, frame.top, max(end - left - 8, 2.0), bottom - frame.top
-                )
-            )
-        for tick in x.ticks(9 if frame.width > 500 else 5):
-            parts.append(
-                Markup('<text class="tick" x="{:.1f}" y="{}" text-anchor="middle">{:.0f}</text>').format(
-                    x(tick), bottom + 20, tick
-                )
-            )
-    return Markup("").join(parts)
+        at, text = y(tick), _shortest(tick) if y.log else f"{tick:.{decimals}f}"
+        parts.append(element("line", class_="grid", x1=frame.left, x2=frame.width - frame.right, y1=at, y2=at))
+        parts.append(element("text", text, class_="tick", x=frame.left - 6, y=at + 4, text_anchor="end"))
+    return parts
+
+
+def _epochs(frame: Frame, x: Epochs) -> Iterator[Markup]:
+    """Grey bands for stretches that are drawn short, and the numbers of some epochs."""
+    bottom = frame.height - frame.bottom
+    for left, right in x.breaks:
+        size = {"width": max(right - left - 8, 2.0), "height": bottom - frame.top}
+        yield element("rect", class_="break", x=left + 4, y=frame.top, **size)
+    for tick in x.ticks(9 if frame.width > 500 else 5):
+        yield element("text", f"{tick:.0f}", class_="tick", x=x(tick), y=bottom + 20, text_anchor="middle")
 
 
 def _shortest(value: float) -> str:
@@ -281,9 +250,8 @@ def _shortest(value: float) -> str:
 
 
 def _svg(frame: Frame, label: str, parts: Sequence[Markup]) -> Markup:
-    return Markup(
-        '<svg xmlns="http://www.w3.org/2000/svg" class="{}" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>'
-    ).format(frame.kind, frame.width, frame.height, label, Markup("").join(parts))
+    box = {"xmlns": "http://www.w3.org/2000/svg", "viewBox": f"0 0 {frame.width} {frame.height}"}
+    return element("svg", *parts, class_=frame.kind, role="img", aria_label=label, **box)
 
 
 def standalone(svg: Markup, style: str) -> str:

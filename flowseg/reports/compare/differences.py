@@ -1,4 +1,4 @@
-"""Differences between set-ups: over test images, over seeds, and over the measurements of training."""
+"""Differences between set-ups: over test images, over seeds, and over the validations during training."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +9,12 @@ import numpy as np
 from jaxtyping import Float64
 from scipy.stats import norm, t, ttest_ind, ttest_rel
 
-from flowseg.evaluation.metrics import LOWER_IS_BETTER, METRICS, bootstrap_mean
+from flowseg.evaluation.metric_table import is_better
+from flowseg.evaluation.metrics import bootstrap_mean
 from flowseg.evaluation.paired import compare, holm, images_needed, paired_differences, rank_biserial
 from flowseg.reports.compare.scores import Values
 
 LEVEL = 0.95
-
-HIGHER_IS_BETTER = frozenset(METRICS) - LOWER_IS_BETTER
-"""Metrics of which a higher value is better. What is neither here nor in LOWER_IS_BETTER has no winner."""
 
 Series = dict[int, float]
 """Dice by epoch."""
@@ -24,7 +22,7 @@ Series = dict[int, float]
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean with its 95 % interval; None where one value has none."""
+    """A mean with its 95 % interval, which is None for a single value."""
 
     mean: float
     low: float | None
@@ -54,9 +52,9 @@ class Test:
     effect: float | None
     """Matched-pairs rank-biserial correlation, -1 to 1."""
     detectable: float | None
-    """Smallest mean difference that this test set shows in 80 % of repetitions."""
+    """The smallest mean difference that this test set would show in 80 % of repetitions."""
     images_needed: int | None
-    """Images with which a difference of the size found would be shown in 80 % of repetitions."""
+    """The number of images that would show a difference of the size found in 80 % of repetitions."""
 
     @property
     def better(self) -> str | None:
@@ -66,7 +64,7 @@ class Test:
 
 @dataclass(frozen=True)
 class SeedTest:
-    """One figure of two groups over their seeds; the difference is the second minus the first."""
+    """A value of each training, compared between two groups over their seeds; the second minus the first."""
 
     metric: str
     a: str
@@ -74,13 +72,13 @@ class SeedTest:
     n_a: int
     n_b: int
     paired: bool
-    """Whether the seeds are the same in both, and were compared one with one."""
+    """Whether both groups have the same seeds, which were then compared in pairs."""
     difference: float
     low: float
     high: float
     """95 % interval: Student's t of the pairs, or Welch's."""
     detectable: float
-    """Smallest difference that as many seeds of this spread show in 80 % of repetitions."""
+    """The smallest difference that as many seeds with this spread would show in 80 % of repetitions."""
 
     @property
     def better(self) -> str | None:
@@ -99,21 +97,21 @@ class Course:
     high: float | None
     """95 % interval, None for fewer than three epochs."""
     independent: float | None
-    """How many independent epochs these are worth: neighbours are alike."""
+    """The number of independent epochs that these are worth, since neighbours are correlated."""
     ahead_a: int
     ahead_b: int
     """Epochs at which each had the higher Dice."""
 
 
 def better(metric: str, a: str, b: str, difference: float | None) -> str | None:
-    """Which of two groups a difference (b minus a) speaks for; None for neither or an unknown metric."""
-    if not difference or (metric not in LOWER_IS_BETTER and metric not in HIGHER_IS_BETTER):
+    """The group that a difference (b minus a) speaks for; None for neither or an unknown metric."""
+    if difference is None:
         return None
-    return b if (difference > 0) == (metric in HIGHER_IS_BETTER) else a
+    return b if is_better(metric, difference, 0) else a if is_better(metric, 0, difference) else None
 
 
 def image_mean(values: Values) -> Mean | None:
-    """Mean over the images that have a value, with its bootstrap interval; None where no image has one."""
+    """Mean over the images that have a value, with its bootstrap interval; None if no image has one."""
     kept = values[np.isfinite(values)]
     if not len(kept):
         return None
@@ -147,23 +145,9 @@ def _image_test(metric: str, a: str, b: str, first: Values, second: Values) -> T
         return Test(metric, a, b, n, *means, *[None] * 8)
     one, two = list(first[both]), list(second[both])
     found = compare(two, one)
-    differences = paired_differences(two, one)
-    return Test(
-        metric,
-        a,
-        b,
-        n,
-        fmean(one),
-        fmean(two),
-        found.mean,
-        found.low,
-        found.high,
-        found.p,
-        None,
-        rank_biserial(differences),
-        found.detectable,
-        images_needed(n, found.detectable, found.mean) if found.mean and found.detectable else None,
-    )
+    needed = images_needed(n, found.detectable, found.mean) if found.mean and found.detectable else None
+    values = (fmean(one), fmean(two), found.mean, found.low, found.high, found.p, None)
+    return Test(metric, a, b, n, *values, rank_biserial(paired_differences(two, one)), found.detectable, needed)
 
 
 def seed_mean(values: Sequence[float]) -> Mean:
@@ -176,13 +160,13 @@ def seed_mean(values: Sequence[float]) -> Mean:
 
 
 def seed_test(metric: str, a: str, b: str, first: dict[int, float], second: dict[int, float]) -> SeedTest:
-    """Compares a figure over seeds.
+    """Compares a value of each training over seeds.
 
-    Runs of one seed share their order of images, crops and noise: where both groups have the same seeds, the
-    differences seed by seed are tested, else the two means (Welch 1947).
+    Runs of one seed share their order of images, crops and noise. If both groups have the same seeds, the differences
+    seed by seed are tested, otherwise the two means (Welch 1947).
 
     Args:
-        first, second: the figure by seed; two seeds or more in each.
+        first, second: the value by seed; at least two seeds each.
     """
     one, two = list(first.values()), list(second.values())
     paired = first.keys() == second.keys()
@@ -204,9 +188,9 @@ def seed_test(metric: str, a: str, b: str, first: dict[int, float], second: dict
 def course(a: str, b: str, first: Series, second: Series) -> Course:
     """Compares two validation curves at their common epochs.
 
-    Neighbouring measurements are alike, so that n of them are worth n (1 - r) / (1 + r) independent ones, with r the
-    lag-1 autocorrelation of the differences, taken as 0 where it is negative (Bayley and Hammersley 1946). The
-    interval is Student's t of that many.
+    Neighbouring measurements are correlated: n of them are worth n (1 - r) / (1 + r) independent ones, where r is the
+    lag-1 autocorrelation of the differences, or 0 if that is negative (Bayley and Hammersley 1946). The interval is
+    Student's t for that many values.
     """
     epochs = sorted(first.keys() & second.keys())
     differences = np.array([second[epoch] - first[epoch] for epoch in epochs], np.float64)
@@ -224,16 +208,16 @@ def course(a: str, b: str, first: Series, second: Series) -> Course:
 
 
 def autocorrelation(values: Float64[np.ndarray, " n"]) -> float:
-    """Lag-1 autocorrelation, 0 at least and 1 at most."""
+    """The lag-1 autocorrelation, clipped to 0 to 1."""
     off = values - values.mean()
     whole = float((off**2).sum())
     return min(1.0, max(0.0, float((off[1:] * off[:-1]).sum()) / whole)) if whole else 0.0
 
 
 def seeds_needed(spread: float, target: float) -> int:
-    """Seeds per group, both of this standard deviation, that show a difference of `target` in 80 % of repetitions.
+    """The seeds per group that show a difference of `target` in 80 % of repetitions; at least two.
 
-    The usual 2 ((1.96 + 0.84) s / d)^2, by normal quantiles; two at least.
+    This is the usual 2 ((1.96 + 0.84) s / d)^2, with normal quantiles and one standard deviation in both groups.
     """
     quantiles = float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(0.8))
     return max(2, int(np.ceil(2 * (quantiles * spread / target) ** 2)))

@@ -1,4 +1,4 @@
-"""What happened in a log: jumps, falls, losses out of line, and how steadily it went."""
+"""Events of a log: jumps, falls and anomalies of the loss, and how steady it was."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,16 +10,16 @@ from jaxtyping import Float64
 from flowseg.reports.compare.log import Row, RunLog
 
 STEP = 0.005
-"""Dice: a new best by this much is a jump, a drop by this much a fall. The published report's."""
+"""Dice: a new best by this much is a jump, a drop by this much is a fall; as in the published report."""
 
 OUTLIER = 5.0
-"""Robust standard deviations above the losses around; the usual 3.5 (Iglewicz and Hoaglin 1993) would flag an epoch in
-every second healthy run of 500."""
+"""A loss is an anomaly if it lies more than this many robust standard deviations above its neighbours. The usual 3.5
+(Iglewicz and Hoaglin 1993) would flag an epoch in every second healthy run of 500 epochs."""
 
-_REACH = 7  # epochs on each side that a loss is held against: a window of 15
-_SPREAD_REACH = 15  # and that tell how much losses scatter there
+_REACH = 7  # epochs on each side that a loss is compared with: a window of 15
+_SPREAD_REACH = 15  # epochs on each side from which the scatter of the losses is estimated
 _MAD_TO_SD = 1.4826  # of a normal distribution
-_ROUNDING = 1e-9  # logs have decimals: 0.813 - 0.808 is a step of 0.005
+_ROUNDING = 1e-9  # in binary 0.813 - 0.808 is a little less than 0.005
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class Change:
     """Jump: the best so far. Fall: the value before."""
     after: float
     from_epoch: int
-    """Where `before` was logged."""
+    """The epoch of `before`."""
     across_hole: bool
-    """Whether epochs in between are missing, so that it happened somewhere among them."""
+    """Whether epochs in between are missing, so that its exact date is not known."""
 
     @property
     def change(self) -> float:
@@ -47,14 +47,14 @@ class Anomaly:
     epoch: int
     loss: float
     usual: float
-    """Median of the losses around."""
+    """The median of the neighbouring losses."""
     before: Row | None
     after: Row | None
 
 
 @dataclass(frozen=True)
 class Steadiness:
-    """How much a log goes up and down; None where there are too few values."""
+    """How much a log goes up and down; None if there are too few values."""
 
     dice_steps: int
     """Changes from one measurement to the next."""
@@ -100,7 +100,7 @@ def _change(log: RunLog, before: Row, after: Row) -> Change:
 def residuals(losses: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
     """Losses minus their running median.
 
-    Near an end the window shrinks on both sides alike, so that a steady decline leaves nothing there either.
+    Near an end the window shrinks on both sides, so that a steady decline has no residuals there either.
     """
     n = len(losses)
     reach = [min(_REACH, i, n - 1 - i) for i in range(n)]
@@ -112,8 +112,8 @@ def loss_anomalies(log: RunLog) -> list[Anomaly]:
 
     The deviation is 1.4826 times the median absolute residual, of the neighbourhood or of the whole log, whichever is
     larger: early losses scatter more than late ones. Positive losses are judged by their logarithms, since they
-    scatter in proportion to their size. The log's first and last epoch have no neighbours on one side: they are not
-    judged, nor is a log shorter than the median's window.
+    scatter in proportion to their size. The first and the last epoch, which have no neighbours on one side, are not
+    judged, and neither is a log shorter than the median's window.
     """
     rows = [row for row in log.rows if row.loss is not None]
     losses = np.array([row.loss for row in rows], np.float64)
@@ -127,18 +127,10 @@ def loss_anomalies(log: RunLog) -> list[Anomaly]:
         near = np.median(np.abs(off[max(0, i - _SPREAD_REACH) : i + _SPREAD_REACH + 1]))
         if off[i] <= OUTLIER * _MAD_TO_SD * max(near, whole):
             continue
-        around = losses[max(0, i - _REACH) : i + _REACH + 1]
-        before = [m for m in log.measured if m.epoch <= row.epoch]
-        after = [m for m in log.measured if m.epoch > row.epoch]
-        found.append(
-            Anomaly(
-                row.epoch,
-                float(losses[i]),
-                float(np.median(around)),
-                before[-1] if before else None,
-                after[0] if after else None,
-            )
-        )
+        before = next((m for m in reversed(log.measured) if m.epoch <= row.epoch), None)
+        after = next((m for m in log.measured if m.epoch > row.epoch), None)
+        usual = float(np.median(losses[max(0, i - _REACH) : i + _REACH + 1]))
+        found.append(Anomaly(row.epoch, float(losses[i]), usual, before, after))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Everything that is reckoned about a comparison, before it is put into words."""
+"""All numbers of a comparison, before they are put into words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,14 +15,7 @@ from flowseg.reports.compare.differences import Course, Mean, SeedTest, Test, co
 from flowseg.reports.compare.judgements import Judgement, judge_pair, mean_curve
 from flowseg.reports.compare.log import Row, RunLog
 from flowseg.reports.compare.pictures import check_same_pixels
-from flowseg.reports.compare.scores import (
-    Scores,
-    Values,
-    check_same_images,
-    mean_scores,
-    read_scores,
-    shared_metrics,
-)
+from flowseg.reports.compare.scores import Scores, Values, check_same_images, mean_scores, read_scores, shared_metrics
 from flowseg.reports.compare.sources import Group
 from flowseg.reports.compare.windows import Early, early, early_phase, shared_epochs
 
@@ -40,7 +33,7 @@ class Equal:
 
 @dataclass(frozen=True)
 class OnTest:
-    """Test scores of the groups of run folders, images in one order."""
+    """Test scores of the groups of run folders; all lists of images have one order."""
 
     keys: tuple[str, ...]
     values: dict[str, dict[str, Values]]
@@ -55,7 +48,7 @@ class OnTest:
 
     @property
     def first(self) -> dict[str, Scores]:
-        """Scores of each group's first run, whose pictures are shown."""
+        """The scores of each group's first run, whose pictures are shown."""
         return {name: next(iter(group.values())) for name, group in self.scores.items()}
 
     @property
@@ -66,7 +59,7 @@ class OnTest:
 
 @dataclass(frozen=True)
 class Seeds:
-    """One figure of one group over its seeds."""
+    """A value of each training of a group, over its seeds."""
 
     group: str
     metric: str
@@ -76,7 +69,7 @@ class Seeds:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a report says, as numbers."""
+    """The content of a report as numbers."""
 
     groups: list[Group]
     parameters: dict[str, dict[str, int] | None]
@@ -124,6 +117,7 @@ def gather(groups: Sequence[Group], early_range: tuple[int, int] | None) -> Evid
         figures.setdefault(found.group, {})[found.metric] = found.values
     tests = on_test.tests if on_test is not None else []
     compared = sum(test.p is not None for test in tests)
+    totals = {name: count["total"] if count is not None else None for name, count in counts.items()}
     pairs = list(combinations(groups, 2))
     return Evidence(
         groups=list(groups),
@@ -142,31 +136,19 @@ def gather(groups: Sequence[Group], early_range: tuple[int, int] | None) -> Evid
             for metric in figures.get(a.name, {})
             if metric in figures.get(b.name, {})
         ],
-        judgements=[
-            judgement
-            for a, b in pairs
-            for judgement in judge_pair(
-                a,
-                b,
-                {name: count["total"] if count is not None else None for name, count in counts.items()},
-                early_range,
-                [test for test in tests if (test.a, test.b) == (a.name, b.name)],
-                compared,
-                figures,
-            )
-        ],
+        judgements=[j for a, b in pairs for j in judge_pair(a, b, totals, early_range, tests, compared, figures)],
     )
 
 
 def check_early(chosen: tuple[int, int], logs: Sequence[RunLog]) -> None:
-    """Raises a UserError unless every log has an epoch between the two."""
+    """Raises a UserError unless every log has an epoch in the chosen range."""
     start, end = chosen
     if start > end:
         raise UserError(f"--early {start} {end}: runs backwards; give the first epoch, then the last")
     for log in logs:
         if not any(start <= epoch <= end for epoch in log.epochs):
             raise UserError(
-                f"--early {start} {end}: {log.path} has logged no epoch of these, only {log.epochs[0]} to "
+                f"--early {start} {end}: {log.path} has logged none of these epochs, only {log.epochs[0]} to "
                 f"{log.epochs[-1]}; choose others"
             )
 
@@ -178,7 +160,7 @@ def _equal(log: RunLog, epoch: int) -> Equal:
 
 
 def _on_test(groups: Sequence[Group]) -> OnTest | None:
-    """Test scores of two or more groups; None where fewer are run folders."""
+    """Test scores of the groups; None if there are fewer than two."""
     if len(groups) < 2:
         return None
     scores = {
@@ -236,5 +218,5 @@ def _mean(values: Values) -> float | None:
 
 
 def has_film_analysis(log: RunLog) -> bool:
-    """Whether a run's FiLM analysis has been made."""
+    """Whether `flowseg analyze film` has been run on it."""
     return any(Path(log.path / "analysis").glob("film-*/report.json"))

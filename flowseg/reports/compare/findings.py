@@ -1,4 +1,4 @@
-"""What the numbers say, what they do not, and what to run next: messages that follow from the evidence by rules."""
+"""What the numbers say, what they cannot say, and what to run next, as messages that follow by rules."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -15,22 +15,22 @@ from flowseg.reports.compare.sources import only_seeds_differ
 from flowseg.reports.verdict import MIN_DIFFERENCE
 
 MIN_MEASUREMENTS = 20
-"""Validations over a training, below which a curve's jumps and falls can hardly be told from its noise: a choice."""
+"""With fewer validations over a training, jumps and falls can hardly be told from noise. The number is a choice."""
 
 SEEDS = 3
-"""Seeds asked for where there are fewer: an interval from two is thirteen standard errors wide on each side."""
+"""Seeds that the report asks for. An interval from two seeds is thirteen standard errors wide on each side."""
 
 
 @dataclass(frozen=True)
 class Message:
-    """A sentence by its name, and the values that it names."""
+    """The key of a sentence (flowseg.reports.compare.words), and the values in it."""
 
     key: str
     values: dict[str, Any] = field(default_factory=dict)
 
 
 def merged(messages: Iterable[Message]) -> list[Message]:
-    """Messages that say the same of several runs as one, which names them all; where the first of them stood."""
+    """Joins messages that say the same of several runs into one that names them all, at the place of the first."""
     names: dict[str, tuple[Message, list[str]]] = {}
     for message in messages:
         rest = {name: value for name, value in message.values.items() if name != "name"}
@@ -64,21 +64,14 @@ def headline(evidence: Evidence) -> list[Message]:
 
 
 def _oriented(values: dict[str, Any]) -> dict[str, float]:
-    """Bounds of the interval as gains of the winner."""
+    """The bounds of the interval as gains of the winner."""
     low, high = values["low"], values["high"]
     return {"size_low": low, "size_high": high} if values["d"] > 0 else {"size_low": -high, "size_high": -low}
 
 
 def conclusions(evidence: Evidence) -> list[Message]:
     """What was found, the test images first."""
-    return merged(
-        [
-            *_of_tests(evidence),
-            *_of_measurements(evidence),
-            *_of_training(evidence),
-            *_of_events(evidence),
-        ]
-    )
+    return merged([*_of_tests(evidence), *_of_measurements(evidence), *_of_training(evidence), *_of_events(evidence)])
 
 
 def _of_tests(evidence: Evidence) -> Iterator[Message]:
@@ -140,7 +133,7 @@ def _best_epochs(a: tuple[RunLog, ...], b: tuple[RunLog, ...]) -> dict[str, Any]
 
 
 def _of_early(evidence: Evidence, a: tuple[RunLog, ...], b: tuple[RunLog, ...]) -> Iterator[Message]:
-    """Of single runs: the means of the early phase and how many measurements they are."""
+    """Compares two single runs by their means over the early phase."""
     assert evidence.early_range is not None
     if len(a) > 1 or len(b) > 1:
         return
@@ -213,7 +206,7 @@ def _same_set_up(a: Any, b: Any) -> bool:
 
 
 def advice(evidence: Evidence) -> list[Message]:
-    """What to run next, each by a rule of its own."""
+    """What to run next; each piece of advice has its own rule."""
     found: list[Message] = []
     for log in evidence.logs:
         if not log.rows:
@@ -241,7 +234,7 @@ def advice(evidence: Evidence) -> list[Message]:
 
 
 def _more_trials(evidence: Evidence) -> Iterator[Message]:
-    """More seeds, more images, or a test at all, where these would settle something."""
+    """Asks for a test, for seeds or for images if these would settle something."""
     without = [log.name for log in evidence.logs if log.run is None]
     if without:
         yield Message("next_test", {"names": without})
@@ -253,7 +246,7 @@ def _more_trials(evidence: Evidence) -> Iterator[Message]:
         dice = _judgement(evidence, f"{TEST}dice", a.name, b.name)
         if dice is None or dice.winner is not None or not dice.values["d"]:
             continue
-        # A difference too small to matter is not worth the search for it.
+        # A difference too small to matter is not worth searching for.
         target = max(abs(dice.values["d"]), MIN_DIFFERENCE)
         values = {"a": a.name, "b": b.name, "target": target}
         if dice.reason == "seeds_overlap_images":

@@ -1,8 +1,8 @@
-"""Who wins at what: a rule for each item, and a refusal with its reason where the numbers do not carry a winner.
+"""Who wins at what, by a rule for each item; where the numbers do not name a winner, a refusal and its reason.
 
-    the two are one set-up with different seeds           -> refused: the difference is chance of training
+    the two are one set-up with different seeds           -> refused: the difference is due to chance
     one value stands against one value                    -> refused
-    fewer common measurements or images than can tell     -> refused
+    too few common measurements or images                 -> refused
     the 95 % interval of the difference includes zero     -> refused
     a test score's p is 0.05 or more after Holm           -> refused
     both have several seeds, whose interval includes zero -> refused
@@ -29,11 +29,11 @@ from flowseg.reports.compare.windows import LENGTH
 from flowseg.reports.verdict import ALPHA
 
 MIN_COMMON = 6
-"""Common measurements below which the interval of their mean difference is not used: t quantiles of a handful of
-neighbours say little."""
+"""With fewer common measurements, the interval of their mean difference is not used: a few correlated values say
+little."""
 
 TEST = "test:"
-"""Begins the items of test scores; the metric follows."""
+"""The prefix of the items of test scores; the metric follows."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Judgement:
     b: str
     winner: str | None
     reason: str
-    """Names a message (flowseg.reports.compare.words)."""
+    """The key of a message (flowseg.reports.compare.words)."""
     values: dict[str, Any] = field(default_factory=dict)
-    """What the message names."""
+    """The values in the message."""
 
 
 def judge_pair(
@@ -59,13 +59,13 @@ def judge_pair(
     comparisons: int,
     seed_scores: dict[str, dict[str, dict[int, float]]],
 ) -> list[Judgement]:
-    """Every item between two groups.
+    """Judges every item between two groups.
 
     Args:
-        parameters: number of parameters by group; None where it is not known.
+        parameters: number of parameters by group; None if it is not known.
         early: first and last epoch of the early phase.
-        tests: of these two groups.
-        comparisons: tests of the whole report, which Holm's correction covers.
+        tests: of any two groups.
+        comparisons: the number of tests in the whole report, all of which Holm's correction covers.
         seed_scores: for each group and metric the mean test score by seed.
     """
     found = [_best(a, b), _equal_epochs(a, b, "equal_epochs", None)]
@@ -73,7 +73,8 @@ def judge_pair(
         found.append(_equal_epochs(a, b, "early", early))
     found.append(_steadiness(a, b))
     found.append(_parameters(a, b, parameters))
-    found += [_test(a, b, test, comparisons, seed_scores) for test in tests]
+    of_pair = [test for test in tests if (test.a, test.b) == (a.name, b.name)]
+    found += [_test(a, b, test, comparisons, seed_scores) for test in of_pair]
     return [judgement for judgement in found if judgement is not None]
 
 
@@ -107,7 +108,7 @@ def _best(a: Group, b: Group) -> Judgement | None:
 def _of_training(
     item: str, a: Group, b: Group, mean_a: float, mean_b: float, by_seed: dict[str, dict[int, float]]
 ) -> Judgement:
-    """A figure that a training has one of: only seeds can tell whether it differs."""
+    """Judges a value that each training has one of; only seeds can tell whether it differs."""
     values = {"value_a": mean_a, "value_b": mean_b}
     if only_seeds_differ(a, b):
         return Judgement(item, a.name, b.name, None, "seeds_only", values)
@@ -154,7 +155,7 @@ def _equal_epochs(a: Group, b: Group, item: str, between: tuple[int, int] | None
 
 
 def _steadiness(a: Group, b: Group) -> Judgement | None:
-    """Scatter of the losses about their running median at common epochs (Brown and Forsythe 1974)."""
+    """Compares the scatter of the losses about their running median at common epochs (Brown and Forsythe 1974)."""
     if len(a.logs) > 1 or len(b.logs) > 1:
         return None
     losses = [{row.epoch: row.loss for row in g.logs[0].rows if row.loss is not None} for g in (a, b)]
@@ -178,7 +179,7 @@ def _steadiness(a: Group, b: Group) -> Judgement | None:
 
 
 def _same_loss(a: Group, b: Group) -> bool:
-    """Whether losses are in one unit, as far as is known."""
+    """Whether the losses are in one unit, as far as is known."""
     if a.config is None or b.config is None:
         return True
     return a.config.flow == b.config.flow and a.config.data.target == b.config.data.target

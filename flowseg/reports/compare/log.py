@@ -1,7 +1,7 @@
 """What a run logged, epoch by epoch, and which of its Dice values are measurements.
 
-Validation every k epochs is often written down for every epoch, the last value repeated in between. Such values are
-carried forward: they say nothing that the measurement before them did not say.
+Some tools validate every k epochs but log a value for every epoch, repeating the last one in between. Such values are
+called carried forward: they add nothing to the measurement before them.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from statistics import median, median_low
 from flowseg.runs.folder import Run
 
 MIN_REPEATS = 3
-"""Fewer values that repeat the one before may be chance: validation Dice written with few decimals."""
+"""Fewer repeated values may be chance, if Dice is logged with few decimals."""
 
 REGULAR = 0.8
-"""Share of the runs of equal values that must have one length (or a multiple) to count as carried forward. A restart
-may break the rhythm once; chance ties have none."""
+"""The share of blocks of equal values that must have one length, or a multiple of it, to count as carried forward. A
+restart may break the rhythm once; chance ties have no rhythm."""
 
 _HOLE = 1.5  # times the usual distance between logged epochs
 
@@ -40,7 +40,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Hole:
-    """Epochs of which nothing was logged, first and last."""
+    """First and last epoch of a stretch in which nothing was logged."""
 
     start: int
     end: int
@@ -89,7 +89,7 @@ class RunLog:
 
     @property
     def every(self) -> int | None:
-        """Usual number of epochs between measurements that no hole parts; None where there are no such two."""
+        """The usual number of epochs between measurements with no hole between them; None if there are no two."""
         gaps = (*self.holes, *self.dice_holes)
         distances = [
             b.epoch - a.epoch
@@ -100,12 +100,12 @@ class RunLog:
 
     @property
     def holes(self) -> list[Hole]:
-        """Stretches of which nothing was logged."""
+        """Stretches in which nothing was logged."""
         return holes(self.epochs)
 
     @property
     def dice_holes(self) -> list[Hole]:
-        """Stretches without a Dice value, wider than usual, of which something else was logged."""
+        """Stretches longer than usual without a Dice value, in which something else was logged."""
         known = {(hole.start, hole.end) for hole in self.holes}
         return [hole for hole in holes([row.epoch for row in self.dices]) if (hole.start, hole.end) not in known]
 
@@ -120,12 +120,14 @@ def holes(epochs: Sequence[int]) -> list[Hole]:
 
 
 def with_sources(values: Sequence[tuple[int, float | None, float | None]]) -> tuple[tuple[Row, ...], bool]:
-    """Rows of a log that does not say which Dice values were measured, and whether values were carried forward.
+    """Returns the rows of a log that does not say which Dice values were measured, and whether some were not.
 
     Args:
         values: epoch, loss and Dice, epochs ascending.
     """
-    carried = is_carried_forward([(epoch, dice) for epoch, _, dice in values if dice is not None], holes_of(values))
+    carried = is_carried_forward(
+        [(epoch, dice) for epoch, _, dice in values if dice is not None], holes([epoch for epoch, *_ in values])
+    )
     rows: list[Row] = []
     source, before = None, None
     for epoch, loss, dice in values:
@@ -136,11 +138,6 @@ def with_sources(values: Sequence[tuple[int, float | None, float | None]]) -> tu
             source, before = epoch, dice
         rows.append(Row(epoch, loss, dice, source))
     return tuple(rows), carried
-
-
-def holes_of(values: Sequence[tuple[int, float | None, float | None]]) -> list[Hole]:
-    """Holes among the epochs of a log."""
-    return holes([epoch for epoch, _, _ in values])
 
 
 def is_carried_forward(dices: Sequence[tuple[int, float]], gaps: Sequence[Hole]) -> bool:

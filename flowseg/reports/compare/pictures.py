@@ -1,8 +1,4 @@
-"""The pictures of an evaluation, and what a report shows of them.
-
-An overlay is written as image | image with the prediction's pixels coloured as found, false or missed
-(flowseg.evaluation.overlays): from it mask and prediction can be read back exactly, whatever threshold made them.
-"""
+"""The pictures that `flowseg eval` writes of each image, and what a report shows of them."""
 
 import io
 from dataclasses import dataclass
@@ -14,99 +10,79 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from flowseg.errors import UserError
-from flowseg.evaluation.overlays import FALSE_NEGATIVE, FALSE_POSITIVE, GAP, OPACITY, TRUE_POSITIVE
+from flowseg.evaluation.overlays import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE, overlay
 from flowseg.reports.compare.scores import Scores, other_pixels
 
 MAX_SIDE = 448
-"""Longer side of a picture in the report, pixels: thin vessels are still there, and a report of three images of each
-kind stays under 5 MB."""
+"""The longer side of a picture in the report, in pixels: thin vessels are still visible, and a report with three
+images of each kind stays under 5 MB."""
 
-_QUALITY = 82  # of WebP, for grey images and overlays; masks are kept exactly
-_CLASSES = (TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE)
+_QUALITY = 82  # of WebP, for images and overlays; masks are kept exactly
 
 Grey = UInt8[np.ndarray, "h w"]
 Colour = UInt8[np.ndarray, "h w 3"]
 Mask = Bool[np.ndarray, "h w"]
 
 VIEWS = ("image", "mask", "prediction", "probability", "uncertainty")
-"""What the slider moves through, in this order; an evaluation may lack the last two."""
+"""The steps of the slider, in this order; an evaluation may lack the last two."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One image's pictures of one run."""
+    """The pictures of one image from one evaluation."""
 
-    views: dict[str, Grey | Colour]
-    """By name of VIEWS."""
-    prediction: Mask
-    truth: Mask
     image: Grey
+    truth: Mask
+    prediction: Mask
+    views: dict[str, Grey | Colour]
+    """By names of VIEWS."""
 
 
 def read_pictures(scores: Scores, key: str) -> Shown | None:
-    """An image's pictures from an evaluation's overlays/ and images/; None where there is no overlay.
+    """Reads an image's pictures from the evaluation's images/NAME.
+
+    Returns:
+        None if image, truth or prediction is not there; versions before prediction.png wrote no prediction.
 
     Raises:
-        UserError: a picture is damaged or of another size than the overlay.
+        UserError: a picture is damaged or differs in size from the image, or a mask has values between 0 and 255.
     """
-    panels = _panels(scores, key)
-    if panels is None:
+    folder = _folder(scores, key)
+    image = _read(folder / "image.png")
+    if image is None:
         return None
-    image, drawn = panels
-    prediction, truth = read_overlay(drawn)
-    views: dict[str, Grey | Colour] = {"image": image, "mask": truth.astype(np.uint8) * 255, "prediction": drawn}
+    truth, prediction = (_read_mask(folder / f"{name}.png", image) for name in ("truth", "prediction"))
+    if truth is None or prediction is None:
+        return None
+    views: dict[str, Grey | Colour] = {
+        "image": image,
+        "mask": truth.astype(np.uint8) * 255,
+        "prediction": overlay(image, prediction, truth),
+    }
     for view in ("probability", "uncertainty"):
-        file = scores.folder / "images" / Path(key).name / f"{view}.png"
-        if file.is_file():
-            found = _read(file)
-            if found.shape != image.shape:
-                raise UserError(f"{file}: is {found.shape}, the image {image.shape}; evaluate the run again")
+        found = _read(folder / f"{view}.png", image)
+        if found is not None:
             views[view] = found
-    return Shown(views, prediction, truth, image)
-
-
-def _panels(scores: Scores, key: str) -> tuple[Grey, Colour] | None:
-    """Image and overlay; None where there is no such file."""
-    path = scores.folder / "overlays" / f"{Path(key).name}.png"
-    if not path.is_file():
-        return None
-    picture = _read(path)
-    width = (picture.shape[1] - GAP) // 2
-    if picture.ndim != 3 or width < 1 or 2 * width + GAP != picture.shape[1]:
-        raise UserError(f"{path}: is no overlay of `flowseg eval`; make it again")
-    return picture[:, :width, 0], picture[:, width + GAP :]
-
-
-def read_overlay(drawn: Colour) -> tuple[Mask, Mask]:
-    """Predicted and true mask of an overlay that was drawn with a truth.
-
-    An unmarked pixel is grey. A marked one is grey mixed with one of three colours: the differences between its
-    channels are the colour's own, scaled.
-    """
-    red, green, blue = drawn[..., 0], drawn[..., 1], drawn[..., 2]
-    marked = (red != green) | (green != blue)
-    channels = drawn[marked].astype(np.float32)
-    off = np.stack([channels[:, 0] - channels[:, 1], channels[:, 1] - channels[:, 2]], axis=-1)
-    colours = OPACITY * np.array([[r - g, g - b] for r, g, b in _CLASSES], np.float32)
-    nearest = np.argmin(((off[:, None] - colours) ** 2).sum(-1), axis=-1)
-    prediction, truth = np.zeros_like(marked), np.zeros_like(marked)
-    prediction[marked], truth[marked] = nearest != 2, nearest != 1
-    return prediction, truth
+    return Shown(image, truth, prediction, views)
 
 
 def check_same_pixels(first: Scores, other: Scores, keys: tuple[str, ...]) -> None:
-    """Raises a UserError where an image or its label differs between two evaluations; one without overlay passes."""
+    """Raises a UserError if an image or its true mask differs between two evaluations.
+
+    Images of which one evaluation has no picture are not checked.
+    """
     for key in keys:
-        one, two = _panels(first, key), _panels(other, key)
-        if one is None or two is None:
-            continue
-        if not np.array_equal(one[0], two[0]) or not np.array_equal(read_overlay(one[1])[1], read_overlay(two[1])[1]):
-            raise other_pixels(first, other, key)
+        for name in ("image.png", "truth.png"):
+            one, two = _read(_folder(first, key) / name), _read(_folder(other, key) / name)
+            if one is not None and two is not None and not np.array_equal(one, two):
+                raise other_pixels(first, other, key)
 
 
 def difference_picture(first: Shown, second: Shown) -> Colour:
-    """Where the second differs from the first over the dimmed image: right now (green), wrong now (orange), and wrong
-    in both (blue)."""
+    """Where the second prediction differs from the first, over the dimmed image.
+
+    Green: right now and wrong before. Orange: wrong now and right before. Blue: wrong in both.
+    """
     was, now = first.prediction == first.truth, second.prediction == second.truth
     out = np.repeat((first.image // 2)[..., None], 3, axis=2)
     for mask, colour in ((~was & now, TRUE_POSITIVE), (was & ~now, FALSE_POSITIVE), (~was & ~now, FALSE_NEGATIVE)):
@@ -115,7 +91,12 @@ def difference_picture(first: Shown, second: Shown) -> Colour:
 
 
 def encode(picture: Grey | Colour, exact: bool = False, largest: int | None = MAX_SIDE) -> bytes:
-    """A WebP file of the picture, made smaller where its longer side exceeds `largest`; without loss if `exact`."""
+    """Returns the picture as a WebP file.
+
+    Args:
+        exact: whether the compression is lossless.
+        largest: the picture is made smaller if its longer side exceeds this number of pixels.
+    """
     h, w = picture.shape[:2]
     scale = largest / max(h, w) if largest is not None else 1.0
     if scale < 1:
@@ -128,9 +109,26 @@ def encode(picture: Grey | Colour, exact: bool = False, largest: int | None = MA
     return file.getvalue()
 
 
-def _read(path: Path) -> np.ndarray:
+def _folder(scores: Scores, key: str) -> Path:
+    return scores.folder / "images" / Path(key).name
+
+
+def _read_mask(path: Path, image: Grey) -> Mask | None:
+    picture = _read(path, image)
+    if picture is not None and not np.isin(picture, (0, 255)).all():
+        raise UserError(f"{path}: holds other values than 0 and 255; evaluate the run again")
+    return picture == 255 if picture is not None else None
+
+
+def _read(path: Path, image: Grey | None = None) -> Grey | None:
+    """A grey picture, of the size of `image` if that is given; None if there is no such file."""
+    if not path.is_file():
+        return None
     try:
         with Image.open(path) as file:
-            return np.asarray(file if file.mode in ("L", "RGB") else file.convert("L"))
+            found = np.asarray(file.convert("L"))
     except OSError as error:
         raise UserError(f"{path}: is no picture ({error}); evaluate the run again") from None
+    if image is not None and found.shape != image.shape:
+        raise UserError(f"{path}: is {found.shape}, the image {image.shape}; evaluate the run again")
+    return found

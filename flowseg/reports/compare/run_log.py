@@ -16,7 +16,7 @@ def read_run_log(run: Run, name: str) -> RunLog:
     epochs counts in each by its number of steps there. Nothing is carried forward.
 
     Raises:
-        UserError: metrics.jsonl holds something else than flowseg writes.
+        UserError: metrics.jsonl is not as flowseg writes it.
     """
     try:
         lines = read_metrics(run.path)

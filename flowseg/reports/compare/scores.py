@@ -17,7 +17,7 @@ from flowseg.runs.folder import Run
 
 SPLIT = "test"
 REFERENCE = "frangi_"
-"""Begins the columns of the classical reference, which is the same for every run."""
+"""The prefix of the columns of the classical reference, which is the same for every run."""
 
 Values = Float64[np.ndarray, " n"]
 
@@ -30,10 +30,10 @@ class Scores:
     """RUN/eval/test"""
     keys: tuple[str, ...]
     metrics: dict[str, Values]
-    """A value per image, in the order of `keys`; nan where the metric does not exist for the image."""
+    """A value per image, in the order of `keys`; nan if the metric does not exist for the image."""
     reference: dict[str, Values]
     about: dict[str, Any]
-    """metrics.json: checkpoint, data, settings of sampling."""
+    """The content of metrics.json: checkpoint, data, settings of sampling."""
 
 
 def read_scores(run: Run) -> Scores:
@@ -57,7 +57,7 @@ def read_scores(run: Run) -> Scores:
         columns = {name: np.array([_value(row[name]) for row in rows], np.float64) for name in names}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise UserError(
-            f"{path}: is no table of scores ({type(error).__name__}: {error}); make it again with: "
+            f"{path}: is not a table of scores ({type(error).__name__}: {error}); make it again with: "
             f"flowseg eval {run.path}"
         ) from None
     repeated = sorted({key for key in keys if keys.count(key) > 1})
@@ -111,7 +111,7 @@ def check_same_images(all_scores: Sequence[Scores]) -> None:
 
 
 def other_pixels(first: Scores, other: Scores, key: str) -> UserError:
-    """The refusal of two evaluations whose image or label of one name differ."""
+    """The error for two evaluations in which one name stands for different images or labels."""
     return UserError(
         f"{other.folder}: {key} is another image, or has another label, than in {first.folder}; evaluate both on one "
         "test set: flowseg eval RUN --data ROOT"
@@ -126,7 +126,7 @@ def shared_metrics(all_scores: Sequence[Scores]) -> tuple[list[str], list[str]]:
 
 
 def mean_scores(group: Sequence[Scores], keys: Sequence[str], metrics: Sequence[str]) -> dict[str, Values]:
-    """Scores per image averaged over a group's runs, in the order of `keys`; nan where a run has none."""
+    """Scores per image averaged over a group's runs, in the order of `keys`; nan if a run has none."""
     orders = [[scores.keys.index(key) for key in keys] for scores in group]
     return {
         name: np.mean([s.metrics[name][order] for s, order in zip(group, orders, strict=True)], axis=0)

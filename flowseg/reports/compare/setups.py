@@ -19,16 +19,16 @@ def parameters(group: Group) -> dict[str, int] | None:
 
 
 def differing_settings(groups: Sequence[Group]) -> list[dict[str, Any]]:
-    """Settings that are not the same in all groups, as field and value by group; a CSV has none.
+    """Settings that are not the same in all groups, as the field and its value by group; a CSV has none.
 
-    The seed stands under the runs. What made the embeddings counts as a setting where it is known.
+    The seed is left out. The encoder of the embeddings counts as a setting if it is known.
     """
     known = {group.name: _settings(group) for group in groups if group.config is not None}
     return _differing(known)
 
 
 def differing_evaluation(scores: dict[str, Scores]) -> list[dict[str, Any]]:
-    """Settings of sampling and scoring that are not the same in all groups' evaluations, and the data they were of."""
+    """Settings of sampling, and the data, if they are not the same in all groups' evaluations."""
     return _differing(
         {name: {**_flat(s.about.get("sampler", {})), "data": s.about.get("data")} for name, s in scores.items()}
     )
@@ -55,7 +55,7 @@ def _settings(group: Group) -> dict[str, Any]:
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Fields of a tree by their dotted names."""
+    """The fields of a tree by their dotted names."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}

@@ -1,4 +1,4 @@
-"""From what the command line names to the runs that are compared, and which of them are seeds of one set-up."""
+"""Finds the runs that the command line names, and groups those that are seeds of one set-up."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,19 +14,19 @@ from flowseg.runs.folder import is_run, open_run
 
 @dataclass(frozen=True)
 class Group:
-    """What is compared: one run, or several of one set-up that differ in their seed."""
+    """One side of a comparison: one run, or several of one set-up that differ in their seed."""
 
     name: str
     logs: tuple[RunLog, ...]
 
     @property
     def seeds(self) -> list[int]:
-        """Seeds of its run folders."""
+        """The seeds of its run folders."""
         return [log.run.config.seed for log in self.logs if log.run is not None]
 
     @property
     def config(self) -> Config | None:
-        """The first run's; None for a CSV."""
+        """The config of the first run; None for a CSV."""
         run = self.logs[0].run
         return run.config if run is not None else None
 
@@ -37,7 +37,7 @@ def only_seeds_differ(a: Group, b: Group) -> bool:
 
 
 def set_up(group: Group) -> tuple[Config, object] | None:
-    """What makes a group one set-up: the config but for the seed, and what made the embeddings."""
+    """What identifies a set-up: the config without its seed, and the encoder of the embeddings. None for a CSV."""
     run = group.logs[0].run
     return (replace(run.config, seed=0), run.encoder) if run is not None else None
 
@@ -46,8 +46,8 @@ def arrange(arguments: Sequence[str]) -> list[Group]:
     """Reads every run that the arguments name and sorts them into groups.
 
     An argument is a run folder, a CSV, a folder of run folders, or a pattern such as 'runs/film-*'. Runs that one
-    argument names together form a group per set-up. Runs named one by one form groups as well if there are two set-ups
-    or more among all of them; if all have one set-up they are compared with each other.
+    argument names together form a group for each set-up. Runs named one by one form groups as well, unless all runs
+    have the same set-up; then they are compared with each other.
 
     Raises:
         UserError: fewer than two runs, one named twice, or whatever is wrong with one of them.
@@ -97,7 +97,7 @@ def expand(argument: str) -> list[Path]:
             )
         return found
     if any(sign in argument for sign in "*?["):
-        # A pattern may catch files beside the runs; what is neither a run nor a CSV is none of them.
+        # A pattern may match other files beside the runs.
         matches = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
         found = [match for match in matches if is_run(match) or (match.is_file() and match.suffix == ".csv")]
         if not found:
@@ -107,7 +107,7 @@ def expand(argument: str) -> list[Path]:
 
 
 def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:
-    """A name for each: its last part (without .csv), with as many parts before it as make all of them different."""
+    """Names each path by its last part, without .csv, and as many parts before it as tell the paths apart."""
     folders = {path.resolve() for path in paths if path.suffix != ".csv"}
     whole = {path: path.resolve() for path in paths}
     for path, resolved in whole.items():
@@ -133,7 +133,7 @@ def _names_many(argument: str) -> bool:
 
 
 def _stem(argument: str) -> str:
-    """What a group is called after: the folder, or the pattern without its signs."""
+    """The name of a group: that of its folder, or the pattern up to its first wildcard."""
     path = Path(argument)
     if path.is_dir():
         return path.resolve().name
@@ -171,7 +171,7 @@ def _check_seeds(logs: Sequence[RunLog]) -> None:
 
 
 def _with_distinct_names(groups: Sequence[Group]) -> list[Group]:
-    """Groups whose names are taken add their first run's."""
+    """Adds the name of the first run to groups that share a name."""
     names = [group.name for group in groups]
     return [
         replace(group, name=f"{group.name} ({group.logs[0].name})")

@@ -7,8 +7,8 @@ from typing import Any
 from flowseg.reports.compare import events, windows
 from flowseg.reports.compare.differences import LEVEL
 from flowseg.reports.compare.events import Change, falls, jumps, loss_anomalies, steadiness
-from flowseg.reports.compare.evidence import Evidence
-from flowseg.reports.compare.findings import MIN_MEASUREMENTS, Message, advice, conclusions, headline, limits
+from flowseg.reports.compare.evidence import Evidence, OnTest
+from flowseg.reports.compare.findings import MIN_MEASUREMENTS, advice, conclusions, headline, limits
 from flowseg.reports.compare.judgements import MIN_COMMON, TEST
 from flowseg.reports.compare.log import Row, RunLog
 from flowseg.reports.compare.words import Words
@@ -57,60 +57,23 @@ KEYS = {
 
 
 def summarize(evidence: Evidence, words: Words) -> dict[str, Any]:
-    """The values of `KEYS`; the gallery's `pictures` are filled in when they are drawn."""
+    """Returns the values of `KEYS`; the gallery's `pictures` are filled in when they are drawn."""
     test = evidence.on_test
+    counts = evidence.parameters
     winners = {(j.item, j.a, j.b): j.winner for j in evidence.judgements}
     return {
         "format": FORMAT,
         "lang": words.language,
         "runs": [_run(log, group.name, evidence) for group in evidence.groups for log in group.logs],
         "groups": [
-            {
-                "name": group.name,
-                "runs": [log.name for log in group.logs],
-                "seeds": group.seeds,
-                "parameters": evidence.parameters[group.name],
-            }
-            for group in evidence.groups
+            {"name": g.name, "runs": [log.name for log in g.logs], "seeds": g.seeds, "parameters": counts[g.name]}
+            for g in evidence.groups
         ],
         "differing": [_plain(row) for row in evidence.differing],
-        "early": {
-            "from": evidence.early_range[0],
-            "to": evidence.early_range[1],
-            "per_run": [asdict(early) for early in evidence.early],
-        }
-        if evidence.early_range is not None
-        else None,
-        "equal": {
-            "epoch": evidence.equal_epoch,
-            "per_run": [
-                {
-                    "name": at.name,
-                    "dice": at.row.dice if at.row else None,
-                    "measured_at": at.row.measured_at if at.row else None,
-                    "best": _point(at.best),
-                }
-                for at in evidence.equal
-            ],
-        }
-        if evidence.equal_epoch is not None
-        else None,
+        "early": _early(evidence),
+        "equal": _equal(evidence),
         "courses": [asdict(course) for course in evidence.courses],
-        "test": {
-            "images": list(test.keys),
-            "means": {
-                name: {m: asdict(mean) if mean is not None else None for m, mean in by.items()}
-                for name, by in test.means.items()
-            },
-            "per_image": {
-                name: {m: [None if math.isnan(v) else float(v) for v in values] for m, values in by.items()}
-                for name, by in test.values.items()
-            },
-            "partial": test.partial,
-            "evaluation": [_plain(row) for row in test.evaluation],
-        }
-        if test is not None
-        else None,
+        "test": _test(test) if test is not None else None,
         "tests": [
             {**asdict(one), "better": one.better, "winner": winners[TEST + one.metric, one.a, one.b]}
             for one in (test.tests if test is not None else [])
@@ -124,7 +87,7 @@ def summarize(evidence: Evidence, words: Words) -> dict[str, Any]:
                 "item": j.item,
                 "between": [j.a, j.b],
                 "winner": j.winner,
-                "reason": words.say(Message(j.reason, j.values)),
+                "reason": words(j.reason, **j.values),
                 "rule": j.reason,
             }
             for j in evidence.judgements
@@ -147,6 +110,39 @@ def summarize(evidence: Evidence, words: Words) -> dict[str, Any]:
             "min_measurements": MIN_MEASUREMENTS,
         },
         "keys": KEYS,
+    }
+
+
+def _early(evidence: Evidence) -> dict[str, Any] | None:
+    if evidence.early_range is None:
+        return None
+    start, end = evidence.early_range
+    return {"from": start, "to": end, "per_run": [asdict(early) for early in evidence.early]}
+
+
+def _equal(evidence: Evidence) -> dict[str, Any] | None:
+    if evidence.equal_epoch is None:
+        return None
+    rows = []
+    for at in evidence.equal:
+        dice, measured_at = (at.row.dice, at.row.measured_at) if at.row else (None, None)
+        rows.append({"name": at.name, "dice": dice, "measured_at": measured_at, "best": _point(at.best)})
+    return {"epoch": evidence.equal_epoch, "per_run": rows}
+
+
+def _test(test: OnTest) -> dict[str, Any]:
+    return {
+        "images": list(test.keys),
+        "means": {
+            name: {m: asdict(mean) if mean is not None else None for m, mean in by.items()}
+            for name, by in test.means.items()
+        },
+        "per_image": {
+            name: {m: [None if math.isnan(v) else float(v) for v in values] for m, values in by.items()}
+            for name, by in test.values.items()
+        },
+        "partial": test.partial,
+        "evaluation": [_plain(row) for row in test.evaluation],
     }
 
 
@@ -173,13 +169,7 @@ def _run(log: RunLog, group: str, evidence: Evidence) -> dict[str, Any]:
         "jumps": [_change(change) for change in jumps(log)],
         "falls": [_change(change) for change in falls(log)],
         "loss_anomalies": [
-            {
-                "epoch": a.epoch,
-                "loss": a.loss,
-                "usual": a.usual,
-                "before": _point(a.before),
-                "after": _point(a.after),
-            }
+            {"epoch": a.epoch, "loss": a.loss, "usual": a.usual, "before": _point(a.before), "after": _point(a.after)}
             for a in loss_anomalies(log)
         ],
         "gaps": [{"from": hole.start, "to": hole.end} for hole in log.holes],
@@ -207,7 +197,7 @@ def _change(change: Change) -> dict[str, Any]:
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A differing setting with values that JSON has."""
+    """A differing setting, with lists for tuples as in JSON."""
     return {
         "field": row["field"],
         "values": {name: list(v) if isinstance(v, tuple) else v for name, v in row["values"].items()},

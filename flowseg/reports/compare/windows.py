@@ -1,4 +1,4 @@
-"""A log in windows of epochs: how Dice and loss went, stretch by stretch."""
+"""The course of Dice and loss in a log, window by window."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from statistics import fmean, variance
 from flowseg.reports.compare.log import Row, RunLog, holes
 
 LENGTH = 15
-"""Epochs of a window: the published report's, and its validation's rhythm."""
+"""Epochs per window, as in the published report, which validated every 15 epochs."""
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Window:
     best_dice: float | None
     mean_loss: float | None
     change: float | None
-    """Of the mean Dice, from the window before; None for the first and after a window that has none."""
+    """Of the mean Dice, from the window before; None if there is no such window or it has no Dice."""
     values: int
     """Epochs with a Dice value."""
     measurements: int
-    """Measurements that these values are."""
+    """The measurements that these values come from."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Early:
     measurements: int
     mean_loss: float | None
     loss_variance: float | None
-    """Of the epochs' losses (n - 1); None for fewer than two."""
+    """Sample variance (n - 1) of the losses; None for fewer than two."""
 
 
 def window_bounds(first: int, last: int, length: int = LENGTH) -> list[tuple[int, int]]:
@@ -66,23 +66,14 @@ def windows(log: RunLog, length: int = LENGTH) -> list[Window]:
         dices = [row.dice for row in rows if row.dice is not None]
         mean = fmean(dices) if dices else None
         before = found[-1].mean_dice if found and found[-1].end + 1 == start else None
-        found.append(
-            Window(
-                start,
-                end,
-                mean,
-                max(dices, default=None),
-                mean_loss(rows),
-                mean - before if mean is not None and before is not None else None,
-                len(dices),
-                measurements(rows),
-            )
-        )
+        change = mean - before if mean is not None and before is not None else None
+        dice = (mean, max(dices, default=None))
+        found.append(Window(start, end, *dice, mean_loss(rows), change, len(dices), measurements(rows)))
     return found
 
 
 def measurements(rows: Sequence[Row]) -> int:
-    """Measurements that the rows' Dice values are; one made before and carried into the rows counts."""
+    """The number of measurements behind the Dice values; one that was carried in from before counts."""
     return len({row.measured_at for row in rows if row.dice is not None})
 
 
@@ -114,11 +105,6 @@ def early(log: RunLog, start: int, end: int) -> Early:
     rows = [row for row in log.rows if start <= row.epoch <= end]
     dices = [row.dice for row in rows if row.dice is not None]
     losses = [row.loss for row in rows if row.loss is not None]
-    return Early(
-        log.name,
-        fmean(dices) if dices else None,
-        len(dices),
-        measurements(rows),
-        mean_loss(rows),
-        variance(losses) if len(losses) > 1 else None,
-    )
+    mean = fmean(dices) if dices else None
+    spread = variance(losses) if len(losses) > 1 else None
+    return Early(log.name, mean, len(dices), measurements(rows), mean_loss(rows), spread)

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from string import Formatter
 from typing import Any, Literal
 
+from flowseg.evaluation.metric_table import metric
 from flowseg.reports.compare.findings import Message
+from flowseg.reports.compare.judgements import TEST
 from flowseg.reports.compare.words_findings import FINDINGS
-from flowseg.reports.compare.words_page import METRICS, PAGE
+from flowseg.reports.compare.words_page import PAGE
 
 Language = Literal["en", "ko"]
 LANGUAGES: tuple[Language, ...] = ("en", "ko")
@@ -44,7 +46,16 @@ class Words(Formatter):
 
     def metric(self, name: str) -> str:
         """A metric's name; a column that is not known is called as it is."""
-        return METRICS[name][self._column] if name in METRICS else name
+        return metric(name).name(self.language)
+
+    def arrow(self, name: str) -> str:
+        """A sign for the better values of a metric, to put behind its name; empty if there are none."""
+        better = metric(name).better
+        return self(f"arrow_{better}") if better else ""
+
+    def item(self, name: str) -> str:
+        """An item of the table of winners."""
+        return self("item_test", metric=name.removeprefix(TEST)) if name.startswith(TEST) else self(f"item_{name}")
 
     def format_field(self, value: Any, format_spec: str) -> str:
         if format_spec.startswith("#"):

@@ -115,8 +115,8 @@ FINDINGS: dict[str, tuple[str, str]] = {
     ),
     "found_anomaly_between": (
         "{name}: the loss of epoch {epoch} is out of line: {loss:.4f} where {usual:.4f} is usual. Dice was measured "
-        "before it at epoch {before_epoch} ({before:.4f}) and next at epoch {after_epoch} ({after:.4f}); that it "
-        "left Dice unmoved cannot be seen from values in between.",
+        "before it at epoch {before_epoch} ({before:.4f}) and next at epoch {after_epoch} ({after:.4f}), so the "
+        "values in between do not show whether it affected Dice.",
         "{name}: {epoch} 에폭의 손실이 이례적입니다. 주변 값은 {usual:.4f} 수준인데 {loss:.4f}입니다. Dice는 그 "
         "이전에는 {before_epoch} 에폭({before:.4f}), 그다음에는 {after_epoch} 에폭({after:.4f})에서야 "
         "측정되었습니다. 따라서 그 사이의 값만 보고 Dice가 영향을 받지 않았다고 말할 수는 없습니다.",
@@ -141,19 +141,19 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "있습니다({before:.4f} → {after:.4f}).",
     ),
     "found_dated": (
-        "{name}: when a jump or fall happened is known to within {every} epochs only, the distance of two "
+        "{name}: the dates of jumps and falls are known only to within {every} epochs, the distance between two "
         "measurements.",
         "{name}: 급상승과 급락이 일어난 시점은 측정 간격인 {every}에폭 범위까지만 알 수 있습니다.",
     ),
     # Limits.
     "limit_one_training": (
-        "One training each ({names:list}): what another seed would have given is not known. A winner here is the "
-        "better of two trained networks, not the better set-up.",
+        "Each of these was trained once ({names:list}); what another seed would have given is not known. A winner "
+        "here is the better of two trained networks, not the better set-up.",
         "설정마다 학습이 1회뿐입니다({names:list}). 시드가 달랐다면 어떤 결과가 나왔을지 알 수 없습니다. 여기서 "
         "우수하다는 것은 학습된 두 네트워크 사이의 우열이지, 설정 사이의 우열이 아닙니다.",
     ),
     "limit_same_config": (
-        "{a} and {b} have the same config and seed. If they differ, it is by their data or the software.",
+        "{a} and {b} have the same config and seed. If their results differ, the data or the software differ.",
         "{a} / {b}: 설정과 시드가 모두 같습니다. 결과가 다르다면 데이터나 소프트웨어가 다른 것입니다.",
     ),
     "limit_power": (
@@ -163,14 +163,14 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "{detectable:.4f}입니다. 이보다 작은 차이는 놓치기 쉽습니다.",
     ),
     "limit_independent": (
-        "Images count as independent: several of one patient make the intervals too narrow. Metrics are related to "
-        "each other: many wins are not as many proofs.",
+        "Images count as independent; several images of one patient make the intervals too narrow. Metrics are "
+        "related to each other, so winning in many of them is not as many proofs.",
         "영상은 서로 독립이라고 가정했습니다. 한 환자의 영상이 여러 장이면 신뢰구간이 실제보다 좁게 나옵니다. "
         "지표들도 서로 연관되어 있으므로, 여러 지표에서 우수하다고 해서 그만큼 근거가 늘어나는 것은 아닙니다.",
     ),
     "limit_evaluated_apart": (
-        "The evaluations differ in their settings ({fields:list}): a difference may come from there. Evaluate all "
-        "alike with flowseg eval.",
+        "The evaluations differ in their settings ({fields:list}), which may explain a difference. Evaluate all runs "
+        "with the same settings (flowseg eval).",
         "평가 설정이 서로 다릅니다({fields:list}). 차이가 여기에서 비롯되었을 수 있으므로 flowseg eval로 같은 "
         "설정에서 다시 평가하십시오.",
     ),
@@ -179,8 +179,8 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "일부 평가에만 있어 비교하지 않은 지표: {metrics:metrics}.",
     ),
     "limit_no_test": (
-        "{names:list}: a log from another tool brings no test scores. Validation Dice is what the checkpoints were "
-        "chosen by, so it flatters.",
+        "{names:list}: a log from another tool brings no test scores. Checkpoints are chosen by validation Dice, "
+        "so that value is optimistic.",
         "{names:list}: 다른 도구의 로그에는 테스트 점수가 없습니다. 검증 Dice는 체크포인트를 고르는 데 쓰인 값이므로 "
         "실제 성능보다 좋게 나옵니다.",
     ),
@@ -218,8 +218,8 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "{names:list}: 테스트 영상으로 평가하십시오. 검증 점수만으로는 우열을 판정할 수 없습니다.",
     ),
     "next_seeds": (
-        "{names:list}: train {n} seeds of each (--seed 0, 1, 2) and compare them together; only seeds tell a set-up "
-        "from luck.",
+        "{names:list}: train {n} seeds of each (--seed 0, 1, 2) and compare them together; only several seeds "
+        "can tell a better set-up from luck.",
         "{names:list}: 설정마다 시드 {n}개로 학습하여(--seed 0, 1, 2) 함께 비교하십시오. 설정의 효과와 우연은 시드를 "
         "바꾸어 보아야만 구별됩니다.",
     ),
@@ -245,11 +245,11 @@ FINDINGS: dict[str, tuple[str, str]] = {
     ),
     # Why an item has its winner, or none.
     "seeds_only": (
-        "One set-up, different seeds: a difference between them is chance of training.",
+        "These are one set-up with different seeds, so a difference between them is due to chance.",
         "시드만 다른 같은 설정이므로 둘의 차이는 학습의 우연에서 온 것입니다.",
     ),
     "single_values": (
-        "One value against one value ({value_a:.4f} and {value_b:.4f}): no interval, no winner.",
+        "One value against one value ({value_a:.4f} and {value_b:.4f}): there is no interval and so no winner.",
         "측정값 하나씩의 비교({value_a:.4f}, {value_b:.4f}): 신뢰구간이 없어 판정하지 않습니다.",
     ),
     "seeds_overlap": (
@@ -266,7 +266,7 @@ FINDINGS: dict[str, tuple[str, str]] = {
     ),
     "none_common": ("No epoch was measured in both.", "두 쪽 모두 측정된 에폭이 없습니다."),
     "few_common": (
-        "Only {n} epochs measured in both, {needed} are needed for an interval (mean difference {d:+.4f}).",
+        "Only {n} epochs were measured in both; an interval takes {needed} (mean difference {d:+.4f}).",
         "두 쪽 모두 측정된 에폭이 {n}개뿐입니다. 신뢰구간에는 {needed}개가 필요합니다(평균 차이 {d:+.4f}).",
     ),
     "overlap_epochs": (
@@ -274,8 +274,8 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "공통 측정 {n}회의 평균 차이에 대한 신뢰구간이 0을 포함합니다({low:+.4f} ~ {high:+.4f}).",
     ),
     "wins_epochs": (
-        "Mean difference {d:+.4f} over {n} common measurements, 95 % interval {low:+.4f} to {high:+.4f}; of these "
-        "two trainings.",
+        "Mean difference {d:+.4f} over {n} common measurements, 95 % interval {low:+.4f} to {high:+.4f}. This "
+        "holds for these two trainings only.",
         "공통 측정 {n}회의 평균 차이 {d:+.4f}, 95 % 신뢰구간 {low:+.4f} ~ {high:+.4f}. 이 두 학습에 한한 결과입니다.",
     ),
     "other_loss": (
@@ -291,12 +291,12 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "공통 에폭 {n}개의 손실 산포는 {value_a:.4f}, {value_b:.4f}: 차이가 확인되지 않습니다(p {p:p}).",
     ),
     "wins_scatter": (
-        "The losses of {n} common epochs scatter by {value_a:.4f} and {value_b:.4f} (p {p:p}); of these two "
-        "trainings.",
+        "The losses of {n} common epochs scatter by {value_a:.4f} and {value_b:.4f} (p {p:p}). This holds "
+        "for these two trainings only.",
         "공통 에폭 {n}개의 손실 산포는 {value_a:.4f}, {value_b:.4f}입니다(p {p:p}). 이 두 학습에 한한 결과입니다.",
     ),
     "same_count": ("The same number: {value_a:,}.", "{value_a:,}개로 같습니다."),
-    "fewer": ("{value_a:,} and {value_b:,}, counted.", "{value_a:,}개, {value_b:,}개."),
+    "fewer": ("{value_a:,} and {value_b:,} parameters.", "{value_a:,}개, {value_b:,}개."),
     "no_values": ("Fewer than two images have this value in both.", "두 쪽 모두 값이 있는 영상이 2장 미만입니다."),
     "few_images": (
         "{n:#image} cannot give a p below 0.05 after correction, whatever the scores (difference {d:+.4f}).",
@@ -315,7 +315,8 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "{d:+.4f}. 높은 쪽이 좋은지 낮은 쪽이 좋은지 알 수 없는 항목입니다.",
     ),
     "wins_images": (
-        "{d:+.4f}, 95 % interval over {n:#image} {low:+.4f} to {high:+.4f}, p {p:p}; of these two trained networks.",
+        "{d:+.4f}, 95 % interval over {n:#image} {low:+.4f} to {high:+.4f}, p {p:p}. This holds for these two trained "
+        "networks only.",
         "{d:+.4f}, 영상 {n}장에서 구한 95 % 신뢰구간 {low:+.4f} ~ {high:+.4f}, p {p:p}. 학습된 이 두 네트워크에 한한 "
         "결과입니다.",
     ),

@@ -1,26 +1,4 @@
-"""Headings, captions and table heads of a report: key, English, Korean; and metrics by their names."""
-
-METRICS: dict[str, tuple[str, str]] = {
-    "dice": ("Dice", "Dice"),
-    "iou": ("IoU", "IoU"),
-    "precision": ("precision", "정밀도"),
-    "recall": ("recall", "재현율"),
-    "specificity": ("specificity", "특이도"),
-    "auc": ("AUC", "AUC"),
-    "average_precision": ("average precision", "평균 정밀도(AP)"),
-    "cldice": ("clDice", "clDice"),
-    "betti0_error": ("Betti-0 error", "Betti-0 오차"),
-    "betti1_error": ("Betti-1 error", "Betti-1 오차"),
-    "hd95": ("HD95", "HD95"),
-    "assd": ("average surface distance", "평균 표면 거리"),
-    "surface_dice_1": ("surface Dice, 1 px", "표면 Dice(1 px)"),
-    "surface_dice_2": ("surface Dice, 2 px", "표면 Dice(2 px)"),
-    "density_error": ("vessel density error", "혈관 밀도 오차"),
-    "ece": ("ECE", "ECE"),
-    "brier": ("Brier score", "Brier 점수"),
-    "uncertainty_auroc": ("AUROC of the uncertainty", "불확실성의 AUROC"),
-    "best_validation_dice": ("best validation Dice", "최고 검증 Dice"),
-}
+"""Headings, captions and table heads of a report: key, English, Korean."""
 
 PAGE: dict[str, tuple[str, str]] = {
     "title": ("Comparison of {names:list}", "학습 결과 비교: {names:list}"),
@@ -57,15 +35,16 @@ PAGE: dict[str, tuple[str, str]] = {
     # Set-ups.
     "set_up": ("set-up", "설정"),
     "seeds": ("seeds", "시드"),
+    "of_seeds": ("{n:#seed}", "시드 {n}개"),
     "parameters": ("parameters", "파라미터 수"),
     "base": ("base network", "기본 네트워크"),
     "conditioner": ("FiLM conditioner", "FiLM 조건 모듈"),
     "film_heads": ("FiLM heads", "FiLM 헤드"),
     "differs": ("Settings that differ:", "서로 다른 설정:"),
-    "differs_not": ("No setting differs but the seed.", "시드 외에는 모든 설정이 같습니다."),
+    "differs_not": ("All settings but the seed are the same.", "시드 외에는 모든 설정이 같습니다."),
     "setting": ("setting", "항목"),
     "csv_set_up": (
-        "The set-up of a CSV log is not known: neither parameters nor settings.",
+        "A CSV log does not say its set-up, so neither its parameters nor its settings are known.",
         "CSV 로그에는 설정 정보가 없어 파라미터 수와 설정을 알 수 없습니다.",
     ),
     # Progress.
@@ -136,7 +115,6 @@ PAGE: dict[str, tuple[str, str]] = {
         "영상별로 짝지어 구했습니다.",
     ),
     "metric": ("metric", "지표"),
-    "mean_interval": ("mean (95 %)", "평균(95 %)"),
     "p_holm": ("p (Holm)", "p(Holm)"),
     "effect": ("effect size", "효과 크기"),
     "detectable": ("detectable", "검출 가능한 차이"),
@@ -144,7 +122,6 @@ PAGE: dict[str, tuple[str, str]] = {
     "winner": ("winner", "우위"),
     "arrow_higher": (" ↑", " ↑"),
     "arrow_lower": (" ↓", " ↓"),
-    "arrow_unknown": ("", ""),
     "test_note": (
         "↑ higher is better, ↓ lower. Difference: mean and bootstrap 95 % interval. p: Wilcoxon signed-rank; Holm's "
         "correction covers all tests of this report. Effect size: matched-pairs rank-biserial correlation, −1 to 1. "
@@ -156,8 +133,8 @@ PAGE: dict[str, tuple[str, str]] = {
         "수.",
     ),
     "seeds_note": (
-        "Means over seeds with Student's t 95 % intervals. Where both have the same seeds, differences are paired by "
-        "seed, else Welch's interval is given.",
+        "Means over seeds with Student's t 95 % intervals. If both groups have the same seeds, differences are "
+        "paired by seed; otherwise the interval is Welch's.",
         "시드 평균과 t 분포 95 % 신뢰구간입니다. 양쪽의 시드가 같으면 시드별로 짝지어, 다르면 Welch 방식으로 차이를 "
         "구했습니다.",
     ),
@@ -188,13 +165,11 @@ PAGE: dict[str, tuple[str, str]] = {
         "From left to right: image, mask, the predictions in the order of the set-ups, differences against the first.",
         "왼쪽부터 영상, 정답 마스크, 설정 순서대로의 예측, 첫 번째 설정과의 차이입니다.",
     ),
-    "from_overlays": (
-        "{names:list}: evaluated without maps of probability; evaluate again with flowseg eval to see them.",
-        "{names:list}: 확률 맵 없이 평가되었습니다. flowseg eval로 다시 평가하면 볼 수 있습니다.",
-    ),
     "no_pictures": (
-        "The evaluation's pictures are not there; evaluate again with flowseg eval.",
-        "평가 그림 파일이 없습니다. flowseg eval로 다시 평가하십시오.",
+        "{names:list}: the pictures are not there. Older versions of flowseg did not save predictions; evaluate again "
+        "with flowseg eval to see them.",
+        "{names:list}: 평가 그림 파일이 없습니다. 이전 버전의 flowseg는 예측 마스크를 저장하지 않았으므로, flowseg "
+        "eval로 다시 평가하십시오.",
     ),
     "kind_improved": ("most improved", "가장 좋아짐"),
     "kind_worsened": ("most worsened", "가장 나빠짐"),
@@ -226,7 +201,7 @@ PAGE: dict[str, tuple[str, str]] = {
         "차이는 두 번째 설정에서 첫 번째 설정을 뺀 값입니다. 측정값 하나씩만 비교한 경우, 차이의 95 % 신뢰구간이 "
         "0을 포함하는 경우, 보정한 p가 0.05 이상인 경우, 시드만 다른 경우에는 우열을 판정하지 않습니다.",
     ),
-    "next_nothing": ("Nothing follows from the rules.", "규칙에 따른 추가 제안은 없습니다."),
+    "next_nothing": ("The rules suggest nothing further.", "규칙에 따른 추가 제안은 없습니다."),
     "made_note": (
         'Made by flowseg compare. All numbers, per epoch and image too, are in report.json; its field "keys" says '
         "what each is.",

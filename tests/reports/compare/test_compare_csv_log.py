@@ -1,4 +1,4 @@
-"""CSVs of other tools: read as they are, or refused in one line that says where and what to do."""
+"""CSVs of other tools are read as they are, or refused in one line that says where and what to do."""
 
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def test_the_same_log_in_many_writings(tmp_path: Path, content: bytes) -> None:
         (HEADER + "-1,0.1,0.6\n2,0.1,0.7\n", "line 2: epoch = '-1': must be a whole number of 0 or more"),
         (HEADER + "inf,0.1,0.6\n2,0.1,0.7\n", "line 2: epoch = 'inf': must be a whole number"),
         (HEADER + "1,0.1,0.6\n3,0.1,0.7\n2,0.1,0.7\n", "line 4: epoch 2 after epoch 3; sort the lines"),
-        (HEADER + "1,0.1,0.6\n2,0.1,0.7\n1,0.1,0.7\n", "line 4: epoch 1 stands in line 2 already"),
+        (HEADER + "1,0.1,0.6\n2,0.1,0.7\n1,0.1,0.7\n", "line 4: epoch 1 is already in line 2"),
         (HEADER, "has no logged epoch; a comparison takes two or more"),
         (HEADER + "1,0.1,0.6\n", "has 1 logged epoch; a comparison takes two or more"),
         (HEADER + "1,0.1,0.6\n2,,\n", "has 1 logged epoch"),
@@ -63,7 +63,7 @@ def test_the_same_log_in_many_writings(tmp_path: Path, content: bytes) -> None:
         (GOOD.replace(",", ";"), "line 1: has no column epoch; the first line must name epoch, train_loss, val_dice"),
         ("epoch,epoch,train_loss,val_dice\n1,1,0.1,0.6\n", "line 1: has two columns epoch"),
         (HEADER + "1,0.1\n2,0.1,0.7\n", "line 2: 2 values under 3 column names"),
-        (HEADER + '1,0.1,"0.6\n2,0.1,0.7\n', "is no CSV"),
+        (HEADER + '1,0.1,"0.6\n2,0.1,0.7\n', "is not a CSV"),
         (GOOD.encode("utf-16"), "is not UTF-8 text"),
         (b"epoch,train_loss,val_dice,\xff\n", "is not UTF-8 text (byte 26)"),
     ],

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import t
 
-from flowseg.evaluation.metrics import LOWER_IS_BETTER
+from flowseg.evaluation.metric_table import IMAGE_METRICS
 from flowseg.evaluation.paired import compare, holm
 from flowseg.reports.compare.differences import (
-    HIGHER_IS_BETTER,
     autocorrelation,
     better,
     course,
@@ -20,7 +19,8 @@ from flowseg.reports.compare.differences import (
 
 
 def test_every_metric_has_one_direction() -> None:
-    assert not HIGHER_IS_BETTER & LOWER_IS_BETTER
+    for row in IMAGE_METRICS:
+        assert better(row.key, "a", "b", 0.1) == ("b" if row.better == "higher" else "a")
     assert better("dice", "a", "b", 0.1) == "b" and better("dice", "a", "b", -0.1) == "a"
     assert better("hd95", "a", "b", 0.1) == "a" and better("hd95", "a", "b", -0.1) == "b"
     assert better("dice", "a", "b", 0.0) is None and better("mystery", "a", "b", 0.1) is None

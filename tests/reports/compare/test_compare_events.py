@@ -1,4 +1,4 @@
-"""Jumps, falls and losses out of line: found where they are, and nowhere else."""
+"""Jumps, falls and loss anomalies are found where they are and nowhere else."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A winner is named by the rule alone: each condition of it refuses, alone."""
+"""A winner is named by the rule only: each of its conditions refuses by itself."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ def run_log(name: str, dices: dict[int, float], seed: int = 0, width: int = 1, l
 def group(
     name: str, dices: dict[int, float], seeds: tuple[int, ...] = (0,), width: int = 1, losses: float = 0.01
 ) -> Group:
-    """`width` stands for whatever makes another set-up; each seed adds its own little to Dice."""
+    """`width` stands for anything that makes another set-up; each seed adds a little of its own to Dice."""
     logs = [run_log(f"{name}{s}", {e: d + 0.001 * s for e, d in dices.items()}, s, width, losses) for s in seeds]
     return Group(name, tuple(logs))
 

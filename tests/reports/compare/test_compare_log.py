@@ -1,4 +1,4 @@
-"""Values carried forward are told from measurements, whatever the rhythm; chance ties are not; holes are found."""
+"""Values carried forward are recognised in any rhythm, chance ties are not taken for them, and holes are found."""
 
 import numpy as np
 import pytest

@@ -28,7 +28,7 @@ MARKUP = "<img src=x onerror=alert(1)>"
 
 
 def page(folder: Path, lang: str) -> Path:
-    """A report of two runs whose names and images try a page's patience."""
+    """A report of two runs whose names are markup or too long for a line."""
     for seed, name in enumerate((LONG, MARKUP)):
         dice = list(dice_of(COUNT) + seed * (dice_of(COUNT, 3) - 0.78))
         make_run(
@@ -140,7 +140,7 @@ def test_a_table_sorts_by_click_and_by_key(browser, pages: dict[str, Path]) -> N
     heads[0].find_element(By.TAG_NAME, "button").click()
     assert column(browser, first, 0) == sorted(given, reverse=True)
     assert [head.get_attribute("aria-sort") for head in heads] == ["descending", None, None, None]
-    # Values that do not exist stay last, both ways.
+    # Missing values stay last in both directions.
     browser.execute_script("arguments[0].closest('details').open = true", second)
     button = second.find_elements(By.TAG_NAME, "th")[1].find_element(By.TAG_NAME, "button")
     for descending in (True, False):
@@ -152,7 +152,7 @@ def test_a_table_sorts_by_click_and_by_key(browser, pages: dict[str, Path]) -> N
 
 
 def shown(browser, card) -> list[int]:
-    """Step of the view that each pane shows."""
+    """The step of the view that each pane shows."""
     script = """return [...arguments[0].querySelectorAll('.view')].filter(v => v.getBoundingClientRect().height > 0)
       .map(v => Number(v.dataset.step))"""
     return browser.execute_script(script, card)

@@ -1,6 +1,7 @@
-"""Masks are read back from overlays exactly; other pixels under the same names are noticed; cases are the extremes."""
+"""Predictions are read as they were written; other pixels under the same names are noticed; cases are the extremes."""
 
 import io
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,13 @@ from made_runs import make_run
 from PIL import Image
 from refusals import refusal
 
-from flowseg.evaluation.overlays import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE, overlay
+from flowseg.evaluation.overlays import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE, overlay, save_png
 from flowseg.reports.compare.cases import choose_cases
 from flowseg.reports.compare.pictures import (
     MAX_SIDE,
     check_same_pixels,
     difference_picture,
     encode,
-    read_overlay,
     read_pictures,
 )
 from flowseg.reports.compare.scores import read_scores
@@ -24,22 +24,25 @@ from flowseg.runs.folder import open_run
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_masks_come_back_from_an_overlay(seed: int) -> None:
+def test_masks_come_back_as_they_were_written(tmp_path: Path, seed: int) -> None:
+    scores = read_scores(open_run(make_run(tmp_path / "a", scores={"dice": [0.8, 0.7]})))
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, (32, 40), dtype=np.uint8)
     prediction, truth = rng.random((2, 32, 40)) < rng.random((2, 1, 1))
-    found = read_overlay(overlay(image, prediction, truth))
-    np.testing.assert_array_equal(found[0], prediction)
-    np.testing.assert_array_equal(found[1], truth)
-
-
-def test_every_grey_is_told_from_every_colour() -> None:
-    image = np.repeat(np.arange(256, dtype=np.uint8)[None], 4, axis=0)
-    prediction = np.array([False, True, True, False])[:, None].repeat(256, 1)
-    truth = np.array([False, True, False, True])[:, None].repeat(256, 1)
-    found = read_overlay(overlay(image, prediction, truth))
-    np.testing.assert_array_equal(found[0], prediction)
-    np.testing.assert_array_equal(found[1], truth)
+    folder = scores.folder / "images" / "0001"
+    shutil.rmtree(folder)
+    folder.mkdir()
+    for name, picture in (
+        ("image", image),
+        ("truth", truth * np.uint8(255)),
+        ("prediction", prediction * np.uint8(255)),
+    ):
+        save_png(folder / f"{name}.png", picture)
+    found = read_pictures(scores, "test/0001")
+    assert found is not None
+    np.testing.assert_array_equal(found.prediction, prediction)
+    np.testing.assert_array_equal(found.truth, truth)
+    np.testing.assert_array_equal(found.views["prediction"], overlay(image, prediction, truth))
 
 
 def test_a_difference_is_coloured_by_who_is_right(tmp_path: Path) -> None:
@@ -72,8 +75,7 @@ def test_other_pixels_under_one_name_are_refused(tmp_path: Path) -> None:
         assert "test/0001 is another image, or has another label" in refusal(
             lambda found=found: check_same_pixels(ours, found, ours.keys)
         )
-    for path in (tmp_path / "c" / "eval" / "test" / "overlays").iterdir():
-        path.unlink()
+    shutil.rmtree(tmp_path / "c" / "eval" / "test" / "images")
     check_same_pixels(ours, other, ours.keys)  # nothing to see the difference by
     assert read_pictures(other, "test/0001") is None
 
@@ -85,8 +87,8 @@ def test_damaged_pictures_are_one_line(tmp_path: Path) -> None:
     assert "the image (40, 48)" in refusal(lambda: read_pictures(scores, "test/0001"))
     path.write_bytes(b"no picture")
     assert "is no picture" in refusal(lambda: read_pictures(scores, "test/0001"))
-    Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(scores.folder / "overlays" / "0002.png")
-    assert "is no overlay" in refusal(lambda: read_pictures(scores, "test/0002"))
+    path.with_name("prediction.png").write_bytes(path.with_name("image.png").read_bytes())
+    assert "prediction.png: holds other values than 0 and 255" in refusal(lambda: read_pictures(scores, "test/0001"))
 
 
 def test_the_gallery_holds_the_extremes_once() -> None:

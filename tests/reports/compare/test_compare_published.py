@@ -1,4 +1,4 @@
-"""The published report's own numbers come out of `flowseg compare`, and what it missed is said."""
+"""`flowseg compare` reproduces the numbers of the published report, and says what that report missed."""
 
 import json
 from pathlib import Path

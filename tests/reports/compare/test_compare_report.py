@@ -22,7 +22,7 @@ MARKUP = "<script>&\"'"
 COUNT = 24
 FILM = {"model": {"dim": 8, "heads": 1, "head_dim": 8, "film": {"stages": [0]}}, "name": "film"}
 WORSE = 0.06
-"""What damaged labels cost here, Dice."""
+"""The Dice that damaged labels cost here."""
 
 
 def names(count: int = COUNT) -> list[str]:
@@ -87,7 +87,7 @@ def test_damaged_labels_are_reported_as_worse(damaged: Path) -> None:
     good = f"{MARKUP}good"
     winners = {row["item"]: row["winner"] for row in found["winners"]}
     assert winners["test:dice"] == winners["test:hd95"] == good
-    assert winners["test:mystery"] is None  # a column of which no direction is known
+    assert winners["test:mystery"] is None  # a column whose direction is not known
     assert winners["best_dice"] is None  # one value against one
     assert f"{good} is better than damaged on the test images: Dice +0.06" in found["headline"][0]
     assert {row["field"] for row in found["differing"]} == {"data.root"}
@@ -164,16 +164,23 @@ def test_pages_show_the_same_numbers(damaged: Path) -> None:
 
 
 def test_evaluations_of_older_versions_have_fewer_views(runs: Path, tmp_path: Path) -> None:
+    """Without prediction.png there is no gallery picture; the scores are compared all the same."""
     old = Path(shutil.copytree(runs / "damaged", tmp_path / "old"))
-    shutil.rmtree(old / "eval" / "test" / "images")
+    for name in ("probability", "uncertainty"):
+        for path in (old / "eval" / "test" / "images").glob(f"*/{name}.png"):
+            path.unlink()
     found = compare(tmp_path / "out", runs / "other-seed", old)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert found["gallery"][0]["pictures"]["views"][-1] == "uncertainty"
-    assert "uncertainty: not in this evaluation" in page and "old: evaluated without maps of probability" in page
-    shutil.rmtree(old / "eval" / "test" / "overlays")
+    assert "uncertainty: not in this evaluation" in page
+    for path in (old / "eval" / "test" / "images").glob("*/prediction.png"):
+        path.unlink()
     found = compare(tmp_path / "out", runs / "other-seed", old)
-    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert found["gallery"][0]["pictures"] is None and "pictures are not there" in page
+    assert all(case["pictures"] is None for case in found["gallery"]) and found["tests"][0]["winner"] == "other-seed"
+    for name in ("report.html", "report.md"):
+        page = (tmp_path / "out" / name).read_text(encoding="utf-8")
+        assert "old: the pictures are not there" in page and "other-seed: the pictures" not in page
+        assert found["gallery"][0]["image"].removeprefix(f"test/{MARKUP}") in page
 
 
 def test_groups_are_compared_over_seeds(tmp_path: Path) -> None:
@@ -244,7 +251,7 @@ def test_the_early_phase_can_be_chosen(runs: Path, tmp_path: Path) -> None:
     found = compare(tmp_path / "out", runs / "other-seed", runs / "damaged", early=(3, 9))
     assert (found["early"]["from"], found["early"]["to"]) == (3, 9)
     assert [row["measurements"] for row in found["early"]["per_run"]] == [2, 2]
-    for early, said in (((9, 3), "runs backwards"), ((20, 30), "has logged no epoch of these, only 1 to 12")):
+    for early, said in (((9, 3), "runs backwards"), ((20, 30), "has logged none of these epochs, only 1 to 12")):
         assert said in refusal(
             lambda early=early: compare(tmp_path / "x", runs / "other-seed", runs / "damaged", early=early)
         )

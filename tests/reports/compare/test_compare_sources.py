@@ -1,4 +1,4 @@
-"""What an argument names, what forms a group, and what the runs are called."""
+"""Which runs an argument names, which of them form a group, and their names."""
 
 from pathlib import Path
 
@@ -103,5 +103,5 @@ def test_one_seed_twice_in_a_group_is_refused(runs: Path) -> None:
     make_run(runs / "base" / "again", seed=0)
     assert "has the config and the seed (0) of" in refusal(lambda: arrange(["base", "film"]))
     (runs / "base" / "again").rename(runs / "again")
-    # Side by side they can be compared: something else than the config must differ.
+    # Side by side they can be compared: something other than the config must differ.
     assert not only_seeds_differ(*arrange(["base/seed0", "again"]))

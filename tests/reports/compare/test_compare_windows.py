@@ -1,4 +1,4 @@
-"""Windows cover the log by their rule; means are those of what was logged."""
+"""Windows cover the log by their rule; means are over the logged values."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Every sentence exists in both languages and names the same values; what the code says has a sentence."""
+"""Every sentence exists in both languages and names the same values; every message of the code has one."""
 
 import ast
 import re
@@ -8,16 +8,14 @@ from string import Formatter
 import pytest
 
 import flowseg.reports.compare as package
-from flowseg.evaluation.metrics import LOWER_IS_BETTER, METRICS
-from flowseg.reports.compare.differences import HIGHER_IS_BETTER
+from flowseg.evaluation.metric_table import IMAGE_METRICS
 from flowseg.reports.compare.words import Words
 from flowseg.reports.compare.words_findings import FINDINGS
-from flowseg.reports.compare.words_page import METRICS as METRIC_NAMES
 from flowseg.reports.compare.words_page import PAGE
 
 FOLDER = Path(package.__file__).parent if package.__file__ else Path(package.__path__[0])
-SAME = {"to", "arrow_higher", "arrow_lower", "arrow_unknown", "view_alt", "p_holm"}
-"""Messages without a word of their own."""
+SAME = {"to", "arrow_higher", "arrow_lower", "view_alt", "p_holm"}
+"""Messages that are the same in both languages."""
 
 
 def fields(text: str) -> set[str]:
@@ -50,16 +48,18 @@ def test_every_message_of_the_code_has_its_words() -> None:
 
 def test_every_heading_is_used() -> None:
     templates = FOLDER.parent / "templates"
-    used = "".join(path.read_text() for path in (*templates.glob("compare*"), FOLDER / "report.py"))
-    names = set(re.findall(r't\("(\w+)"', used)) | set(re.findall(r'words\("(\w+)"', used))
-    made = [*re.findall(r't\("(\w+_)" ~', used), "item_"]
+    sources = (*templates.glob("*.j2"), FOLDER / "report.py", FOLDER / "tables.py", FOLDER / "gallery.py")
+    used = "".join(path.read_text() for path in (*sources, FOLDER / "words.py"))
+    names = set(re.findall(r'(?:\bt|words|self)\([\'"](\w+)[\'"]', used))
+    made = re.findall(r't\("(\w+_)" ~', used) + re.findall(r'(?:\bt|words|self)\(f"(\w+_)\{', used)
     unused = [key for key in PAGE if key not in names and not key.startswith(tuple(made))]
     assert not unused
     assert names - set(made) <= PAGE.keys() | FINDINGS.keys()
 
 
 def test_every_metric_has_a_name() -> None:
-    assert {*METRICS, *LOWER_IS_BETTER, *HIGHER_IS_BETTER} <= METRIC_NAMES.keys()
+    for row in IMAGE_METRICS:
+        assert Words("en").metric(row.key) == row.en != "" and Words("ko").metric(row.key) == row.ko != ""
     assert Words("ko").metric("precision") == "정밀도" and Words("en").metric("mystery") == "mystery"
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from flowseg.flow.losses import velocity_loss
-from flowseg.flow.paths import gaussian_path
+from flowseg.flow.gaussian import path as gaussian_path
+from flowseg.flow.gaussian import velocity_loss
 
 KEYS = jax.random.split(jax.random.key(7), 512)
 MASK = jnp.where(jax.random.uniform(jax.random.key(1), (32, 32, 1)) > 0.8, 1.0, -1.0)

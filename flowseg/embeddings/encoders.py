@@ -1,0 +1,82 @@
+"""The encoders that `flowseg embed --encoder` offers. A new encoder needs its own file, its row here, and a test."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Literal
+
+from flowseg.bounds import Count, Natural, check_options
+from flowseg.errors import UserError
+
+if TYPE_CHECKING:
+    from flowseg.embeddings.extract import Encoding
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options that some encoders take; None stands for the encoder's default."""
+
+    model: str | None = None
+    """qwen2.5-vl: the model's folder, or its name in the hub's cache; default Qwen/Qwen2.5-VL-3B-Instruct."""
+    features: Literal["image", "prompt", "answers"] | None = None
+    """qwen2.5-vl: the averaged vision tokens (default), the last hidden state after a prompt, or the probabilities of
+    fixed answers to fixed questions."""
+    prompt: str | None = None
+    """qwen2.5-vl with --features prompt: the prompt."""
+    batch: Count | None = None
+    """qwen2.5-vl: images per pass through the vision tower; default 1. In larger batches a vector depends on the other
+    images by rounding."""
+    seed: Natural | None = None
+    """random, constant, shuffled: seed of the random numbers; default 0."""
+    width: Count | None = None
+    """random, constant: numbers per vector; default 2048."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One encoder."""
+
+    usage: str
+    """Its name as it is given to --encoder, with `:ARGUMENT` if it takes one."""
+    about: str
+    """What its vectors are, for --help."""
+    options: tuple[str, ...]
+    """The options that it takes."""
+    made_by: str
+    """module:class of a flowseg.embeddings.extract.Encoding, imported when it is used. It is called with the given
+    options by name and, if it takes an argument, with (ARGUMENT, images by name, the data set's folder, skip_bad)."""
+
+
+_ROOM = "flowseg.embeddings"
+ENCODERS = (
+    Row("image-stats", "fixed statistics of the image", (), f"{_ROOM}.source:ImageStats"),
+    Row("qwen2.5-vl", "a vision-language model", ("model", "features", "prompt", "batch"), f"{_ROOM}.qwen:Qwen"),
+    Row("random", "control: random numbers for each image", ("seed", "width"), f"{_ROOM}.controls:Random"),
+    Row("constant", "control: the same numbers for all images", ("seed", "width"), f"{_ROOM}.controls:Constant"),
+    Row("shuffled:FILE", "control: each image gets another's from FILE", ("seed",), f"{_ROOM}.controls:Shuffled"),
+)
+HELP = f"What makes the vectors. {'; '.join(f'{row.usage}: {row.about}' for row in ENCODERS)}."
+
+
+def make_encoder(encoder: str, options: Options, files: Mapping[str, Path], data: Path, skip_bad: bool) -> "Encoding":
+    """Returns the encoder that --encoder and its options ask for.
+
+    Raises:
+        UserError: there is no such encoder, it does not take an option, a value is out of range, or whatever making
+            the encoder raises.
+    """
+    name, colon, argument = encoder.partition(":")
+    for row in ENCODERS:
+        if row.usage.partition(":")[:2] == (name, colon) and bool(argument) == bool(colon):
+            break
+    else:
+        raise UserError(f"--encoder {encoder}: choose one of {', '.join(row.usage for row in ENCODERS)}")
+    given = {option: value for option, value in vars(options).items() if value is not None}
+    check_options(options)
+    for option in given:
+        if option not in row.options:
+            takers = ", ".join(other.usage for other in ENCODERS if option in other.options)
+            raise UserError(f"--{option}: {row.usage} takes no such option, only {takers}; leave it out")
+    make: Callable[..., Encoding] = resolve_name(row.made_by)
+    return make(argument, files, data, skip_bad, **given) if colon else make(**given)

@@ -1,0 +1,65 @@
+"""The Gaussian family: a velocity carries standard normal noise (t = 0) to a map of the mask in [-1, 1] (t = 1)."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float32, PRNGKeyArray
+
+from flowseg.config import EvalConfig, FlowConfig
+from flowseg.flow import Maps, Predict, Times
+from flowseg.flow.ode import integrate
+
+
+def path(
+    key: PRNGKeyArray, x1: Float[Array, "h w 1"], sigma: float, time_power: float = 1.0
+) -> tuple[Float[Array, "h w 1"], Float[Array, ""], Float[Array, "h w 1"]]:
+    """Draws a point of one example's conditional path (Tong et al. 2023, with the width of a Brownian bridge).
+
+    x_t = (1 - t) x0 + t x1 + sigma sqrt(t (1 - t) + 1e-8) e, with x0 and e standard normal and t = r^time_power for
+    r uniform on [0, 1]; sigma = 0 is the straight path of rectified flow (Lipman et al. 2023).
+
+    Returns:
+        x_t, t, and the velocity u = x1 - x0 that the network is trained to predict there.
+    """
+    key_t, key_x0, key_e = jax.random.split(key, 3)
+    t = jax.random.uniform(key_t) ** time_power
+    x0 = jax.random.normal(key_x0, x1.shape)
+    x_t = (1 - t) * x0 + t * x1
+    if sigma > 0:
+        x_t = x_t + sigma * jnp.sqrt(t * (1 - t) + 1e-8) * jax.random.normal(key_e, x1.shape)
+    return x_t, t, x1 - x0
+
+
+def velocity_loss(v: Maps, u: Maps) -> Float[Array, ""]:
+    """Returns the mean squared error of the velocity over batch and pixels (Lipman et al. 2023, eq. 9)."""
+    return jnp.mean(jnp.square(v - u))
+
+
+@dataclass(frozen=True)
+class Family:
+    """The network's output is the velocity; the mask is where the end of the path exceeds 0."""
+
+    config: FlowConfig
+
+    def loss(self, predict: Predict, target: Maps, keys: PRNGKeyArray) -> Float[Array, ""]:
+        x_t, t, u = jax.vmap(path, (0, 0, None, None))(keys, target, self.config.sigma, self.config.time_power)
+        return velocity_loss(predict(x_t, t), u)
+
+    def noise(self, rng: np.random.Generator, shape: tuple[int, int]) -> Float32[np.ndarray, "h w"]:
+        return rng.standard_normal(shape, np.float32)
+
+    def sample(self, predict: Predict, noise: Maps, settings: EvalConfig) -> tuple[Maps, Float[Array, ""]]:
+        """The end of the path, a map in [-1, 1], is read as 2 p - 1."""
+
+        def velocity(x: Maps, t: Float[Array, ""]) -> Maps:
+            return predict(x, jnp.full(x.shape[:1], t))
+
+        x1, nfe = integrate(
+            velocity, noise, sampler=settings.sampler, steps=settings.steps, tolerance=settings.tolerance
+        )
+        return jnp.clip((x1 + 1) / 2, 0, 1), nfe
+
+    def estimate(self, output: Maps, x: Maps, t: Times) -> Maps:
+        return x + (1 - t)[:, None, None, None] * output

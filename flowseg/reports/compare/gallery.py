@@ -1,0 +1,78 @@
+"""The gallery of a report: the pictures of its cases, and what is said of each."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+
+from flowseg.evaluation.overlays import strip
+from flowseg.reports.compare.evidence import Evidence
+from flowseg.reports.compare.pictures import VIEWS, Colour, Shown, difference_picture, encode, read_pictures
+from flowseg.reports.compare.words import Words
+from flowseg.reports.tables import number
+
+_STRIP = 288  # height of a strip's panels in report.md, pixels
+
+Pictures = dict[str, bytes]
+"""WebP files by name."""
+
+
+def draw_gallery(evidence: Evidence, summary: dict[str, Any]) -> tuple[Pictures, Pictures, list[str]]:
+    """Draws the gallery's pictures and fills in each case's `pictures` in the summary.
+
+    A case has pictures if all evaluations have them: they are shown to be compared.
+
+    Returns:
+        The pictures of the HTML by name, the strips of the Markdown by file name, and the groups whose evaluations
+        lack pictures.
+    """
+    pictures: Pictures = {}
+    strips: Pictures = {}
+    without: dict[str, None] = {}
+    runs = {group.name: group.logs[0].name for group in evidence.groups}
+    for number_of_case, case in enumerate(summary["gallery"], 1):
+        assert evidence.on_test is not None
+        found = {name: read_pictures(scores, case["image"]) for name, scores in evidence.on_test.first.items()}
+        shown = {name: one for name, one in found.items() if one is not None}
+        if len(shown) < len(found):
+            without |= dict.fromkeys(found.keys() - shown.keys())
+            continue
+        panes = []
+        for i, (name, one) in enumerate(shown.items()):
+            views = {view: f"{number_of_case}-{i}-{view}" for view in one.views}
+            pictures |= {views[view]: encode(drawn, exact=view == "mask") for view, drawn in one.views.items()}
+            panes.append({"group": name, "run": runs[name], "views": views})
+        first, *others = shown
+        drawn = [difference_picture(shown[first], shown[other]) for other in others]
+        names = [f"{number_of_case}-difference-{i}" for i in range(len(others))]
+        pictures |= {name: encode(picture) for name, picture in zip(names, drawn, strict=True)}
+        file = f"gallery/{number_of_case}.webp"
+        strips[file] = _strip(list(shown.values()), drawn)
+        case["pictures"] = {
+            "views": [view for view in VIEWS if any(view in one.views for one in shown.values())],
+            "panes": panes,
+            "differences": [{"a": first, "b": b, "picture": p} for b, p in zip(others, names, strict=True)],
+            "file": file,
+        }
+    return pictures, strips, [name for name in runs if name in without]
+
+
+def dice_of(case: dict[str, Any]) -> str:
+    """Every group's Dice of a case."""
+    return f"Dice: {', '.join(f'{name} {number(value)}' for name, value in case['dice'].items())}"
+
+
+def about(case: dict[str, Any], words: Words) -> str:
+    """Why a case is shown, and its scores, in one line."""
+    kinds = ", ".join(words(f"kind_{kind}") for kind in dict.fromkeys(case["kinds"]))
+    return f"({kinds}). {dice_of(case)}"
+
+
+def _strip(shown: Sequence[Shown], differences: Sequence[Colour]) -> bytes:
+    """Image, mask, each prediction and each difference side by side."""
+    panels = [shown[0].views["image"], shown[0].views["mask"], *(one.views["prediction"] for one in shown)]
+    height, width = shown[0].image.shape
+    size = (max(1, round(width * _STRIP / height)), _STRIP)
+    fitted = [np.asarray(cv2.resize(p, size, interpolation=cv2.INTER_AREA)) for p in (*panels, *differences)]
+    return encode(strip(fitted), largest=None)

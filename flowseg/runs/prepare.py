@@ -1,0 +1,65 @@
+"""Data ready for training or scoring: the images of a config's splits, each with its embedding."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from flowseg.config import Config
+from flowseg.data.dataset import Dataset, load_splits, shared_images
+from flowseg.data.folders import SPLITS
+from flowseg.embeddings.source import EmbeddingSource
+from flowseg.embeddings.store import Encoder
+from flowseg.errors import UserError
+from flowseg.phantoms.default import data_root
+from flowseg.progress import console
+from flowseg.runs.folder import Run
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The loaded splits of a data set."""
+
+    root: Path
+    datasets: dict[str, Dataset]
+    encoder: Encoder | None
+    """What made the embeddings; None for a network without FiLM."""
+
+
+def prepare(config: Config, splits: Iterable[str] = SPLITS) -> Prepared:
+    """Reads and checks every image of the splits, and finds its embedding where the network takes one."""
+    source = embedding_source(config)
+    root = data_root(config.data)
+    datasets = load_splits(root, config.data, splits, source)
+    shared = shared_images(datasets)
+    if shared:
+        console.print(
+            f"[bold]WARNING[/bold]: {len(shared)} images are in two splits ({shared[0][0]} is {shared[0][1]}): "
+            "scores on them say little"
+        )
+    return Prepared(root, datasets, source.encoder if source is not None else None)
+
+
+def embedding_source(config: Config) -> EmbeddingSource | None:
+    """Returns where the config's embeddings come from; None for a network without FiLM."""
+    if not config.model.film.stages:
+        return None
+    return EmbeddingSource(config.embeddings.store, config.model.film.embedding_width)
+
+
+def with_sources(config: Config, data: str | None, embeddings: str | None) -> Config:
+    """Returns the config with another data set or embedding store, where one is given."""
+    if data is not None:
+        config = replace(config, data=replace(config.data, root=data))
+    if embeddings is not None:
+        config = replace(config, embeddings=replace(config.embeddings, store=embeddings))
+    return config
+
+
+def check_encoder(run: Run, encoder: Encoder | None) -> None:
+    """Raises a UserError if embeddings come from another encoder than those that the run was trained on."""
+    if run.encoder is not None and encoder is not None and run.encoder != encoder:
+        raise UserError(
+            f"{run.path}: was trained on {run.encoder} embeddings, these are from {encoder} "
+            f"(settings {json.dumps(encoder.settings)}); use a store made like the run's"
+        )

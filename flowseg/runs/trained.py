@@ -1,0 +1,89 @@
+"""A trained run, opened for use: eval, predict, analyze and the benchmarks all begin here."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool
+
+from flowseg.config import Config, EvalConfig
+from flowseg.errors import UserError
+from flowseg.models.network import Params
+from flowseg.progress import task
+from flowseg.runs.checkpoints import Checkpoints
+from flowseg.runs.folder import Run
+from flowseg.runs.prepare import Prepared, check_encoder, prepare, with_sources
+from flowseg.runs.threshold import tuned_threshold
+from flowseg.sampling.canvas import Map
+from flowseg.sampling.segment import FIXED, segment
+from flowseg.sampling.windows import WindowSampler
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A run's best checkpoint with all that is needed to segment images as it is asked to."""
+
+    run: Run
+    config: Config
+    """The run's config, with the sampling settings, data set and embeddings that were asked for."""
+    params: Params
+    """The averaged parameters of the best checkpoint."""
+    step: int
+    """The checkpoint's step."""
+    best_dice: float
+    """Its validation Dice."""
+    data_digest: str
+    """Digest of the images and embeddings that the run was trained on."""
+    sampler: WindowSampler
+
+    @classmethod
+    def open(
+        cls, run: Run, settings: EvalConfig | None = None, *, data: str | None = None, embeddings: str | None = None
+    ) -> "Trained":
+        """Opens a run.
+
+        Args:
+            settings: how to sample; None: as the run's config says.
+            data, embeddings: another data set or embedding store than the run's own.
+
+        Raises:
+            UserError: no best checkpoint, a damaged one, or one of another config.
+        """
+        checkpoints = Checkpoints(run.path)
+        params, meta = checkpoints.restore_best(run.config)
+        checkpoints.close()
+        config = with_sources(replace(run.config, eval=settings or run.config.eval), data, embeddings)
+        record = meta["record"]
+        sampler = WindowSampler(config)
+        return cls(run, config, params, meta["step"], record["best_dice"], record["data"], sampler)
+
+    @cached_property
+    def threshold(self) -> float:
+        """The probability above which a pixel is vessel, as `eval.threshold` says.
+
+        A tuned one is tuned on the run's own validation images and embeddings, whatever images it is used for.
+        """
+        settings = self.config.eval
+        if settings.threshold == "fixed":
+            return FIXED
+        return tuned_threshold(self.run.path, settings, self.step, self._predict_validation).threshold
+
+    def prepare(self, splits: Iterable[str]) -> Prepared:
+        """Loads splits of the data set, with embeddings of the encoder that the run was trained on."""
+        prepared = prepare(self.config, splits)
+        check_encoder(self.run, prepared.encoder)
+        return prepared
+
+    def _predict_validation(self) -> Iterator[tuple[Map, Bool[np.ndarray, "h w"]]]:
+        """Yields probability and truth of each image of the validation split that the run was trained with."""
+        try:
+            prepared = prepare(self.run.config, ["val"])
+            check_encoder(self.run, prepared.encoder)
+        except UserError as error:
+            raise UserError(f"{error} (a threshold is tuned on the run's validation images; or use fixed)") from None
+        dataset = prepared.datasets["val"]
+        with task("threshold on val", len(dataset)) as advance:
+            for i, found in enumerate(segment(self.sampler, self.params, dataset)):
+                yield found.probability, dataset.truth(i)
+                advance()

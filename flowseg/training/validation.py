@@ -1,0 +1,128 @@
+"""Validation in training: whole images through the sampler, scored, with FiLM's statistics and a picture."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import cv2
+import jax
+import numpy as np
+from jaxtyping import Array, Float, UInt8
+
+from flowseg.config import Config
+from flowseg.data.dataset import Dataset
+from flowseg.data.folders import as_uint8
+from flowseg.evaluation.overlays import overlay, save_png, strip
+from flowseg.evaluation.score import Scored, mean_metrics, score_split
+from flowseg.models.network import Params
+from flowseg.progress import Task
+from flowseg.runs.log import Log
+from flowseg.sampling.segment import FIXED
+from flowseg.sampling.windows import WindowSampler
+
+_GRID_IMAGES = 4
+
+
+@dataclass(frozen=True)
+class Moment:
+    """When something is measured."""
+
+    step: int
+    epoch: float
+
+
+class Validation:
+    """Scores parameters on the validation split and records what it finds.
+
+    It draws one plain sample per image, whatever `eval` says: validation chooses a checkpoint, and is paid for many
+    times.
+    """
+
+    def __init__(self, config: Config, dataset: Dataset, devices: Sequence[jax.Device], log: Log, samples: Path):
+        plain = replace(config, eval=replace(config.eval, ensemble=1, tta=False))
+        self.sampler = WindowSampler(plain, devices)
+        self._config = config
+        self._dataset = dataset
+        self._log = log
+        self._samples = samples
+
+    def __call__(self, params: Params, at: Moment, check: Callable[[], None]) -> float:
+        """Scores the parameters, writes scores, FiLM statistics and a picture, and returns the mean Dice.
+
+        Args:
+            params: a tree of numpy arrays.
+            check: called after each image; it may raise to stop.
+        """
+        shown = Task(f"validation at step {at.step}", len(self._dataset))
+
+        def on_image(_: Scored) -> None:
+            shown.advance()
+            check()
+
+        try:
+            scored = score_split(self.sampler, params, self._dataset, on_image)
+        finally:
+            shown.close()
+        scores = mean_metrics([item.metrics for item in scored])
+        self._log.write("val", at.step, at.epoch, {**scores, "images": len(scored)})
+        stages = self._config.model.film.stages
+        if stages:
+            vectors = jax.numpy.asarray(self._dataset.embeddings())
+            network = self.sampler.network
+            for row in film_statistics(network.film(params, vectors), stages, network.condition(params, vectors)):
+                self._log.write("film", at.step, at.epoch, row)
+        picture = draw_grid(self._dataset, scored[:_GRID_IMAGES])
+        self._samples.mkdir(exist_ok=True)
+        save_png(self._samples / f"step-{at.step:06d}.png", picture)
+        self._log.image("val/samples", at.step, picture)
+        return scores["dice"]
+
+
+def draw_grid(dataset: Dataset, scored: Sequence[Scored]) -> UInt8[np.ndarray, "h w 3"]:
+    """Returns a picture with a row per image: image, label, probability, overlay."""
+    rows = []
+    for item in scored:
+        image = as_uint8(dataset[item.index].image)
+        probability, truth = item.probability, item.truth
+        if image.shape != truth.shape:
+            size = (image.shape[1], image.shape[0])
+            probability = cv2.resize(probability, size, interpolation=cv2.INTER_AREA)
+            truth = cv2.resize(truth.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
+        drawn = overlay(image, probability > FIXED, truth)
+        rows.append(strip([image, truth.astype(np.uint8) * 255, np.round(probability * 255).astype(np.uint8), drawn]))
+    width = max(row.shape[1] for row in rows)
+    return np.concatenate([np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0))) for row in rows])
+
+
+def film_statistics(
+    films: Sequence[tuple[Float[Array, "n c"], Float[Array, "n c"]]],
+    stages: Sequence[int],
+    condition: Float[Array, "n d"],
+) -> list[dict[str, float]]:
+    """Returns for each stage how far its modulation is from none, and how much of it depends on the image.
+
+    Means over images and channels of |gamma - 1| and |beta|; `*_between` is the standard deviation over images,
+    averaged over channels: 0 where every image gets the same modulation. `condition_norm` is the mean length of the
+    condition vectors, `condition_between` their standard deviation over images, averaged over entries.
+    """
+    vectors = np.asarray(condition, np.float64)
+    about = {
+        "condition_norm": float(np.linalg.norm(vectors, axis=1).mean()),
+        "condition_between": float(vectors.std(0).mean()),
+    }
+    rows = []
+    for stage, (gamma, beta) in zip(stages, films, strict=True):
+        g, b = np.asarray(gamma, np.float64), np.asarray(beta, np.float64)
+        rows.append(
+            {
+                "stage": stage,
+                "gamma_mean": float(g.mean()),
+                "gamma_change": float(np.abs(g - 1).mean()),
+                "gamma_between": float(g.std(0).mean()),
+                "beta_mean": float(b.mean()),
+                "beta_change": float(np.abs(b).mean()),
+                "beta_between": float(b.std(0).mean()),
+                **about,
+            }
+        )
+    return rows

@@ -1,0 +1,111 @@
+"""Options from the command line: every field of the config is one, and bounds are checked."""
+
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import pytest
+from commands import BASELINE
+from refusals import refusal
+
+from flowseg.commands.import_torch import ImportTorch
+from flowseg.commands.params import Params
+from flowseg.commands.parsing import parse, with_config
+from flowseg.config import Config, from_dict
+
+CHANGED: dict[str, Any] = {
+    "name": "other",
+    "seed": 5,
+    "precision": "bf16",
+    "parallel": "jit",
+    "devices": 2,
+    "model": {
+        "dim": 16,
+        "multipliers": (1, 1, 2, 2),
+        "heads": 2,
+        "head_dim": 8,
+        "full_attention_levels": (1, 2, 3),
+        "film": {
+            "stages": (1, 3),
+            "point": "after_block2",
+            "embedding_width": 8,
+            "condition_width": 16,
+            "hidden_width": 4,
+            "junction_radius": 3,
+        },
+    },
+    "flow": {"sigma": 0.5, "time_power": 2.0},
+    "data": {
+        "root": "somewhere",
+        "target": "mask",
+        "crop": 64,
+        "vessel_crops": 0.25,
+        "max_side": 128,
+        "flip": 0.0,
+        "quarter_turn": 0.0,
+        "rotate": 0.0,
+        "rotate_degrees": 1.0,
+        "gamma": 0.0,
+        "gamma_range": (0.5, 2.0),
+        "cache_gib": 0.0,
+        "threads": 1,
+    },
+    "embeddings": {"store": "store.safetensors"},
+    "optim": {
+        "lr": 1e-3,
+        "weight_decay": 0.0,
+        "clip_norm": 2.0,
+        "schedule": "cosine",
+        "warmup_steps": 7,
+        "plateau_patience": 2,
+        "plateau_factor": 0.25,
+        "accumulate": 1,
+        "ema_decay": 0.0,
+    },
+    "train": {
+        "batch": 8,
+        "microbatch": 2,
+        "epochs": 3,
+        "epoch_steps": 4,
+        "validate_every": 1,
+        "checkpoint_every": 2,
+        "log_every": 1,
+        "max_bad_steps": 1,
+    },
+    "eval": {
+        "sampler": "rk4",
+        "steps": 3,
+        "tolerance": 0.1,
+        "overlap": 0.0,
+        "window_batch": 1,
+        "ensemble": 2,
+        "tta": True,
+        "threshold": "tuned",
+    },
+}
+
+
+def leaves(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Returns the values of a config tree by dotted path."""
+    found: dict[str, Any] = {}
+    for field in fields(config):
+        value = getattr(config, field.name)
+        path = prefix + field.name
+        found |= leaves(value, f"{path}.") if is_dataclass(value) else {path: value}
+    return found
+
+
+def test_every_field_of_the_config_is_an_option() -> None:
+    wanted, default = from_dict(Config, CHANGED), leaves(Config())
+    args = [str(BASELINE)]
+    for path, value in leaves(wanted).items():
+        assert value != default[path] or path == "flow.family", path  # there is one family to choose from
+        parts = value if isinstance(value, tuple) else () if value is True else (value,)
+        args += [f"--{path}", *map(str, parts)]
+    parsed = with_config(Params, args, "params", lambda config: config)
+    assert parsed.config == wanted
+
+
+@pytest.mark.parametrize("option", ["--image-size", "--full-attention-at"])
+def test_a_command_s_own_options_have_bounds(option: str) -> None:
+    message = refusal(lambda: parse(ImportTorch, ["x.ckpt", "--out", "run", option, "0"], "import-torch"))
+    assert message.startswith(f"{option} ") and message.endswith(": must be at least 1")
