@@ -1,49 +1,50 @@
-"""Attention over the positions of a map: full, linear, and across two maps.
+"""Attention over the positions of a map: full, linear, and between two maps.
 
-Each takes its own channel norm and one bias-free projection to queries, keys and values of heads x head_dim.
-The residual is added by the caller.
+Each has its own channel norm and one projection without bias to queries, keys and values, heads x head_dim channels
+each. The caller adds the residual.
 """
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from flowseg.models.kernels import Kernels
-from flowseg.models.layers import ChannelNorm, Dense
+from flowseg.models.layers import ChannelNorm, Compute, Dense
 
 
 class FullAttention(nnx.Module):
     """Softmax attention of every position to every position."""
 
-    def __init__(self, width: int, heads: int, head_dim: int, *, kernels: Kernels, dtype: DTypeLike):
+    def __init__(self, width: int, heads: int, head_dim: int, compute: Compute):
         inner = heads * head_dim
         self.heads = heads
-        self.kernels = kernels
+        self.compute = compute
         self.norm = ChannelNorm(width)
-        self.qkv = Dense(width, 3 * inner, bias=False, dtype=dtype)
-        self.out = Dense(inner, width, dtype=dtype)
+        self.qkv = Dense(width, 3 * inner, compute, bias=False)
+        self.out = Dense(inner, width, compute)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         b, h, w, c = x.shape
         tokens = self.norm(x).reshape(b, h * w, c)
-        kernel = self.qkv.kernel[...].astype(self.qkv.dtype)
+        kernel = self.qkv.kernel[...].astype(self.compute.dtype)
         inner = self.out.kernel.shape[0]
-        read = self.kernels.attend(tokens, tokens, kernel[:, :inner], kernel[:, inner:], self.heads)
+        read = self.compute.kernels.attend(tokens, tokens, kernel[:, :inner], kernel[:, inner:], self.heads)
         return self.out(read.reshape(b, h, w, -1))
 
 
 class LinearAttention(nnx.Module):
-    """Linear attention, for the finest maps; a gain-only norm follows the output projection."""
+    """Linear attention (Shen et al. 2021): queries softmaxed over features, keys over positions.
 
-    def __init__(self, width: int, heads: int, head_dim: int, *, kernels: Kernels, dtype: DTypeLike):
+    Its cost grows with the number of positions, not with its square. A channel norm follows the output projection.
+    """
+
+    def __init__(self, width: int, heads: int, head_dim: int, compute: Compute):
         self.inner = heads * head_dim
         self.heads = heads
-        self.kernels = kernels
+        self.compute = compute
         self.norm = ChannelNorm(width)
-        self.qkv = Dense(width, 3 * self.inner, bias=False, dtype=dtype)
-        self.out = Dense(self.inner, width, dtype=dtype)
+        self.qkv = Dense(width, 3 * self.inner, compute, bias=False)
+        self.out = Dense(self.inner, width, compute)
         self.out_norm = ChannelNorm(width)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
@@ -57,10 +58,10 @@ class LinearAttention(nnx.Module):
             x = self.norm(x)
             return x @ k_kernel.astype(x.dtype), x
 
-        # Both products by a kernel of the formula are taken out of its sums over positions: softmax(k)^T (y W_v) is
-        # (softmax(k)^T y) W_v, and (softmax(q) context) W_out is softmax(q) (context W_out). So neither the values
-        # nor what is read by the queries, each of heads x head_dim channels, is ever made.
-        pooled = self.kernels.softmax_pool(keys_values, tokens).reshape(b, heads, -1, c)
+        # With y = norm(x): softmax(k)^T (y W_v) is computed as (softmax(k)^T y) W_v, and (softmax(q) context) W_out as
+        # softmax(q) (context W_out). So two maps of heads x head_dim channels are never made: the values, and what
+        # the queries read.
+        pooled = self.compute.kernels.softmax_pool(keys_values, tokens).reshape(b, heads, -1, c)
         context = jnp.einsum("bhdc,che->bhde", pooled, v_kernel.reshape(c, heads, -1))
         table = jnp.einsum("bhde,heo->bhdo", context, self.out.kernel[...].reshape(heads, -1, c))
         table = table.reshape(b, -1, c) * context.shape[-1] ** -0.5
@@ -71,29 +72,30 @@ class LinearAttention(nnx.Module):
             mixed = weights.reshape(q.shape).astype(x.dtype) @ table.astype(x.dtype)
             return self.out_norm(mixed + bias.astype(x.dtype))
 
-        return self.kernels.map_positions(read, tokens, table).reshape(x.shape)
+        return self.compute.kernels.map_positions(read, tokens, table).reshape(x.shape)
 
 
 class CrossAttention(nnx.Module):
-    """Queries from c, keys and values from x.
+    """Softmax attention with queries from c, keys and values from x.
 
-    Each side owns a whole q-k-v projection, as in the original; only the halves that are used are computed.
+    Each side has a whole q-k-v projection, as in the original. Only the parts that are used are computed.
     """
 
-    def __init__(self, width: int, heads: int, head_dim: int, *, kernels: Kernels, dtype: DTypeLike):
+    def __init__(self, width: int, heads: int, head_dim: int, compute: Compute):
         self.inner = heads * head_dim
         self.heads = heads
-        self.dtype = dtype
-        self.kernels = kernels
+        self.compute = compute
         self.norm_x = ChannelNorm(width)
         self.norm_c = ChannelNorm(width)
-        self.qkv_x = Dense(width, 3 * self.inner, bias=False, dtype=dtype)
-        self.qkv_c = Dense(width, 3 * self.inner, bias=False, dtype=dtype)
-        self.out = Dense(self.inner, width, dtype=dtype)
+        self.qkv_x = Dense(width, 3 * self.inner, compute, bias=False)
+        self.qkv_c = Dense(width, 3 * self.inner, compute, bias=False)
+        self.out = Dense(self.inner, width, compute)
 
     def __call__(self, x: Float[Array, "b h w c"], c: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         b, h, w, d = x.shape
-        q_kernel = self.qkv_c.kernel[:, : self.inner].astype(self.dtype)
-        kv_kernel = self.qkv_x.kernel[:, self.inner :].astype(self.dtype)
+        q_kernel = self.qkv_c.kernel[:, : self.inner].astype(self.compute.dtype)
+        kv_kernel = self.qkv_x.kernel[:, self.inner :].astype(self.compute.dtype)
         queries_of, keys_of = self.norm_c(c).reshape(b, h * w, d), self.norm_x(x).reshape(b, h * w, d)
-        return self.out(self.kernels.attend(queries_of, keys_of, q_kernel, kv_kernel, self.heads).reshape(b, h, w, -1))
+        return self.out(
+            self.compute.kernels.attend(queries_of, keys_of, q_kernel, kv_kernel, self.heads).reshape(b, h, w, -1)
+        )

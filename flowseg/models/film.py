@@ -3,10 +3,9 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from flowseg.models.layers import NORM_EPSILON, Dense
+from flowseg.models.layers import NORM_EPSILON, Compute, Dense
 from flowseg.models.parameters import ones, parameter, zeros
 
 
@@ -25,10 +24,10 @@ class LayerNorm(nnx.Module):
 
 
 class Conditioner(nnx.Module):
-    """embedding -> condition: Dense, then LayerNorm."""
+    """From the embedding to the condition vector that all heads read: Dense, then LayerNorm."""
 
-    def __init__(self, embedding_width: int, condition_width: int, *, dtype: DTypeLike):
-        self.dense = Dense(embedding_width, condition_width, dtype=dtype)
+    def __init__(self, embedding_width: int, condition_width: int, compute: Compute):
+        self.dense = Dense(embedding_width, condition_width, compute)
         self.norm = LayerNorm(condition_width)
 
     def __call__(self, embedding: Float[Array, "b e"]) -> Float[Array, "b d"]:
@@ -36,12 +35,12 @@ class Conditioner(nnx.Module):
 
 
 class FilmHead(nnx.Module):
-    """condition -> (gamma, beta) of one stage; the last layer starts at zero, so gamma = 1 and beta = 0."""
+    """From the condition to (gamma, beta) of one stage. They start at 1 and 0: the last layer starts at zero."""
 
-    def __init__(self, condition_width: int, hidden: int, width: int, *, dtype: DTypeLike):
+    def __init__(self, condition_width: int, hidden: int, width: int, compute: Compute):
         self.norm = LayerNorm(condition_width)
-        self.dense1 = Dense(condition_width, hidden, dtype=dtype)
-        self.dense2 = Dense(hidden, 2 * width, dtype=dtype, zero=True)
+        self.dense1 = Dense(condition_width, hidden, compute)
+        self.dense2 = Dense(hidden, 2 * width, compute, zero=True)
 
     def __call__(self, condition: Float[Array, "b d"]) -> tuple[Float[Array, "b c"], Float[Array, "b c"]]:
         gamma, beta = jnp.split(self.dense2(jax.nn.relu(self.dense1(self.norm(condition)))), 2, axis=-1)
@@ -53,7 +52,7 @@ def modulate(
     film: tuple[Float[Array, "b c"], Float[Array, "b c"]] | None,
     gate: Float[Array, "b h w 1"] | None = None,
 ) -> Float[Array, "b h w c"]:
-    """gamma x + beta per channel; x itself where the stage has no FiLM, or where the gate is 0."""
+    """Returns gamma x + beta per channel; x itself without FiLM, or where the gate is 0."""
     if film is None:
         return x
     gamma, beta = film

@@ -1,44 +1,42 @@
-"""The Fourier conditioner: how image features reach the mask path (MedSegDiff's FF-parser, Wu et al. 2023)."""
+"""The Fourier conditioner, which mixes image features into the mask path (MedSegDiff's FF-parser, Wu et al. 2023)."""
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from flowseg.models.kernels import Kernels
-from flowseg.models.layers import ChannelNorm, ResnetBlock
+from flowseg.models.layers import ChannelNorm, Compute, ResnetBlock
 from flowseg.models.parameters import ones, parameter
 from flowseg.models.recompute import recompute
 
 
 def spectral_filter(x: Float[Array, "b h w c"], spectrum: Float[Array, "h w c"]) -> Float[Array, "b h w c"]:
-    """Re IFFT2( FFT2(x) * spectrum ) for real x and a real, not necessarily symmetric, spectrum.
+    """Returns Re IFFT2( FFT2(x) * spectrum ) for real x and a real spectrum, which need not be symmetric.
 
-    For real x the real part depends only on the spectrum's even part, (S(k) + S(-k)) / 2, and that product is
-    the transform of a real map: half the frequencies are enough. Computed in float32.
+    For real x this depends only on the spectrum's even part, (S(k) + S(-k)) / 2. The product with it is the transform
+    of a real map, so half of the frequencies are enough. Computed in float32.
     """
     h, w = x.shape[1:3]
     mirrored = jnp.roll(jnp.flip(spectrum, (0, 1)), (1, 1), (0, 1))
     even = 0.5 * (spectrum + mirrored)[:, : w // 2 + 1]
-    # Planes of (h, w) are contiguous for the transform.
+    # The transform is faster on contiguous planes of (h, w).
     planes = x.astype(jnp.float32).transpose(0, 3, 1, 2)
     frequencies = jnp.fft.rfft2(planes) * even.transpose(2, 0, 1)
     return jnp.fft.irfft2(frequencies, s=(h, w)).transpose(0, 2, 3, 1).astype(x.dtype)
 
 
 class FourierConditioner(nnx.Module):
-    """y = LN(filtered x) * LN(c) * c, then a ResNet block without time.
+    """LN(filtered x) * LN(c) * c, then a ResNet block without time.
 
-    The learned spectrum is as large as the map it was made for; at another size it is resized bilinearly
-    (half-pixel centres, no antialiasing).
+    For maps of another size than `map_size` the learned spectrum is resized bilinearly (half-pixel centres, no
+    antialiasing).
     """
 
-    def __init__(self, width: int, map_size: int, *, kernels: Kernels, dtype: DTypeLike):
+    def __init__(self, width: int, map_size: int, compute: Compute):
         self.spectrum = parameter(ones, map_size, map_size, width)
         self.norm_x = ChannelNorm(width, bias=True)
         self.norm_c = ChannelNorm(width, bias=True)
-        self.block = ResnetBlock(width, width, None, kernels=kernels, dtype=dtype)
+        self.block = ResnetBlock(width, width, None, compute)
 
     def __call__(self, x: Float[Array, "b h w c"], c: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         spectrum = self.spectrum[...]

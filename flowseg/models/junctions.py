@@ -1,7 +1,7 @@
-"""Where FiLM keeps out: near the junctions of the vessel tree that the network believes in.
+"""A gate that disables FiLM near the junctions of the predicted vessels.
 
-Most of the false positives that FiLM added in the original experiment lay at vessel junctions. A gate that is zero
-there leaves the map as it was: x + gate (FiLM(x) - x).
+Most of the false positives that FiLM added in the original experiment lay at vessel junctions. The gate is 0 there
+and 1 elsewhere, and a stage computes x + gate (FiLM(x) - x).
 """
 
 import jax
@@ -10,12 +10,12 @@ from jaxtyping import Array, Bool, Float
 
 Mask = Bool[Array, "b h w"]
 
-# Thinning takes a pixel off every side per round: enough for vessels of 64 pixels.
+# A round of thinning removes one pixel on every side, so this is enough for vessels 64 pixels wide.
 _ROUNDS = 32
 
 
 def _ring(mask: Mask) -> Bool[Array, "8 b h w"]:
-    """The eight neighbours of every pixel, clockwise from the one above; outside the image there is none."""
+    """Returns the eight neighbours of every pixel, clockwise from the one above; False outside the image."""
     padded = jnp.pad(mask, ((0, 0), (1, 1), (1, 1)))
     h, w = mask.shape[1:]
     offsets = ((0, 1), (0, 2), (1, 2), (2, 2), (2, 1), (2, 0), (1, 0), (0, 0))
@@ -23,12 +23,12 @@ def _ring(mask: Mask) -> Bool[Array, "8 b h w"]:
 
 
 def _crossings(ring: Bool[Array, "8 b h w"]) -> Array:
-    """How often one goes from outside to inside on the way around a pixel (Rutovitz 1966)."""
+    """Returns each pixel's crossing number: how often its ring changes from False to True (Rutovitz 1966)."""
     return jnp.sum(~ring & jnp.roll(ring, -1, axis=0), axis=0)
 
 
 def thin(mask: Mask) -> Mask:
-    """The skeleton of a mask, one pixel wide (Zhang and Suen 1984, doi:10.1145/357994.358023)."""
+    """Returns the skeleton of a mask, one pixel wide (Zhang and Suen 1984, doi:10.1145/357994.358023)."""
 
     def peel(mask: Mask, first: bool) -> Mask:
         ring = _ring(mask)
@@ -53,16 +53,15 @@ def thin(mask: Mask) -> Mask:
 
 
 def junctions(skeleton: Mask) -> Mask:
-    """Pixels of a skeleton where three or more of its branches meet (crossing number of at least 3)."""
+    """Returns the pixels of a skeleton where three or more branches meet (crossing number of at least 3)."""
     return skeleton & (_crossings(_ring(skeleton)) >= 3)
 
 
 def junction_gate(estimate: Float[Array, "b h w 1"], radius: int) -> Float[Array, "b h w 1"]:
-    """0 within `radius` pixels of a junction of the estimated mask, 1 elsewhere.
+    """Returns 0 within `radius` pixels of a junction of the estimated mask, 1 elsewhere.
 
     Args:
-        estimate: the current estimate of the map at t = 1, in [-1, 1]; the mask is where it exceeds 0. It gets no
-            gradient.
+        estimate: the mask is where it exceeds 0. It receives no gradient.
         radius: in pixels of the map, at least 1.
     """
     found = junctions(thin(jax.lax.stop_gradient(estimate)[..., 0] > 0))
@@ -75,6 +74,6 @@ def junction_gate(estimate: Float[Array, "b h w 1"], radius: int) -> Float[Array
 
 
 def at_stage(gate: Float[Array, "b h w 1"], factor: int) -> Float[Array, "b h/f w/f 1"]:
-    """A gate on a map that is `factor` times smaller: closed where any of its pixels is."""
+    """Returns the gate for a map that is `factor` times smaller: 0 where any of a pixel's pixels is 0."""
     window = (1, factor, factor, 1)
     return jax.lax.reduce_window(gate, jnp.inf, jax.lax.min, window, window, "VALID")

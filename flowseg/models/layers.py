@@ -1,8 +1,10 @@
-"""Convolutions, norms and the ResNet block: what every part of the network is made of.
+"""Convolutions, norms and the ResNet block.
 
-Maps are (batch, height, width, channels). Parameters and norms are float32; `dtype` is what convolutions
-and products compute in. 1x1 convolutions are dense layers on the channel axis: the same thing, and faster.
+Maps are (batch, height, width, channels). Parameters are float32, and norms are computed in it. A 1x1 convolution is
+written as a dense layer on the channel axis, which is the same and faster.
 """
+
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -18,35 +20,47 @@ NORM_EPSILON = 1e-5
 GROUPS = 8
 
 
-class Conv(nnx.Module):
-    """A stride-1 convolution of odd size that keeps the map's height and width."""
+@dataclass(frozen=True)
+class Compute:
+    """How modules compute: their kernels, and the dtype of convolutions and products."""
 
-    def __init__(self, d_in: int, d_out: int, size: int, *, kernels: Kernels, dtype: DTypeLike):
+    kernels: Kernels
+    dtype: DTypeLike
+
+
+def _convolve(compute: Compute, x: Array, kernel: Array, edge: int, bias: Array) -> Array:
+    """A convolution of stride 1 with `edge` zeros around; its output is saved for the backward pass."""
+    x, kernel, bias = (part.astype(compute.dtype) for part in (x, kernel, bias))
+    return save_activation(compute.kernels.convolve(x, kernel, edge)) + bias
+
+
+class Conv(nnx.Module):
+    """A convolution of stride 1 and odd size, which keeps the height and width of the map."""
+
+    def __init__(self, d_in: int, d_out: int, size: int, compute: Compute):
         self.kernel = parameter(uniform_fan_in, size, size, d_in, d_out)
         self.bias = parameter(zeros, d_out)
-        self.kernels, self.dtype = kernels, dtype
+        self.compute = compute
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
-        kernel = self.kernel[...].astype(self.dtype)
-        out = save_activation(self.kernels.convolve(x.astype(self.dtype), kernel, kernel.shape[0] // 2))
-        return out + self.bias[...].astype(self.dtype)
+        return _convolve(self.compute, x, self.kernel[...], self.kernel.shape[0] // 2, self.bias[...])
 
 
 class Dense(nnx.Module):
-    """A dense layer on the last axis; with `zero` it starts at zero."""
+    """A dense layer on the last axis. With `zero` its kernel starts at zero."""
 
-    def __init__(self, d_in: int, d_out: int, *, dtype: DTypeLike, bias: bool = True, zero: bool = False):
+    def __init__(self, d_in: int, d_out: int, compute: Compute, *, bias: bool = True, zero: bool = False):
         self.kernel = parameter(zeros if zero else uniform_fan_in, d_in, d_out)
         self.bias = parameter(zeros, d_out) if bias else None
-        self.dtype = dtype
+        self.compute = compute
 
     def __call__(self, x: Float[Array, "... c"]) -> Float[Array, "... d"]:
-        out = x.astype(self.dtype) @ self.kernel[...].astype(self.dtype)
-        return out if self.bias is None else out + self.bias[...].astype(self.dtype)
+        out = x.astype(self.compute.dtype) @ self.kernel[...].astype(self.compute.dtype)
+        return out if self.bias is None else out + self.bias[...].astype(self.compute.dtype)
 
 
 class ChannelNorm(nnx.Module):
-    """LayerNorm over the channels of each position, with gain and, if asked, bias; computed in float32."""
+    """LayerNorm over the channels of each position, with a gain and optionally a bias."""
 
     def __init__(self, width: int, *, bias: bool = False):
         self.gain = parameter(ones, width)
@@ -62,7 +76,7 @@ class ChannelNorm(nnx.Module):
 
 
 class GroupNorm(nnx.Module):
-    """GroupNorm over 8 groups of channels (Wu and He 2018), computed in float32."""
+    """GroupNorm over 8 groups of channels (Wu and He 2018)."""
 
     def __init__(self, width: int):
         self.gain = parameter(ones, width)
@@ -71,7 +85,8 @@ class GroupNorm(nnx.Module):
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         b, _, _, c = x.shape
         h = x.astype(jnp.float32)
-        # Positions first, then the few channels of a group: reducing (h, w, c/8) at once is slow on CPU.
+        # The mean over positions comes first, then the one over a group's channels: on CPUs a single mean over
+        # (h, w, c/8) is slow.
         size = c // GROUPS
         mean = save_activation(jnp.mean(h, axis=(1, 2)).reshape(b, GROUPS, size).mean(-1))
         centred = h - jnp.repeat(mean, size, axis=1)[:, None, None]
@@ -81,30 +96,29 @@ class GroupNorm(nnx.Module):
 
 
 class Downsample(nnx.Module):
-    """4x4 convolution of stride 2 and padding 1, computed as space-to-depth and a 2x2 convolution.
+    """A 4x4 convolution of stride 2 and padding 1, computed as space-to-depth and a 2x2 convolution.
 
-    The same sums as the strided convolution, whose gradients XLA computes slowly on CPU.
+    XLA computes the gradients of strided convolutions slowly on CPUs.
     """
 
-    def __init__(self, d_in: int, d_out: int, *, kernels: Kernels, dtype: DTypeLike):
+    def __init__(self, d_in: int, d_out: int, compute: Compute):
         self.kernel = parameter(uniform_fan_in, 4, 4, d_in, d_out)
         self.bias = parameter(zeros, d_out)
-        self.kernels, self.dtype = kernels, dtype
+        self.compute = compute
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 d"]:
-        x = jnp.pad(x.astype(self.dtype), ((0, 0), (1, 1), (1, 1), (0, 0)))
+        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
         b, h, w, c = x.shape
         x = x.reshape(b, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(b, h // 2, w // 2, 4 * c)
-        kernel = self.kernel[...].astype(self.dtype)
-        kernel = kernel.reshape(2, 2, 2, 2, c, -1).transpose(0, 2, 1, 3, 4, 5).reshape(2, 2, 4 * c, -1)
-        return save_activation(self.kernels.convolve(x, kernel, 0)) + self.bias[...].astype(self.dtype)
+        kernel = self.kernel[...].reshape(2, 2, 2, 2, c, -1).transpose(0, 2, 1, 3, 4, 5).reshape(2, 2, 4 * c, -1)
+        return _convolve(self.compute, x, kernel, 0, self.bias[...])
 
 
 class Upsample(nnx.Module):
-    """Nearest-neighbour doubling, then a 3x3 convolution."""
+    """Doubles the map by nearest neighbours, then applies a 3x3 convolution."""
 
-    def __init__(self, d_in: int, d_out: int, *, kernels: Kernels, dtype: DTypeLike):
-        self.conv = Conv(d_in, d_out, 3, kernels=kernels, dtype=dtype)
+    def __init__(self, d_in: int, d_out: int, compute: Compute):
+        self.conv = Conv(d_in, d_out, 3, compute)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b 2h 2w d"]:
         b, h, w, c = x.shape
@@ -113,18 +127,18 @@ class Upsample(nnx.Module):
 
 
 class ResnetBlock(nnx.Module):
-    """conv, norm, [scale and shift by time], SiLU; conv, norm, SiLU; plus the input (network.md).
+    """conv, norm, [scale and shift by time], SiLU; conv, norm, SiLU; plus the input.
 
-    Its input may come in two parts, as channels of x followed by channels of a skip.
+    With a skip, the input is the channels of x followed by those of the skip.
     """
 
-    def __init__(self, d_in: int, d_out: int, d_time: int | None, *, kernels: Kernels, dtype: DTypeLike):
-        self.time = Dense(d_time, 2 * d_out, dtype=dtype) if d_time is not None else None
-        self.conv1 = Conv(d_in, d_out, 3, kernels=kernels, dtype=dtype)
+    def __init__(self, d_in: int, d_out: int, d_time: int | None, compute: Compute):
+        self.time = Dense(d_time, 2 * d_out, compute) if d_time is not None else None
+        self.conv1 = Conv(d_in, d_out, 3, compute)
         self.norm1 = GroupNorm(d_out)
-        self.conv2 = Conv(d_out, d_out, 3, kernels=kernels, dtype=dtype)
+        self.conv2 = Conv(d_out, d_out, 3, compute)
         self.norm2 = GroupNorm(d_out)
-        self.residual = Dense(d_in, d_out, dtype=dtype) if d_in != d_out else None
+        self.residual = Dense(d_in, d_out, compute) if d_in != d_out else None
 
     def __call__(
         self,
@@ -135,7 +149,7 @@ class ResnetBlock(nnx.Module):
         return recompute(self.plain)(x, time, skip)
 
     def plain(self, x: Array, time: Array | None = None, skip: Array | None = None) -> Array:
-        """The same, to be part of a larger function under `recompute`."""
+        """The same without `recompute`, for use inside a larger function that has it."""
         if skip is not None:
             x = jnp.concatenate([x, skip], axis=-1)
         h = self.norm1(self.conv1(x))
@@ -147,12 +161,12 @@ class ResnetBlock(nnx.Module):
 
 
 class TimeEmbedding(nnx.Module):
-    """Sinusoidal features of 1000 t, then two dense layers with exact GELU between."""
+    """Sinusoidal features of 1000 t, then two dense layers with an exact GELU between them."""
 
-    def __init__(self, dim: int, *, dtype: DTypeLike):
+    def __init__(self, dim: int, compute: Compute):
         self.dim = dim
-        self.dense1 = Dense(dim, 4 * dim, dtype=dtype)
-        self.dense2 = Dense(4 * dim, 4 * dim, dtype=dtype)
+        self.dense1 = Dense(dim, 4 * dim, compute)
+        self.dense2 = Dense(4 * dim, 4 * dim, compute)
 
     def __call__(self, t: Float[Array, " b"]) -> Float[Array, "b e"]:
         half = self.dim // 2

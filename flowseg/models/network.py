@@ -1,4 +1,4 @@
-"""Making networks: parameters as a plain tree, and the pure function that applies them."""
+"""A network as pure functions of its parameters, which are a plain tree."""
 
 from collections.abc import Callable
 from functools import cache
@@ -25,7 +25,7 @@ DTYPES = {"float32": jnp.float32, "bf16": jnp.bfloat16}
 
 @cache
 def _parts(model: ModelConfig, size: int, precision: str, kernels: Kernels) -> tuple[nnx.GraphDef[UNet], nnx.State]:
-    """The structure of a network for maps of `size` pixels, and its parameters as declared, without values."""
+    """Returns the structure of a network for maps of `size` pixels, and its declared parameters, without values."""
     return nnx.split(UNet(model, size, kernels=kernels, dtype=DTYPES[precision]), nnx.Param)
 
 
@@ -34,17 +34,17 @@ def _declared(config: Config) -> nnx.State:
 
 
 def params_of(model: UNet) -> Params:
-    """The parameters of a model as nested dicts of float32 arrays."""
+    """Returns the parameters of a model as nested dicts of float32 arrays."""
     return nnx.to_pure_dict(nnx.state(model, nnx.Param))
 
 
 def abstract_params(config: Config) -> Params:
-    """Shapes and dtypes of the parameters, without making them."""
+    """Returns the shapes and dtypes of the parameters, without making them."""
     return nnx.to_pure_dict(_declared(config))
 
 
 def init_params(config: Config) -> Params:
-    """Fresh parameters, a function of the config's model, crop and seed."""
+    """Returns fresh parameters on the host. They are a function of the config's model, crop and seed."""
     rng = np.random.default_rng([config.seed, INIT_STREAM])
     declared = nnx.to_pure_dict(_declared(config), lambda leaf: leaf)
     return jax.tree.map(lambda leaf: draw(leaf, rng), declared, is_leaf=lambda leaf: isinstance(leaf, nnx.Param))
@@ -54,10 +54,10 @@ class Network:
     """The network of a config as pure functions of its parameters.
 
     Args:
-        config: model, crop and precision are read.
+        config: its model, crop and precision are used.
         kernels: those for the device that it runs on (`kernels.choose`).
-        estimate: of the network's output, x_t and t: the estimate of the mask that the output stands for, positive
-            where there is vessel. The gate at junctions (`model.film.junction_radius`) asks for it.
+        estimate: estimate(output, x_t, t) is the mask that an output stands for, positive inside vessels. It is used
+            with `model.film.junction_radius` only.
     """
 
     def __init__(self, config: Config, kernels: Kernels, estimate: Estimate):
@@ -91,24 +91,24 @@ class Network:
         return model(x, t, image, embedding, gate)
 
     def condition(self, params: Params, embedding: Float[Array, "b e"]) -> Float[Array, "b d"]:
-        """The condition vector that every FiLM stage's head reads."""
+        """Returns the condition vector that the heads of all FiLM stages read."""
         film = self._model(params).film
         assert film is not None, "the network has no FiLM stages"
         return film.conditioner(embedding)
 
     def film(self, params: Params, embedding: Float[Array, "b e"]) -> list[GammaBeta]:
-        """(gamma, beta), each (B, C), of every FiLM stage."""
+        """Returns (gamma, beta), each (B, C), of every FiLM stage."""
         model = self._model(params)
         return model.film(embedding) if model.film is not None else []
 
 
 def count(params: Params) -> int:
-    """Number of scalars in a tree of parameters."""
+    """Returns the number of scalars in a tree of parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def parameter_counts(params: Params) -> dict[str, int]:
-    """Numbers of parameters: total, base network, FiLM conditioner, FiLM heads."""
+    """Returns numbers of parameters: total, base network, FiLM conditioner, FiLM heads."""
     film = params.get("film") or {}
     conditioner, heads = count(film.get("conditioner", {})), count(film.get("heads", {}))
     total = count(params)

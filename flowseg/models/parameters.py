@@ -21,7 +21,7 @@ def parameter(initialiser: Initialiser, *shape: int) -> nnx.Param:
 
 
 def draw(declared: nnx.Param, rng: np.random.Generator) -> Values:
-    """Returns a first value of a declared parameter."""
+    """Returns a fresh value of a declared parameter."""
     return declared.get_metadata("initialiser")(rng, declared.shape)
 
 

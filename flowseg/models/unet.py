@@ -1,7 +1,8 @@
-"""The velocity network: MedSegDiffFlow, and its VLM-FiLM variant.
+"""The network: MedSegDiffFlow, and its VLM-FiLM variant (docs/network.md).
 
-Two encoders (mask path and image path) of equal shape, mixed level by level by Fourier conditioners, a
-transformer in the middle, a decoder with skips; FiLM from an image embedding in chosen decoder stages.
+Two encoders of equal shape, one for the mask and one for the image, are joined at every level by a Fourier
+conditioner. A transformer follows in the middle, then a decoder with skips. FiLM scales and shifts the maps of chosen
+decoder stages by an embedding of the image.
 """
 
 import jax
@@ -16,42 +17,36 @@ from flowseg.models.film import Conditioner, FilmHead, modulate
 from flowseg.models.fourier import FourierConditioner
 from flowseg.models.junctions import at_stage
 from flowseg.models.kernels import Kernels
-from flowseg.models.layers import ChannelNorm, Conv, Dense, Downsample, ResnetBlock, TimeEmbedding, Upsample
+from flowseg.models.layers import ChannelNorm, Compute, Conv, Dense, Downsample, ResnetBlock, TimeEmbedding, Upsample
 
 Map = Float[Array, "b h w c"]
 GammaBeta = tuple[Float[Array, "b c"], Float[Array, "b c"]]
 
 
-def _attention(config: ModelConfig, level: int, width: int, *, kernels: Kernels, dtype: DTypeLike) -> nnx.Module:
+def _attention(config: ModelConfig, level: int, width: int, compute: Compute) -> nnx.Module:
     kind = FullAttention if level in config.full_attention_levels else LinearAttention
-    return kind(width, config.heads, config.head_dim, kernels=kernels, dtype=dtype)
+    return kind(width, config.heads, config.head_dim, compute)
 
 
 class EncoderPath(nnx.Module):
-    """One path of one encoder level: two blocks, attention, and the way down."""
+    """One path of one encoder level: two blocks, attention, downsampling."""
 
-    def __init__(self, config: ModelConfig, level: int, *, kernels: Kernels, dtype: DTypeLike):
+    def __init__(self, config: ModelConfig, level: int, compute: Compute):
         d_in, d_out = config.widths[level], config.widths[level + 1]
         last = level == len(config.multipliers) - 1
-        self.block1 = ResnetBlock(d_in, d_in, 4 * config.dim, kernels=kernels, dtype=dtype)
-        self.block2 = ResnetBlock(d_in, d_in, 4 * config.dim, kernels=kernels, dtype=dtype)
-        self.attention = _attention(config, level, d_in, kernels=kernels, dtype=dtype)
-        self.down = (
-            Conv(d_in, d_out, 3, kernels=kernels, dtype=dtype)
-            if last
-            else Downsample(d_in, d_out, kernels=kernels, dtype=dtype)
-        )
+        self.block1 = ResnetBlock(d_in, d_in, 4 * config.dim, compute)
+        self.block2 = ResnetBlock(d_in, d_in, 4 * config.dim, compute)
+        self.attention = _attention(config, level, d_in, compute)
+        self.down = Conv(d_in, d_out, 3, compute) if last else Downsample(d_in, d_out, compute)
 
 
 class EncoderLevel(nnx.Module):
-    """Both paths of one level and the conditioner between them."""
+    """Both paths of one encoder level, and the conditioner that mixes the image into the mask path."""
 
-    def __init__(self, config: ModelConfig, image_size: int, level: int, *, kernels: Kernels, dtype: DTypeLike):
-        self.mask = EncoderPath(config, level, kernels=kernels, dtype=dtype)
-        self.image = EncoderPath(config, level, kernels=kernels, dtype=dtype)
-        self.conditioner = FourierConditioner(
-            config.widths[level], image_size // 2**level, kernels=kernels, dtype=dtype
-        )
+    def __init__(self, config: ModelConfig, image_size: int, level: int, compute: Compute):
+        self.mask = EncoderPath(config, level, compute)
+        self.image = EncoderPath(config, level, compute)
+        self.conditioner = FourierConditioner(config.widths[level], image_size // 2**level, compute)
 
     def __call__(self, x: Map, c: Map, time: Float[Array, "b e"]) -> tuple[Map, Map, tuple[Map, Map]]:
         x, c = self.mask.block1(x, time), self.image.block1(c, time)
@@ -65,27 +60,27 @@ class EncoderLevel(nnx.Module):
 class FeedForward(nnx.Module):
     """Channel norm, Dense(4 d), exact GELU, Dense(d)."""
 
-    def __init__(self, width: int, *, dtype: DTypeLike):
+    def __init__(self, width: int, compute: Compute):
         self.norm = ChannelNorm(width)
-        self.dense1 = Dense(width, 4 * width, dtype=dtype)
-        self.dense2 = Dense(4 * width, width, dtype=dtype)
+        self.dense1 = Dense(width, 4 * width, compute)
+        self.dense2 = Dense(4 * width, width, compute)
 
     def __call__(self, x: Map) -> Map:
         return self.dense2(jax.nn.gelu(self.dense1(self.norm(x)), approximate=False))
 
 
 class Middle(nnx.Module):
-    """A block on each path, one transformer layer across them, a last block."""
+    """A block on each path, one transformer layer with cross-attention between the paths, and a last block."""
 
-    def __init__(self, config: ModelConfig, *, kernels: Kernels, dtype: DTypeLike):
+    def __init__(self, config: ModelConfig, compute: Compute):
         width = config.widths[-1]
-        self.mask_block = ResnetBlock(width, width, 4 * config.dim, kernels=kernels, dtype=dtype)
-        self.image_block = ResnetBlock(width, width, 4 * config.dim, kernels=kernels, dtype=dtype)
-        self.cross1 = CrossAttention(width, config.heads, config.head_dim, kernels=kernels, dtype=dtype)
-        self.feed1 = FeedForward(width, dtype=dtype)
-        self.feed2 = FeedForward(width, dtype=dtype)
-        self.cross2 = CrossAttention(width, config.heads, config.head_dim, kernels=kernels, dtype=dtype)
-        self.last_block = ResnetBlock(width, width, 4 * config.dim, kernels=kernels, dtype=dtype)
+        self.mask_block = ResnetBlock(width, width, 4 * config.dim, compute)
+        self.image_block = ResnetBlock(width, width, 4 * config.dim, compute)
+        self.cross1 = CrossAttention(width, config.heads, config.head_dim, compute)
+        self.feed1 = FeedForward(width, compute)
+        self.feed2 = FeedForward(width, compute)
+        self.cross2 = CrossAttention(width, config.heads, config.head_dim, compute)
+        self.last_block = ResnetBlock(width, width, 4 * config.dim, compute)
 
     def __call__(self, x: Map, c: Map, time: Float[Array, "b e"]) -> Map:
         x, c = self.mask_block(x, time), self.image_block(c, time)
@@ -97,20 +92,16 @@ class Middle(nnx.Module):
 
 
 class DecoderStage(nnx.Module):
-    """Two blocks, each after a skip, with FiLM after one of them; attention; the way up."""
+    """Two blocks, each with a skip, FiLM after one of them, attention, upsampling."""
 
-    def __init__(self, config: ModelConfig, stage: int, *, kernels: Kernels, dtype: DTypeLike):
+    def __init__(self, config: ModelConfig, stage: int, compute: Compute):
         level = len(config.multipliers) - 1 - stage
         d_skip, width = config.widths[level], config.widths[level + 1]
         self.film_point = config.film.point
-        self.block1 = ResnetBlock(width + d_skip, width, 4 * config.dim, kernels=kernels, dtype=dtype)
-        self.block2 = ResnetBlock(width + d_skip, width, 4 * config.dim, kernels=kernels, dtype=dtype)
-        self.attention = _attention(config, level, width, kernels=kernels, dtype=dtype)
-        self.up = (
-            Conv(width, d_skip, 3, kernels=kernels, dtype=dtype)
-            if level == 0
-            else Upsample(width, d_skip, kernels=kernels, dtype=dtype)
-        )
+        self.block1 = ResnetBlock(width + d_skip, width, 4 * config.dim, compute)
+        self.block2 = ResnetBlock(width + d_skip, width, 4 * config.dim, compute)
+        self.attention = _attention(config, level, width, compute)
+        self.up = Conv(width, d_skip, 3, compute) if level == 0 else Upsample(width, d_skip, compute)
 
     def __call__(
         self,
@@ -133,61 +124,60 @@ class DecoderStage(nnx.Module):
 
 
 class Film(nnx.Module):
-    """The conditioner and one head per chosen decoder stage."""
+    """The conditioner, and one head for each chosen decoder stage."""
 
-    def __init__(self, config: ModelConfig, *, dtype: DTypeLike):
+    def __init__(self, config: ModelConfig, compute: Compute):
         film = config.film
-        self.conditioner = Conditioner(film.embedding_width, film.condition_width, dtype=dtype)
+        self.conditioner = Conditioner(film.embedding_width, film.condition_width, compute)
         self.heads = nnx.List(
-            FilmHead(film.condition_width, film.hidden_width, config.stage_width(stage), dtype=dtype)
+            FilmHead(film.condition_width, film.hidden_width, config.stage_width(stage), compute)
             for stage in film.stages
         )
 
     def __call__(self, embedding: Float[Array, "b e"]) -> list[GammaBeta]:
-        """(gamma, beta) of every chosen stage, in the order of the config's stages."""
+        """Returns (gamma, beta) of every chosen stage, in the order of the config."""
         condition = self.conditioner(embedding)
         return [head(condition) for head in self.heads]
 
 
 class UNet(nnx.Module):
-    """v(x_t, t | image, embedding): the velocity that carries noise to the mask.
+    """A map per pixel from (x_t, t | image, embedding); what it means is for the flow to say.
 
-    `image_size` is the side, in pixels, of the maps that it is trained on: the learned spectra have its size.
-    Maps of other sizes are taken too (the spectra are resized).
+    Args:
+        config: widths, attention and FiLM.
+        image_size: side in pixels of the maps that it is trained on, which is also the size of the learned spectra.
+            For maps of another size the spectra are resized.
+        kernels: those for the device that it runs on.
+        dtype: what convolutions and products are computed in.
 
     Args of a call:
-        x: (B, H, W, 1) the map at time t; H and W divisible by 8.
+        x: (B, H, W, 1) the map at time t. H and W are divisible by 8.
         t: (B,) times in [0, 1].
         image: (B, H, W, 1) in [-1, 1].
-        embedding: (B, E) one vector per image. None leaves FiLM out (gamma 1, beta 0), which is what a network
-            without FiLM does; a network without FiLM takes no embedding.
-        gate: (B, H, W, 1) what FiLM does to a pixel is multiplied by it (models.junctions); None: everywhere 1.
+        embedding: (B, E) one vector per image. With None, FiLM is disabled (gamma 1, beta 0). A network without FiLM
+            accepts None only.
+        gate: (B, H, W, 1) factor of FiLM's effect on each pixel (models.junctions). None stands for 1 everywhere.
 
-    Returns the velocity, (B, H, W, 1) float32. Raises ValueError where the arguments do not fit.
+    Returns:
+        (B, H, W, 1) float32.
+
+    Raises:
+        ValueError: shapes that do not match.
     """
 
-    def __init__(
-        self,
-        config: ModelConfig,
-        image_size: int,
-        *,
-        kernels: Kernels,
-        dtype: DTypeLike = jnp.float32,
-    ):
+    def __init__(self, config: ModelConfig, image_size: int, *, kernels: Kernels, dtype: DTypeLike = jnp.float32):
         self.config = config
-        self.image_size = image_size
+        compute = Compute(kernels, dtype)
         levels = range(len(config.multipliers))
-        self.time = TimeEmbedding(config.dim, dtype=dtype)
-        self.stem_mask = Conv(1, config.dim, 7, kernels=kernels, dtype=dtype)
-        self.stem_image = Conv(1, config.dim, 7, kernels=kernels, dtype=dtype)
-        self.encoder = nnx.List(
-            EncoderLevel(config, image_size, level, kernels=kernels, dtype=dtype) for level in levels
-        )
-        self.middle = Middle(config, kernels=kernels, dtype=dtype)
-        self.decoder = nnx.List(DecoderStage(config, stage, kernels=kernels, dtype=dtype) for stage in levels)
-        self.head_block = ResnetBlock(2 * config.dim, config.dim, 4 * config.dim, kernels=kernels, dtype=dtype)
-        self.head = Dense(config.dim, 1, dtype=dtype)
-        self.film = Film(config, dtype=dtype) if config.film.stages else None
+        self.time = TimeEmbedding(config.dim, compute)
+        self.stem_mask = Conv(1, config.dim, 7, compute)
+        self.stem_image = Conv(1, config.dim, 7, compute)
+        self.encoder = nnx.List(EncoderLevel(config, image_size, level, compute) for level in levels)
+        self.middle = Middle(config, compute)
+        self.decoder = nnx.List(DecoderStage(config, stage, compute) for stage in levels)
+        self.head_block = ResnetBlock(2 * config.dim, config.dim, 4 * config.dim, compute)
+        self.head = Dense(config.dim, 1, compute)
+        self.film = Film(config, compute) if config.film.stages else None
 
     def __call__(
         self,

@@ -1,8 +1,7 @@
 """All parameters as one vector.
 
-The optimiser, the average of the parameters and the checkpoints work on this vector: some 500 arrays, each with two
-moments and an average, would make thousands of small operations, which take longer to compile and to load than the
-network itself.
+The optimiser, the moving average and the checkpoints work on this vector. On some 500 arrays, each with two moments
+and an average, they would be thousands of small operations, which take longer to compile and to load than the network.
 """
 
 import math
@@ -19,10 +18,10 @@ from flowseg.models.network import Params
 
 
 class Layout:
-    """Where each parameter of a tree stands in the vector: in the tree's order, each in C order."""
+    """The place of each parameter of a tree in the vector: in the order of the tree, each in C order."""
 
     def __init__(self, like: Params):
-        """`like` gives names and shapes; its leaves may be abstract. All are float32."""
+        """`like` has the names and shapes; its leaves are float32 and may be abstract."""
         leaves, self._structure = jax.tree_util.tree_flatten_with_path(like)
         assert all(leaf.dtype == np.float32 for _, leaf in leaves), "parameters are float32"
         names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
@@ -31,19 +30,19 @@ class Layout:
         self.size = sum(self._sizes)
 
     def ravel(self, params: Params) -> Float[Array, " p"]:
-        """The vector of a tree; differentiable, and traceable."""
+        """Returns the vector of a tree. Differentiable."""
         return jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(params)])
 
     def ravel_host(self, params: Params) -> Float[np.ndarray, " p"]:
-        """The vector of a tree of numpy arrays."""
+        """Returns the vector of a tree of numpy arrays."""
         return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(params)])
 
     def unravel(self, vector: Float[Array, " p"]) -> Params:
-        """The tree of a vector; differentiable, and traceable."""
+        """Returns the tree of a vector. Differentiable."""
         return self._tree(jax.lax.split(vector, self._sizes))
 
     def unravel_host(self, vector: Float[np.ndarray, " p"]) -> Params:
-        """The tree of a vector, as views of it."""
+        """Returns the tree of a vector, as views of it."""
         return self._tree(np.split(vector, list(accumulate(self._sizes))[:-1]))
 
     def _tree(self, parts: Sequence[Any]) -> Params:

@@ -1,4 +1,4 @@
-"""Where FiLM keeps out."""
+"""FiLM is disabled near predicted junctions."""
 
 from dataclasses import replace
 
@@ -8,15 +8,14 @@ import numpy as np
 from scipy import ndimage
 from skimage.morphology import skeletonize
 
-from flowseg.config import Config, DataConfig, FilmConfig, FlowConfig, ModelConfig
-from flowseg.flow.gaussian import Family
+from flowseg.config import Config, DataConfig, FilmConfig, ModelConfig
+from flowseg.flow import make_flow
 from flowseg.models.junctions import at_stage, junction_gate, junctions, thin
 from flowseg.models.kernels import BLOCKS
 from flowseg.models.network import Network, init_params
 from flowseg.phantoms.angiogram import draw_phantom
 
-
-ESTIMATE = Family(FlowConfig()).estimate
+ESTIMATE = make_flow(Config().flow).estimate
 
 
 def t_shape() -> np.ndarray:
@@ -33,9 +32,9 @@ def test_a_skeleton_is_thin_and_keeps_the_mask_s_topology() -> None:
     for mask, skeleton in zip(masks, skeletons, strict=True):
         assert not (skeleton & ~mask).any()
         assert ndimage.label(skeleton, eight)[1] == ndimage.label(mask, eight)[1]
-        # As many holes: components of the background, 4-connected, what lies beyond the border being one.
+        # As many holes, counted as 4-connected components of the background.
         assert ndimage.label(~np.pad(skeleton, 1))[1] == ndimage.label(~np.pad(mask, 1))[1]
-        # scikit-image's thinning by the same paper also removes the corners of steps: it finds somewhat fewer pixels.
+        # scikit-image's thinning by the same paper also removes the corners of steps, so it keeps fewer pixels.
         assert 1 <= skeleton.sum() / skeletonize(mask).sum() < 1.25
 
 
@@ -55,7 +54,7 @@ def test_the_gate_is_closed_in_a_disc_around_the_junction() -> None:
     assert set(np.unique(gate)) == {0.0, 1.0}
     assert np.pi * 4**2 < len(closed) < np.pi * 8**2
     assert np.hypot(*(closed - [10, 24]).T).max() <= 5 + 3
-    # A smaller map's pixel is closed where any of its pixels is.
+    # A pixel of a smaller map is 0 where any of the pixels that it covers is 0.
     coarse = np.asarray(at_stage(jnp.asarray(gate)[None, ..., None], 4))[0, ..., 0]
     assert coarse.shape == (10, 12)
     np.testing.assert_array_equal(coarse, gate.reshape(10, 4, 12, 4).min(axis=(1, 3)))
@@ -90,14 +89,13 @@ def test_a_gated_network_trains_through_its_second_evaluation_only() -> None:
     def loss(params: dict, network: Network) -> jax.Array:
         return jnp.mean(jnp.square(network.apply(params, x, t, image, embedding)))
 
-    value, gradient = jax.jit(
-        jax.value_and_grad(lambda p: loss(p, Network(config, BLOCKS, ESTIMATE)))
-    )(params)
-    # Heads that start at zero modulate nothing, so a gate changes nothing either; their gradient is gated.
+    network = Network(config, BLOCKS, ESTIMATE)
+    value, gradient = jax.jit(jax.value_and_grad(lambda p: loss(p, network)))(params)
+    # Fresh heads modulate nothing, so the gate does not change the output. It does change their gradient.
     ungated = replace(config, model=replace(config.model, film=replace(film, junction_radius=0)))
-    other, ungated_gradient = jax.jit(
-        jax.value_and_grad(lambda p: loss(p, Network(ungated, BLOCKS, ESTIMATE)))
-    )(params)
+    other, ungated_gradient = jax.jit(jax.value_and_grad(lambda p: loss(p, Network(ungated, BLOCKS, ESTIMATE))))(
+        params
+    )
     np.testing.assert_allclose(value, other, rtol=1e-5)
     np.testing.assert_allclose(gradient["head"]["kernel"], ungated_gradient["head"]["kernel"], rtol=1e-3, atol=1e-6)
     finest = [g["film"]["heads"][3]["dense2"]["bias"] for g in (gradient, ungated_gradient)]

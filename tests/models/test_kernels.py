@@ -1,4 +1,4 @@
-"""The two forms of each kernel compute the same, values and gradients, alone and in the whole network."""
+"""Both forms of each kernel have the same values and gradients, on their own and in the whole network."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,6 +13,7 @@ from flax import nnx
 from flowseg.config import ModelConfig
 from flowseg.models import attention
 from flowseg.models.kernels import BLOCKS, FLASH, PLAIN, Kernels, blocks, choose, plain
+from flowseg.models.layers import Compute
 from flowseg.models.parameters import draw
 from flowseg.models.unet import UNet
 
@@ -26,7 +27,7 @@ def assert_close(a: jax.Array, b: jax.Array) -> None:
 
 
 def with_gradients(function: Callable[..., jax.Array], *arguments: Any) -> list[Any]:
-    """The value, and the gradient of a random projection of it by every argument."""
+    """Returns the value, and the gradient of a random projection of it for every argument."""
     value, pull = jax.vjp(function, *arguments)
     return [value, *pull(normal(99, *value.shape))]
 
@@ -106,7 +107,7 @@ def test_map_positions(block: None) -> None:
 def test_linear_attention_is_the_formula(block: None, kernels: Kernels) -> None:
     """Shen et al. 2021, with queries, keys and values written out."""
     heads = 2
-    graph, state = split(attention.LinearAttention(6, heads, 4, kernels=kernels, dtype=jnp.float32))
+    graph, state = split(attention.LinearAttention(6, heads, 4, Compute(kernels, jnp.float32)))
     x = normal(0, 2, 8, 6, 6).at[:, 5, 0].mul(20)
 
     def formula(state: nnx.State, x: jax.Array) -> jax.Array:
@@ -122,12 +123,13 @@ def test_linear_attention_is_the_formula(block: None, kernels: Kernels) -> None:
         assert_close(a, b)
 
 
-def test_the_whole_network_is_the_same_with_either_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def loss_and_gradients() -> Callable[..., list[jax.Array]]:
     config = replace(ModelConfig(), dim=8, heads=1, head_dim=8)
     x, image, t = normal(0, 2, 16, 16, 1), normal(1, 2, 16, 16, 1), jnp.array([0.2, 0.9])
 
-    def loss_and_gradients(kernels: Kernels) -> list[jax.Array]:
-        graph, state = split(UNet(config, 16, kernels=kernels))
+    def of_network(kernels: Kernels, dtype: jnp.dtype) -> list[jax.Array]:
+        graph, state = split(UNet(config, 16, kernels=kernels, dtype=dtype))
 
         def loss(state: nnx.State) -> jax.Array:
             return jnp.mean(jnp.square(nnx.merge(graph, state)(x, t, image) - x))
@@ -135,11 +137,23 @@ def test_the_whole_network_is_the_same_with_either_kernels(monkeypatch: pytest.M
         value, gradients = jax.jit(jax.value_and_grad(loss))(state)
         return [value, *jax.tree.leaves(gradients)]
 
-    found = loss_and_gradients(PLAIN)
+    return of_network
+
+
+def test_the_whole_network_is_the_same_with_either_kernels(
+    loss_and_gradients: Callable[..., list[jax.Array]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    single, half = jnp.dtype("float32"), jnp.dtype("bfloat16")
+    found = loss_and_gradients(PLAIN, single)
     monkeypatch.setattr(blocks, "LARGE_BYTES", 0)
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 2**12)
-    for a, b in zip(loss_and_gradients(BLOCKS), found, strict=True):
+    for a, b in zip(loss_and_gradients(BLOCKS, single), found, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4 * max(float(jnp.abs(b).max()), 1e-2))
+    # Half precision has 8 bits: an error of 0.4 % at every operation.
+    rough = loss_and_gradients(PLAIN, half)
+    assert float(rough[0]) == pytest.approx(float(found[0]), rel=0.01)
+    norms = [jnp.concatenate([jnp.ravel(leaf) for leaf in leaves]) for leaves in (rough[1:], found[1:])]
+    assert float(jnp.linalg.norm(norms[0] - norms[1]) / jnp.linalg.norm(norms[1])) < 0.05
 
 
 @pytest.mark.parametrize("kind", [attention.FullAttention, attention.LinearAttention])
@@ -151,7 +165,7 @@ def test_half_precision_is_as_near_in_blocks(
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 2**12)
 
     def gradients(kernels: Kernels, dtype: jnp.dtype) -> jax.Array:
-        graph, state = split(kind(8, 2, 8, kernels=kernels, dtype=dtype))
+        graph, state = split(kind(8, 2, 8, Compute(kernels, dtype)))
 
         def loss(state: nnx.State) -> jax.Array:
             return jnp.mean(jnp.square(nnx.merge(graph, state)(x.astype(dtype)).astype(jnp.float32) - x))
@@ -170,3 +184,16 @@ def test_kernels_are_chosen_by_platform_and_precision() -> None:
     assert choose("cpu", "float32") is choose("cpu", "bf16") is BLOCKS
     assert choose("gpu", "float32") is choose("tpu", "bf16") is PLAIN
     assert choose("gpu", "bf16") is FLASH
+
+
+def test_half_precision_attention_on_a_gpu_is_cudnn_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lowered for CUDA on this machine, which shows the kernels that a GPU would be asked to run."""
+    monkeypatch.setattr("jax._src.cudnn.fused_attention_stablehlo.check_cudnn_version", lambda: 92800)
+    graph, state = nnx.split(attention.FullAttention(16, 2, 8, Compute(choose("gpu", "bf16"), jnp.bfloat16)))
+    x = jax.ShapeDtypeStruct((2, 8, 8, 16), jnp.bfloat16)
+
+    def loss(state: nnx.State, x: jax.Array) -> jax.Array:
+        return jnp.sum(nnx.merge(graph, state)(x).astype(jnp.float32))
+
+    text = jax.jit(jax.grad(loss)).trace(state, x).lower(lowering_platforms=("cuda",)).as_text()
+    assert "__cudnn$fmhaSoftmax" in text and "__cudnn$fmhaSoftmaxBackward" in text

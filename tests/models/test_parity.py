@@ -1,4 +1,4 @@
-"""The network against the original's numbers: outputs, FiLM, and every gradient; then how it starts."""
+"""The network gives the original's outputs, FiLM values and gradients, and starts from its distribution."""
 
 import hashlib
 from collections.abc import Callable
@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flowseg.config import Config, DataConfig, FilmConfig, FlowConfig, ModelConfig
-from flowseg.flow.gaussian import Family, velocity_loss
+from flowseg.config import Config, DataConfig, FilmConfig, ModelConfig
+from flowseg.flow import make_flow
+from flowseg.flow.gaussian import velocity_loss
 from flowseg.interop import import_torch
 from flowseg.interop.torch_weights import entries
 from flowseg.models.kernels import BLOCKS
@@ -21,12 +22,13 @@ from flowseg.models.network import Network, Params, abstract_params, init_params
 
 PREFIX = "unet.base_unet."
 TOLERANCE = 1e-4
+ESTIMATE = make_flow(Config().flow).estimate
 PUBLISHED = Config(model=ModelConfig(film=FilmConfig(stages=(0, 1, 2, 3))), data=DataConfig(crop=320))
 
 
 @dataclass
 class Original:
-    """The original's arrays, and its network here."""
+    """The original's arrays, and the same network in flowseg."""
 
     arrays: dict[str, np.ndarray]
     config: Config
@@ -36,7 +38,7 @@ class Original:
     """Compiled once per shape of its arguments, for all tests."""
 
     def map(self, name: str) -> jax.Array:
-        """An array of maps, channels last."""
+        """Returns an array of maps, channels last."""
         return jnp.asarray(self.arrays[name].transpose(0, 2, 3, 1))
 
     def __getitem__(self, name: str) -> jax.Array:
@@ -44,7 +46,7 @@ class Original:
 
 
 def imported(arrays: dict[str, np.ndarray], **options: Any) -> tuple[Config, Params]:
-    """The original's network as config and parameters."""
+    """Returns the original's network as config and parameters."""
     model = import_torch(arrays, image_size=32, full_attention_at=(8, 4), **options)
     return replace(Config(), model=model.config, data=DataConfig(crop=32)), params_of(model)
 
@@ -54,13 +56,13 @@ def original(shared: Path) -> Original:
     with np.load(shared / "parity" / "unet_film_dim8_32px.npz") as archive:
         arrays = dict(archive)
     config, params = imported(arrays)
-    network = Network(config, BLOCKS, Family(FlowConfig()).estimate)
+    network = Network(config, BLOCKS, ESTIMATE)
     return Original(arrays, config, params, network, jax.jit(network.apply))
 
 
 @pytest.fixture(scope="module")
 def loss_and_gradients(original: Original) -> tuple[jax.Array, jax.Array, Params]:
-    """Loss, velocity and the gradient of every parameter, with FiLM after block 1."""
+    """Returns the loss, the velocity and the gradient of every parameter, with FiLM after block 1."""
 
     def loss(params: Params) -> tuple[jax.Array, jax.Array]:
         inputs = original.map("in/x"), original["in/t"], original.map("in/image"), original["in/embedding"]
@@ -72,7 +74,7 @@ def loss_and_gradients(original: Original) -> tuple[jax.Array, jax.Array, Params
 
 
 def relative(found: jax.Array | np.ndarray, expected: np.ndarray) -> float:
-    """Largest difference over the largest value expected."""
+    """Returns the largest difference divided by the largest expected value."""
     assert found.shape == expected.shape
     return float(np.abs(np.asarray(found) - expected).max() / np.abs(expected).max())
 
@@ -111,7 +113,7 @@ def test_velocity_with_film_after_block_2(original: Original) -> None:
 
 
 def test_velocity_with_film_in_the_two_finest_stages(original: Original) -> None:
-    """Heads 2 and 3 alone: which stages they belong to is found from their widths."""
+    """With heads 2 and 3 alone, their stages are found from their widths."""
     arrays = {
         name: value
         for name, value in original.arrays.items()
@@ -124,12 +126,12 @@ def test_velocity_with_film_in_the_two_finest_stages(original: Original) -> None
 
 
 def replace_network(original: Original, config: Config) -> Original:
-    network = Network(config, BLOCKS, Family(FlowConfig()).estimate)
+    network = Network(config, BLOCKS, ESTIMATE)
     return replace(original, config=config, network=network, velocity=jax.jit(network.apply))
 
 
 def test_velocity_at_another_size(original: Original) -> None:
-    """48x48 maps through a network made for 32x32: the learned spectra are resized."""
+    """48x48 maps in a network made for 32x32: the learned spectra are resized."""
     x, image = original.map("in/x_other_size"), original.map("in/image_other_size")
     assert x.shape == (2, 48, 48, 1)
     found = original.velocity(original.params, x, original["in/t"], image, None)
@@ -149,7 +151,7 @@ def test_condition_gamma_and_beta(original: Original) -> None:
 
 
 def test_no_output_of_the_original_is_forgotten(original: Original) -> None:
-    """Each `out/` name is in a test above."""
+    """Every `out/` name is used by a test above."""
     velocities = ["no_film", "film_after_block1", "film_after_block2", "film_after_block1_stages_2_3"]
     names = {f"velocity_{name}" for name in (*velocities, "no_film_other_size")} | {"condition_vector", "loss"}
     names |= {f"{name}_{stage}" for name in ("gamma", "beta") for stage in range(4)}
@@ -171,8 +173,8 @@ def test_every_gradient(original: Original, loss_and_gradients: tuple[jax.Array,
         difference, scale = np.abs(found - expected).max(), np.abs(expected).max()
         compared.add(f"grad/{torch}")
         if ours.endswith(("conv1.bias", "conv2.bias")) and found.size == GROUPS:
-            # This bias is added just before a GroupNorm whose groups hold one channel, which takes it away again:
-            # its true gradient is zero, and the reference holds rounding noise. Compared on its kernel's scale.
+            # This bias comes before a GroupNorm whose groups hold one channel, which subtracts it again. Its true
+            # gradient is zero and the reference holds rounding noise, so the scale is that of its kernel.
             kernel = torch.replace(".bias", ".weight")
             scale = np.abs(original.arrays[f"grad/{kernel}"]).max()
         errors[torch] = difference / scale
@@ -186,7 +188,7 @@ def test_film_at_its_start_changes_nothing(original: Original) -> None:
     params = init_params(original.config)
     without, other = plain(original, params), plain(original, params, 10 * original["in/embedding"])
     np.testing.assert_allclose(other, without, rtol=0, atol=1e-6 * float(jnp.abs(without).max()))
-    # It would be seen: the imported heads, which are random, do change the velocity.
+    # The imported heads, which are random, do change the velocity.
     trained = plain(original, {**params, "film": original.params["film"]}, original["in/embedding"])
     assert float(jnp.abs(trained - without).max()) > 0.01 * float(jnp.abs(without).max())
 
@@ -254,7 +256,7 @@ def test_arguments_that_do_not_fit_are_refused(original: Original) -> None:
     )
     apply = original.network.apply
     config = replace(original.config, model=replace(original.config.model, film=FilmConfig()))
-    baseline, params = Network(config, BLOCKS, Family(FlowConfig()).estimate), init_params(config)
+    baseline, params = Network(config, BLOCKS, ESTIMATE), init_params(config)
     for call, told in (
         (lambda: apply(original.params, x[:, :20, :20], t, image[:, :20, :20], None), "divisible by 8"),
         (lambda: apply(original.params, x, t[:1], image, None), "t is"),

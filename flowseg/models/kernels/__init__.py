@@ -1,7 +1,7 @@
-"""The costly operations of the network, in forms that suit different devices.
+"""The costly operations of the network, in two forms that compute the same.
 
-`plain` is what XLA makes of the formulas. `blocks` does the same work in blocks that stay in a CPU's caches. Their
-functions have equal signatures and compute the same values; which of them a network uses is an argument of it.
+plain.py is the formulas as they are written. blocks.py works in blocks that stay in a CPU's caches. Their functions
+have equal signatures. A network is handed one set of them when it is made.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from flowseg.models.kernels import blocks, plain
 
 @dataclass(frozen=True)
 class Kernels:
-    """One form of each operation; plain.py documents them."""
+    """One form of each operation. plain.py says what they do."""
 
     convolve: Callable[..., Array]
     attend: Callable[..., Array]

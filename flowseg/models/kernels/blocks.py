@@ -1,9 +1,8 @@
-"""Attention and weight gradients in blocks that stay in cache: how the network runs on CPUs.
+"""The same operations in blocks that stay in cache. CPUs run these.
 
-XLA's CPU backend writes every intermediate map to memory, and a step of this network is bound by that traffic more
-than by arithmetic (docs/performance.md). Here work is done in blocks of about two megabytes, which the backward pass
-computes again instead of reading them back, and the positions of a map come last, so that no product of an attention
-needs a transposition.
+XLA's CPU backend writes every intermediate map to memory, and this traffic limits a step of the network more than
+arithmetic does (docs/performance.md). Here work is done in blocks of about two megabytes, and the backward pass
+computes a block again instead of reading it back.
 """
 
 from collections.abc import Callable
@@ -15,27 +14,27 @@ from jaxtyping import Array, Float
 
 from flowseg.models.kernels import plain
 
-# Bytes of the largest intermediate of a block.
+# Size of the largest intermediate of a block.
 BLOCK_BYTES = 2 * 2**20
-# An intermediate of this size is worth a loop over blocks.
+# Softmax attention is done in blocks where its weights are larger than this.
 LARGE_BYTES = 16 * 2**20
 
 
 def _fitting(total: int, bytes_each: int) -> int:
-    """The largest divisor of `total` so that as many of these bytes fit a block."""
+    """Returns the largest divisor n of `total` with n * bytes_each <= BLOCK_BYTES, at least 1."""
     wanted = max(1, min(total, BLOCK_BYTES // bytes_each))
     return next(size for size in range(wanted, 0, -1) if total % size == 0)
 
 
-def features_first(kernel: Float[Array, "c k"], x: Float[Array, "c n"]) -> Float[Array, "k n"]:
-    """A dense layer on maps whose positions come last."""
+def _project(kernel: Float[Array, "c k"], x: Float[Array, "c n"]) -> Float[Array, "k n"]:
+    """A dense layer where the positions come last: no product of the attention then needs a transposition."""
     return jax.lax.dot_general(kernel.T, x, (((1,), (0,)), ((), ())))
 
 
-def softmax_attention(
+def _softmax_attention(
     q: Float[Array, "h d n"], k: Float[Array, "h d m"], v: Float[Array, "h d m"]
 ) -> Float[Array, "h d n"]:
-    """Softmax attention (Vaswani et al. 2017) of one image, by heads and blocks of queries."""
+    """Returns the softmax attention of one image, by heads and blocks of queries."""
     _, features, n = q.shape
     size = _fitting(n, 4 * k.shape[-1])
     scale = features**-0.5
@@ -55,7 +54,7 @@ def softmax_attention(
 
 
 def _each_image(function: Callable[..., Array], *arrays: Array) -> Array:
-    """`function` of one image, over a batch, one after the other."""
+    """Applies a function of one image to each image of a batch, one after the other."""
     if arrays[0].shape[0] == 1:
         return function(*(a[0] for a in arrays))[None]
     return jax.lax.map(lambda parts: function(*parts), arrays)
@@ -68,15 +67,15 @@ def attend(
     kv_kernel: Float[Array, "c 2k"],
     heads: int,
 ) -> Float[Array, "b n k"]:
-    """Projections and softmax attention between two sets of positions."""
+    """The same as in plain.py, by heads and blocks of queries."""
     b, n, _ = queries_of.shape
     if 4 * b * heads * n * keys_of.shape[1] <= LARGE_BYTES:
         return plain.attend(queries_of, keys_of, q_kernel, kv_kernel, heads)
 
     def image(queries_of: Float[Array, "n c"], keys_of: Float[Array, "m c"]) -> Float[Array, "n k"]:
-        q = features_first(q_kernel, queries_of.T).reshape(heads, -1, n)
-        k, v = features_first(kv_kernel, keys_of.T).reshape(2, heads, -1, keys_of.shape[0])
-        return softmax_attention(q, k, v).reshape(-1, n).T
+        q = _project(q_kernel, queries_of.T).reshape(heads, -1, n)
+        k, v = _project(kv_kernel, keys_of.T).reshape(2, heads, -1, keys_of.shape[0])
+        return _softmax_attention(q, k, v).reshape(-1, n).T
 
     return _each_image(image, queries_of, keys_of)
 
@@ -87,8 +86,8 @@ def softmax_pool(
 ) -> Float[Array, "b k d"]:
     """The same as in plain.py, by blocks of positions.
 
-    The softmax over all positions is summed up block by block against a running maximum (Milakov and Gimelshein
-    2018), which cancels and so takes no gradient.
+    The softmax is summed block by block relative to a running maximum (Milakov and Gimelshein 2018). The maximum
+    cancels in the result, so it needs no gradient.
     """
     b, n, c = x.shape
     keys, values = jax.eval_shape(keys_values, x)
@@ -135,13 +134,13 @@ def map_positions(
 
 
 def _block_of_positions(total: int, width: int) -> int:
-    """How many positions a block holds that needs two maps of `width` float32 values for each."""
+    """Returns how many positions fit a block that holds two maps of `width` float32 values per position."""
     return _fitting(total, 2 * 4 * width)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def convolve(x: Float[Array, "b h w i"], kernel: Float[Array, "kh kw i o"], edge: int) -> Float[Array, "b p q o"]:
-    """A convolution of stride 1 with `edge` zeros around; its gradient by the kernel is made in blocks."""
+    """The same as in plain.py. Its gradient with respect to the kernel is computed in blocks."""
     return plain.convolve(x, kernel, edge)
 
 
@@ -151,7 +150,7 @@ def _forward(x: Array, kernel: Array, edge: int) -> tuple[Array, tuple[Array, Ar
 
 def _backward(edge: int, saved: tuple[Array, Array], g: Array) -> tuple[Array, Array]:
     x, kernel = saved
-    # The transposed convolution, written out: inside a loop XLA's CPU backend runs its own some 40 times slower.
+    # The transposed convolution written out: inside a loop, XLA's own is some 40 times slower on CPUs.
     flipped = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
     by_x = plain.convolve(g, flipped, kernel.shape[0] - 1 - edge)
     return by_x, kernel_gradient(x, g, (kernel.shape[0], kernel.shape[1]), edge).astype(kernel.dtype)
@@ -163,10 +162,10 @@ convolve.defvjp(_forward, _backward)
 def kernel_gradient(
     x: Float[Array, "b h w i"], g: Float[Array, "b p q o"], sides: tuple[int, int], edge: int
 ) -> Float[Array, "kh kw i o"]:
-    """sum over positions of x[h + a - edge, w + b - edge] g[h, w], for a and b below the kernel's sides.
+    """Returns the sum over positions of x[h + a - edge, w + b - edge] g[h, w], for a and b below the kernel's sides.
 
-    The columns are shifted on the side of x and the rows on the side of g, so that one product, of (kh o) x positions
-    by positions x (kw i), holds every shift once.
+    Columns are shifted in x and rows in g, so that one product of (kh o) x positions by positions x (kw i) holds
+    every pair of shifts once.
     """
     kh, kw = sides
     b, h, w, i = x.shape

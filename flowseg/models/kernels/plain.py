@@ -1,4 +1,4 @@
-"""The formulas as they are written, for XLA to schedule: how the network runs on GPUs."""
+"""The operations as their formulas say, scheduled by XLA. GPUs run these."""
 
 from collections.abc import Callable
 
@@ -8,12 +8,12 @@ from jaxtyping import Array, Float
 
 from flowseg.models.recompute import recompute, save_activation
 
-# Rows of the attention matrix held at once: 6400 positions would need a matrix of 6400 x 6400 per head.
+# Rows of the attention matrix that are held at once. For 6400 positions the whole has 6400 x 6400 per head.
 QUERY_BLOCK = 1024
 
 
 def convolve(x: Float[Array, "b h w i"], kernel: Float[Array, "kh kw i o"], edge: int) -> Float[Array, "b p q o"]:
-    """A convolution of stride 1 with `edge` zeros around."""
+    """Returns the convolution of stride 1 with `edge` zeros on every side."""
     padding = ((edge, edge), (edge, edge))
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
@@ -21,9 +21,9 @@ def convolve(x: Float[Array, "b h w i"], kernel: Float[Array, "kh kw i o"], edge
 def softmax_attention(
     q: Float[Array, "b n h d"], k: Float[Array, "b m h d"], v: Float[Array, "b m h d"]
 ) -> Float[Array, "b n h d"]:
-    """softmax(q k^T / sqrt(d)) v (Vaswani et al. 2017), by blocks of queries where there are many.
+    """Returns softmax(q k^T / sqrt(d)) v (Vaswani et al. 2017).
 
-    A block's weights are computed again in the backward pass, so memory grows with n, not with n^2.
+    Many queries are taken in blocks whose weights the backward pass computes again, so memory grows with n, not n^2.
     """
     n = q.shape[1]
     if n <= QUERY_BLOCK:
@@ -38,7 +38,7 @@ def softmax_attention(
 def flash_attention(
     q: Float[Array, "b n h d"], k: Float[Array, "b m h d"], v: Float[Array, "b m h d"]
 ) -> Float[Array, "b n h d"]:
-    """The same by cuDNN's flash kernel (Dao et al. 2022): 16-bit inputs, head widths that are multiples of 8."""
+    """The same by cuDNN's flash attention (Dao et al. 2022), for 16-bit inputs and head widths divisible by 8."""
     return jax.nn.dot_product_attention(q, k, v, implementation="cudnn")
 
 
@@ -50,7 +50,7 @@ def attend(
     heads: int,
     softmax_attention: Callable[[Array, Array, Array], Array] = softmax_attention,
 ) -> Float[Array, "b n k"]:
-    """Projections and softmax attention between two sets of positions."""
+    """Returns the softmax attention between two sets of positions, projections included, before the output's."""
     b, n, _ = queries_of.shape
     k, v = jnp.split(keys_of @ kv_kernel, 2, axis=-1)
     q, k, v = (part.reshape(*part.shape[:2], heads, -1) for part in (queries_of @ q_kernel, k, v))
@@ -61,16 +61,16 @@ def softmax_pool(
     keys_values: Callable[[Float[Array, "*b r c"]], tuple[Float[Array, "*b r k"], Float[Array, "*b r d"]]],
     x: Float[Array, "b n c"],
 ) -> Float[Array, "b k d"]:
-    """Returns, for every key feature, the mean of the values weighted by its softmax over all positions; float32.
+    """Returns softmax(keys)^T values in float32, where the softmax is over the positions of an image.
 
-    `keys_values` acts on each position alone. The backward pass computes it again.
+    `keys_values` computes keys and values of each position on its own. The backward pass computes them again.
     """
 
     @recompute
     def pool(x: Float[Array, "b n c"]) -> Float[Array, "b k d"]:
         keys, values = keys_values(x)
         keys = keys.astype(jnp.float32)
-        # Small next to the weights, and each would take a pass over them.
+        # What is saved is small; computing it again would read all keys or weights.
         top = save_activation(jax.lax.stop_gradient(keys.max(1, keepdims=True)))
         weights = jnp.exp(keys - top)
         total = save_activation(weights.sum(1))
@@ -80,7 +80,7 @@ def softmax_pool(
 
 
 def weighted_sum(weights: Float[Array, "*b r k"], values: Float[Array, "*b r d"]) -> Float[Array, "*b k d"]:
-    """The sum over positions of weights times values, in float32."""
+    """Returns the sum over positions of weights times values, in float32."""
     weights = weights.astype(values.dtype)
     return jnp.einsum("...rk,...rd->...kd", weights, values, preferred_element_type=jnp.float32)
 
@@ -90,8 +90,9 @@ def map_positions(
     x: Float[Array, "b n c"],
     table: Float[Array, "b k d"],
 ) -> Float[Array, "b n d"]:
-    """Returns function(x, table), where the function acts on each position alone. The backward pass repeats it.
+    """Returns function(x, table), where the function treats each position on its own.
 
-    `table` belongs to the whole image; a position's largest intermediate has as many values as it has rows.
+    `table` is shared by the positions of an image. The largest intermediate of a position has as many values as the
+    table has rows. The backward pass calls the function again.
     """
     return jax.checkpoint(function)(x, table)
