@@ -31,9 +31,9 @@ class Trained:
     """The averaged parameters of the best checkpoint."""
     step: int
     """The checkpoint's step."""
-    best_dice: float
-    """Its validation Dice."""
-    data_digest: str
+    best_dice: float | None
+    """Its validation Dice; None for an imported run, as is the digest."""
+    data_digest: str | None
     """Digest of the images and embeddings that the run was trained on."""
     sampler: WindowSampler
 
@@ -56,7 +56,7 @@ class Trained:
         config = with_sources(replace(run.config, eval=settings or run.config.eval), data, embeddings)
         record = meta["record"]
         sampler = WindowSampler(config)
-        return cls(run, config, params, meta["step"], record["best_dice"], record["data"], sampler)
+        return cls(run, config, params, meta["step"], record["best_dice"], record.get("data"), sampler)
 
     @cached_property
     def threshold(self) -> float:
