@@ -101,7 +101,7 @@ def conditions(
     """Returns the conditions to compare, `own` first.
 
     Args:
-        stages: decoder stages that have FiLM. If there is only one, `none` switches it off, and no condition follows.
+        stages: decoder stages that have FiLM. A single one gets no condition of its own: that would repeat `none`.
         embeddings: each image's own.
         partners: for each image the one whose embedding it gets in `other`.
     """

@@ -60,7 +60,7 @@ class Shape:
 
 
 def cldice(prediction: Shape, truth: Shape) -> float:
-    """The centreline Dice. It is 0 if neither skeleton meets the other mask."""
+    """The centreline Dice, as the metric table defines it. It is 0 if neither skeleton meets the other mask."""
     of_prediction, of_truth = int(np.count_nonzero(prediction.skeleton)), int(np.count_nonzero(truth.skeleton))
     if not of_prediction or not of_truth:
         return float(of_prediction == of_truth)
