@@ -78,10 +78,10 @@ def main() -> None:
         config = replace(run.config, eval=replace(run.config.eval, sampler=name, steps=steps))
         sampler = WindowSampler(config)
         # Compiles; not counted.
-        score_split(sampler, trained.params, dataset.subset([0]))
+        list(score_split(sampler, trained.params, dataset.subset([0])))
         sampler.evaluations.clear()
         start = time.perf_counter()
-        scored = score_split(sampler, trained.params, dataset)
+        scored = list(score_split(sampler, trained.params, dataset))
         seconds = time.perf_counter() - start
         row: dict[str, Any] = {
             "sampler": name,

@@ -15,15 +15,14 @@ from rich.text import Text
 
 from flowseg.data.dataset import Dataset
 from flowseg.data.folders import as_uint8, read_image, read_label
-from flowseg.errors import UserError
 from flowseg.evaluation import frangi
 from flowseg.evaluation.metric_table import MASK_METRICS, Metric, on_terminal
 from flowseg.evaluation.metrics import Interval, image_metrics, mask_metrics
-from flowseg.evaluation.overlays import overlay, save_png, strip
-from flowseg.evaluation.score import Scored, intervals, score_split
+from flowseg.evaluation.overlays import grey, overlay, save_png, strip
+from flowseg.evaluation.score import Scored, check_finite, intervals, score_split
 from flowseg.evaluation.uncertainty import AUROC, EXPECTED_ERROR, uncertainty_auroc
 from flowseg.files import replaced_folder
-from flowseg.progress import Task, console, duration, task
+from flowseg.progress import console, duration, task
 from flowseg.runs.prepare import Prepared
 from flowseg.runs.trained import Trained
 
@@ -98,11 +97,10 @@ def _write_pictures(folder: Path, item: Scored, image: UInt8[np.ndarray, "h w"])
     layers = folder / "images" / name
     layers.mkdir(parents=True)
     save_png(layers / "image.png", image)
-    for mask, of in ((item.truth, "truth"), (item.prediction, "prediction")):
-        save_png(layers / f"{of}.png", mask.astype(np.uint8) * 255)
-    save_png(layers / "probability.png", np.round(item.probability * 255).astype(np.uint8))
-    if item.uncertainty is not None:
-        save_png(layers / "uncertainty.png", np.round(item.uncertainty * 255).astype(np.uint8))
+    for layer in ("truth", "prediction", "probability", "uncertainty"):
+        values = getattr(item, layer)
+        if values is not None:
+            save_png(layers / f"{layer}.png", grey(values))
 
 
 def _measure(item: Scored) -> Row:
@@ -118,75 +116,55 @@ def _measure(item: Scored) -> Row:
 def evaluate(
     trained: Trained, datasets: dict[str, Dataset], split: str, folder: Path, about: dict[str, Any]
 ) -> dict[str, Any]:
-    """Scores a split and writes metrics.json, per_image.csv, overlays/ and images/, all of them or none.
+    """Scores a split, writes metrics.json, per_image.csv, overlays/ and images/, and returns what metrics.json holds.
+
+    All of them are written or none. Raises a UserError if a prediction is not finite.
 
     Args:
         trained: the run, opened with the settings to sample with.
         datasets: the loaded splits `val` (for the reference) and `split`.
         folder: what is written; an earlier evaluation there is replaced.
         about: what identifies the evaluation, kept in metrics.json.
-
-    Returns:
-        What metrics.json holds.
-
-    Raises:
-        UserError: a prediction that is not finite.
     """
     dataset = datasets[split]
     threshold = trained.threshold
     with replaced_folder(folder) as part:
         (part / "overlays").mkdir()
         started = time.monotonic()
-        shown = Task(f"evaluation on {split}", len(dataset))
-        rows: list[Row] = []
-
-        def measure(item: Scored) -> None:
-            if not np.isfinite(item.probability).all():
-                raise UserError(
-                    f"{item.key}: the network's prediction is not finite; its parameters are damaged or diverged: "
-                    "train again"
-                )
-            rows.append(_measure(item))
-            _write_pictures(part, item, _pixels(dataset, item.index)[0])
-            shown.advance()
-
-        try:
-            scored = score_split(trained.sampler, trained.params, dataset, measure, threshold)
-        finally:
-            shown.close()
+        rows = []
+        with task(f"evaluation on {split}", len(dataset)) as advance:
+            for item in score_split(trained.sampler, trained.params, dataset, threshold):
+                check_finite(item.key, item.probability)
+                rows.append(_measure(item))
+                _write_pictures(part, item, _pixels(dataset, item.index)[0])
+                advance()
         seconds = time.monotonic() - started
         reference, tuned = frangi_reference(datasets["val"], dataset)
         ours, classical = intervals(rows), intervals(reference)
         result = {
             **about,
             "split": split,
-            "images": len(scored),
+            "images": len(rows),
             "sampler": asdict(trained.config.eval),
             "threshold": threshold,
             "seconds": round(seconds, 2),
             "model": _json(ours),
             "frangi": {"settings": asdict(tuned), **_json(classical)},
         }
-        _write_csv(part / "per_image.csv", [item.key for item in scored], rows, reference)
+        _write_csv(part / "per_image.csv", [pair.key for pair in dataset.pairs], rows, reference)
         (part / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")
-    console.print(table(split, {trained.config.name: ours, "Frangi (tuned on val)": classical}, len(scored)))
-    console.print(f"{len(scored)} images in {duration(seconds)}; all metrics, overlays: {folder}")
+    console.print(table(split, {trained.config.name: ours, "Frangi (tuned on val)": classical}, len(rows)))
+    console.print(f"{len(rows)} images in {duration(seconds)}; all metrics, overlays: {folder}", markup=False)
     return result
 
 
 def evaluate_run(trained: Trained, split: str, prepared: Prepared | None = None) -> dict[str, Any]:
     """Scores a run's best checkpoint on a split, and returns what metrics.json holds.
 
-    Args:
-        prepared: the data, with the splits `val` and `split`, if it is already loaded.
+    `prepared` is the data, with the splits `val` and `split`, if it is already loaded.
     """
     prepared = prepared or trained.prepare(dict.fromkeys(("val", split)))
-    about = {
-        "run": str(trained.run.path),
-        "step": trained.step,
-        "val_dice": trained.best_dice,
-        "data": str(prepared.root),
-    }
-    folder = trained.run.path / "eval" / split
-    folder.parent.mkdir(exist_ok=True)
+    run = trained.run.path
+    about = {"run": str(run), "step": trained.step, "val_dice": trained.best_dice, "data": str(prepared.root)}
+    folder = run / "eval" / split
     return evaluate(trained, prepared.datasets, split, folder, about)

@@ -17,7 +17,7 @@ from flowseg.embeddings.controls import derangement
 from flowseg.evaluation.mask_difference import MaskDifference, mask_difference
 from flowseg.evaluation.metric_table import MASK_METRICS
 from flowseg.evaluation.modulation import StageModulation, modulation
-from flowseg.evaluation.score import Scored, score_split
+from flowseg.evaluation.score import Scored, check_finite, score_split
 from flowseg.evaluation.topology import Shape, topology_metrics
 from flowseg.models.network import Params
 from flowseg.sampling.segment import FIXED
@@ -77,7 +77,7 @@ class FilmEffect:
     gallery: list[Shown]
     modulation: list[StageModulation]
     programs: int
-    """Programs compiled: 1."""
+    """The number of programs that were compiled: at most 1."""
 
     def values(self, condition: str, measure: str) -> list[float]:
         """One measure of every image under a condition."""
@@ -101,9 +101,8 @@ def conditions(
     """Returns the conditions to compare, `own` first.
 
     Args:
-        stages: decoder stages that have FiLM. With only one, switching it off is `none` and is not repeated.
+        stages: decoder stages that have FiLM. A single one gets no condition of its own: that would repeat `none`.
         embeddings: each image's own.
-        mean: the mean embedding.
         partners: for each image the one whose embedding it gets in `other`.
     """
     means = np.broadcast_to(np.asarray(mean, np.float32), embeddings.shape)
@@ -124,11 +123,9 @@ def condition_count(stages: Sequence[int]) -> int:
 
 
 def without_film(params: Params, stages: Sequence[int], off: Sequence[int]) -> Params:
-    """Returns parameters with which the given stages get gamma 1 and beta 0; all other arrays are shared.
+    """Returns parameters with which the stages `off` get gamma 1 and beta 0; all other arrays are shared.
 
-    Args:
-        stages: decoder stages that have FiLM, in the order of the heads.
-        off: which of them to switch off.
+    `stages` are all decoder stages that have FiLM, in the order of the heads.
     """
     heads: dict[Any, Any] = dict(params["film"]["heads"])
     for stage, key in zip(stages, sorted(heads, key=int), strict=True):
@@ -150,17 +147,15 @@ def measure_effect(
     """Runs every condition on every image.
 
     The noise of an image is a function of its content and the config's seed, so it is the same under all conditions.
+    Raises a ValueError if there are fewer than two images or they have no embeddings, a UserError if a prediction is
+    not finite.
 
     Args:
         sampler: of a config with FiLM.
-        images: two or more, each with its own embedding.
-        mean: (e,) the mean embedding.
+        mean: the mean embedding.
         threshold: the probability above which a pixel is vessel.
         seed: seeds the derangement of `other`.
         on_image: called after each image with the condition's name.
-
-    Raises:
-        ValueError: fewer than two images, or images without embeddings.
     """
     stages = sampler.config.model.film.stages
     embeddings = images.embeddings()
@@ -174,18 +169,18 @@ def measure_effect(
     truths: list[Shape] = []
     own: list[Scored] = []
     for condition in chosen:
-        rows = measures[condition.name] = []
-
-        def measure(item: Scored, rows: list[dict[str, float]] = rows, name: str = condition.name) -> None:
-            if len(truths) == item.index:  # the first condition brings the true masks
+        rows, scored = [], []
+        changed = without_film(params, stages, condition.off)
+        for item in score_split(sampler, changed, images.with_embeddings(condition.embeddings), threshold):
+            check_finite(item.key, item.probability)
+            if condition.name == OWN:
                 truths.append(Shape(item.truth))
             topology = topology_metrics(Shape(item.prediction), truths[item.index])
             rows.append({"dice": item.metrics["dice"], **topology})
+            scored.append(item)
             if on_image is not None:
-                on_image(name)
-
-        changed = without_film(params, stages, condition.off)
-        scored = score_split(sampler, changed, images.with_embeddings(condition.embeddings), measure, threshold)
+                on_image(condition.name)
+        measures[condition.name] = rows
         if condition.name == OWN:
             own = scored
         if condition.name in MAPPED:

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, UInt8
+from jaxtyping import Float32, Float64
 from skimage.filters import frangi
+
+from flowseg.evaluation.arrays import Grey, Mask, check_grey, check_masks
 
 BASE_SIGMAS = (1.0, 2.0**0.5, 2.0)
 """Gaussian widths in pixels, to be multiplied by `FrangiSettings.scale`. A vessel responds most at half its width."""
@@ -23,6 +25,8 @@ THRESHOLDS: Float32[np.ndarray, "99"] = (np.arange(1, 100) / 100).astype(np.floa
 _TOP_PERCENTILE = 97.0  # not the maximum, which a few bright specks decide; vessels cover about 3 % or more
 _POLARITY_SIGMA = 2.0**1.5
 
+Response = Float32[np.ndarray, "H W"]
+
 
 @dataclass(frozen=True)
 class FrangiSettings:
@@ -33,18 +37,13 @@ class FrangiSettings:
     dark_vessels: bool
 
 
-def _check_image(image: np.ndarray) -> None:
-    if image.ndim != 2 or image.dtype != np.uint8 or image.size == 0:
-        raise ValueError(f"image must be uint8 of two dimensions, not empty, got {image.dtype} {image.shape}")
-
-
-def _ridge(image: UInt8[np.ndarray, "H W"], sigma: float, dark_vessels: bool) -> Float32[np.ndarray, "H W"]:
+def _ridge(image: Grey, sigma: float, dark_vessels: bool) -> Response:
     """Frangi's response at one sigma. scikit-image is called per sigma, so that each gets its own constant c."""
     grey = image.astype(np.float32) / 255
     return np.asarray(frangi(grey, [sigma], black_ridges=dark_vessels), dtype=np.float32)
 
 
-def _combine(ridges: Sequence[Float32[np.ndarray, "H W"]]) -> Float32[np.ndarray, "H W"]:
+def _combine(ridges: Sequence[Response]) -> Response:
     """The largest response over the sigmas, divided by a high percentile of the image and clipped at 1."""
     top = np.max(np.stack(ridges), axis=0)
     # The percentile is 0 if only few pixels respond; an image without any response stays 0.
@@ -52,31 +51,26 @@ def _combine(ridges: Sequence[Float32[np.ndarray, "H W"]]) -> Float32[np.ndarray
     return np.minimum(top / np.float32(reach), np.float32(1.0))
 
 
-def vesselness(image: UInt8[np.ndarray, "H W"], scale: float, dark_vessels: bool) -> Float32[np.ndarray, "H W"]:
-    """Frangi's vesselness over `scale * BASE_SIGMAS`, comparable between images.
+def vesselness(image: Grey, scale: float, dark_vessels: bool) -> Response:
+    """Frangi's vesselness over `scale * BASE_SIGMAS`, in [0, 1]; all 0 for a constant image.
 
     The response is divided by its 97th percentile over the image and clipped at 1, so that one threshold suits
     images of different contrast. The image is not preprocessed: the filter also responds to the edge of the X-ray
     field, which lowers its Dice.
 
     Args:
-        image: grey image, uint8.
-        scale: the multiplier of `BASE_SIGMAS`, above 0.
         dark_vessels: True if vessels are darker than their surroundings (X-ray), False if brighter (OCTA).
-
-    Returns:
-        Vesselness in [0, 1], float32; all 0 for a constant image.
 
     Raises:
         ValueError: the image is not uint8 of two dimensions, or scale is not above 0.
     """
-    _check_image(image)
+    check_grey(image)
     if not scale > 0.0:
         raise ValueError(f"scale must be above 0, got {scale}")
     return _combine([_ridge(image, scale * base, dark_vessels) for base in BASE_SIGMAS])
 
 
-def _dice_curve(response: Float32[np.ndarray, "H W"], mask: Bool[np.ndarray, "H W"]) -> Float64[np.ndarray, "99"]:
+def _dice_curve(response: Response, mask: Mask) -> Float64[np.ndarray, "99"]:
     """The Dice of `response >= t` for every t in THRESHOLDS, from one histogram."""
     # For each pixel the number of thresholds that it reaches: it reaches threshold k if that number exceeds k.
     passed = np.searchsorted(THRESHOLDS, response.ravel(), side="right")
@@ -87,28 +81,22 @@ def _dice_curve(response: Float32[np.ndarray, "H W"], mask: Bool[np.ndarray, "H 
     return np.where(total > 0, 2.0 * hit / np.maximum(total, 1), 1.0)  # both masks empty: 1
 
 
-def tune(images: Sequence[UInt8[np.ndarray, "H W"]], masks: Sequence[Bool[np.ndarray, "H W"]]) -> FrangiSettings:
+def tune(images: Sequence[Grey], masks: Sequence[Mask]) -> FrangiSettings:
     """The polarity, scale and threshold with the highest mean Dice over validation images.
 
     The polarity is chosen first, at one medium sigma; then every pair of `SCALES` and `THRESHOLDS` is tried. The
     choice is deterministic: among equals it takes dark vessels, the smaller scale and the lower threshold. It takes
-    about 0.8 s and 2 MB for each image of 512×512 pixels.
+    about 0.8 s and 2 MB for each image of 512×512 pixels. The sizes of images may differ.
 
-    Args:
-        images: grey images, uint8; their sizes may differ.
-        masks: the vessel masks, bool, each of its image's shape.
-
-    Raises:
-        ValueError: there are no images, or not as many masks, or a mask does not fit its image.
+    Raises a ValueError if there are no images, or not as many masks, or a mask does not fit its image.
     """
     if not images or len(images) != len(masks):
         raise ValueError(f"need as many masks as images and at least one, got {len(images)} and {len(masks)}")
     for image, mask in zip(images, masks, strict=True):
-        _check_image(image)
-        if mask.shape != image.shape or mask.dtype != np.bool_:
-            raise ValueError(f"mask must be bool {image.shape}, got {mask.dtype} {mask.shape}")
+        check_grey(image)
+        check_masks(image.shape, mask=mask)
 
-    middle: dict[bool, list[Float32[np.ndarray, "H W"]]] = {}
+    middle: dict[bool, list[Response]] = {}
     best: dict[bool, float] = {}
     for dark in (True, False):
         middle[dark] = [_ridge(image, _POLARITY_SIGMA, dark) for image in images]
@@ -128,13 +116,9 @@ def tune(images: Sequence[UInt8[np.ndarray, "H W"]], masks: Sequence[Bool[np.nda
             response = _combine([ridges[sigma] for sigma in sigmas])
             dice[row] += _dice_curve(response, mask)
     best_scale, best_threshold = divmod(int(dice.argmax()), len(THRESHOLDS))
-    return FrangiSettings(
-        scale=SCALES[best_scale],
-        threshold=round(float(THRESHOLDS[best_threshold]), 2),
-        dark_vessels=dark_vessels,
-    )
+    return FrangiSettings(SCALES[best_scale], round(float(THRESHOLDS[best_threshold]), 2), dark_vessels)
 
 
-def segment(image: UInt8[np.ndarray, "H W"], settings: FrangiSettings) -> Bool[np.ndarray, "H W"]:
+def segment(image: Grey, settings: FrangiSettings) -> Mask:
     """The mask of the pixels whose vesselness reaches the threshold; raises as `vesselness`."""
     return vesselness(image, settings.scale, settings.dark_vessels) >= np.float32(settings.threshold)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from jaxtyping import Bool
 
+from flowseg.evaluation.arrays import Mask
 from flowseg.evaluation.topology import Shape, junctions, within
 
 RADIUS = 5.0
@@ -46,18 +46,12 @@ class Enrichment:
     """Bootstrap 95 % interval over images."""
 
 
-def mask_difference(first: Bool[np.ndarray, "H W"], second: Bool[np.ndarray, "H W"], truth: Shape) -> MaskDifference:
+def mask_difference(first: Mask, second: Mask, truth: Shape) -> MaskDifference:
     """Counts the pixels that differ between two masks: all, those near junctions, and those near vessels."""
     near, band = within(junctions(truth.skeleton), RADIUS), within(truth.mask, RADIUS)
     differing = first != second
-    return MaskDifference(
-        pixels=differing.size,
-        near=int(np.count_nonzero(near)),
-        band=int(np.count_nonzero(band)),
-        differing=int(np.count_nonzero(differing)),
-        differing_near=int(np.count_nonzero(differing & near)),
-        differing_band=int(np.count_nonzero(differing & band)),
-    )
+    counted = (near, band, differing, differing & near, differing & band)
+    return MaskDifference(differing.size, *(int(np.count_nonzero(pixels)) for pixels in counted))
 
 
 def share(part: int, whole: int) -> float | None:
@@ -73,11 +67,8 @@ def totals(rows: Sequence[MaskDifference]) -> MaskDifference:
 def enrichment(rows: Sequence[MaskDifference], *, band: bool, seed: int = 0) -> Enrichment:
     """How much more often two masks differ near junctions than elsewhere, with its bootstrap interval.
 
-    Args:
-        rows: one per image.
-        band: True compares pixels within the vessel band only. Masks differ mostly at vessels' borders; this asks
-            whether they differ more at junctions than at other vessels. False compares all pixels of the image.
-        seed: the seed of the bootstrap.
+    With `band`, only pixels of the vessel band are compared, otherwise all pixels of the image. Masks differ mostly at
+    vessels' borders; within the band, the question is whether junctions differ more than the rest of the vessels.
     """
     within_band = np.array([[r.differing_near, r.differing_band, r.near, r.band] for r in rows], np.float64)
     everywhere = np.array([[r.differing_near, r.differing, r.near, r.pixels] for r in rows], np.float64)

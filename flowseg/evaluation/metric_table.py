@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from jaxtyping import Bool, Float
-
+from flowseg.evaluation.arrays import Mask, Probability
 from flowseg.evaluation.overlap import density_metrics, overlap_metrics
 from flowseg.evaluation.soft import BINS, soft_metrics
 from flowseg.evaluation.surface import surface_metrics
@@ -23,9 +21,6 @@ from flowseg.evaluation.uncertainty import AUROC, EXPECTED_ERROR
 
 Values = Mapping[str, float | None]
 """Metrics of one image by key; None for one that does not exist for this image."""
-
-Mask = Bool[np.ndarray, "H W"]
-Probability = Float[np.ndarray, "H W"]
 
 
 @dataclass(frozen=True)
@@ -77,9 +72,9 @@ class Metric:
 # fmt: off
 IMAGE_METRICS = (
     Metric("dice", "Dice", "Dice", "higher", SHARE, overlap_metrics, terminal=1,
-           definition="2 |P∩T| / (|P| + |T|)", if_empty="1; 0; 0", source="Dice 1945"),
+           definition="2 |P∩T| / (|P| + |T|)", if_empty="1; 0; 0", source="Dice, Ecology 1945; also called F1"),
     Metric("iou", "IoU", "IoU", "higher", SHARE, overlap_metrics,
-           definition="|P∩T| / |P∪T| = dice / (2 - dice)", if_empty="1; 0; 0", source="Jaccard 1912"),
+           definition="|P∩T| / |P∪T| = dice / (2 - dice)", if_empty="1; 0; 0", source="Jaccard, New Phytologist 1912"),
     Metric("precision", "precision", "정밀도", "higher", SHARE, overlap_metrics, terminal=3,
            definition="|P∩T| / |P|", if_empty="1; 0; 0"),
     Metric("recall", "recall", "재현율", "higher", SHARE, overlap_metrics, terminal=4,
@@ -88,41 +83,45 @@ IMAGE_METRICS = (
            definition="share of the background outside P; 1 if there is no background", if_empty="1; as defined; 1"),
     Metric("cldice", "clDice", "clDice", "higher", SHARE, topology_metrics, terminal=2,
            definition="harmonic mean of two shares: of P's skeleton in T, and of T's skeleton in P; skeletons by the "
-           "method of Zhang and Suen", if_empty="1; 0; 0", source="Shit et al. 2021"),
+           "method of Zhang and Suen", if_empty="1; 0; 0", source="Shit et al., CVPR 2021, arXiv:2003.07311"),
     Metric("betti0_error", "Betti-0 error", "Betti-0 오차", "lower", COUNT, topology_metrics, terminal=7,
            definition="difference of the numbers of connected parts; pixels that touch at an edge or a corner are "
            "connected (8-connectivity)", if_empty="0; parts of P; parts of T",
-           source="Hu et al. 2019, who average it over patches"),
+           source="Hu et al., NeurIPS 2019, arXiv:1906.05404, who average it over patches"),
     Metric("betti1_error", "Betti-1 error", "Betti-1 오차", "lower", COUNT, topology_metrics, terminal=8,
            definition="difference of the numbers of holes: parts of the background, connected at edges "
            "(4-connectivity), that do not reach the image's border", if_empty="0; holes of P; holes of T",
-           source="Hu et al. 2019, who average it over patches"),
+           source="Hu et al., NeurIPS 2019, arXiv:1906.05404, who average it over patches"),
     Metric("hd95", "HD95", "HD95", "lower", PIXELS, surface_metrics, terminal=6,
            definition="95th percentile of the distances from one mask's surface to the other's; the larger of the "
-           "two directions", if_empty="0; none; none", source="Huttenlocher et al. 1993; Metrics Reloaded 2024"),
+           "two directions", if_empty="0; none; none", source="Huttenlocher et al., IEEE TPAMI 1993; Metrics "
+           "Reloaded: Maier-Hein, Reinke et al., Nature Methods 2024"),
     Metric("assd", "average surface distance", "평균 표면 거리", "lower", PIXELS, surface_metrics,
            definition="mean distance of the surface pixels of both masks to the other's surface",
-           if_empty="0; none; none", source="Heimann et al. 2009"),
+           if_empty="0; none; none", source="Heimann et al., IEEE TMI 2009"),
     Metric("surface_dice_1", "surface Dice, 1 px", "표면 Dice(1 px)", "higher", SHARE, surface_metrics, terminal=5,
            definition="share of both surfaces that lies within 1 pixel of the other surface", if_empty="1; 0; 0",
-           source="Nikolov et al. 2021"),
+           source="Nikolov et al., JMIR 2021"),
     Metric("surface_dice_2", "surface Dice, 2 px", "표면 Dice(2 px)", "higher", SHARE, surface_metrics,
            definition="share of both surfaces that lies within 2 pixels of the other surface", if_empty="1; 0; 0",
-           source="Nikolov et al. 2021"),
+           source="Nikolov et al., JMIR 2021"),
     Metric("density_error", "vessel density error", "혈관 밀도 오차", "lower", SHARE, density_metrics,
            definition="|share of the image in P - share in T|", if_empty="0; as defined; as defined",
-           source="vessel area density: Chu et al. 2016"),
+           source="vessel area density: Chu et al., J. Biomed. Opt. 2016"),
     Metric("auc", "AUC", "AUC", "higher", SHARE, of_probability=soft_metrics, terminal=9,
            definition="the chance that a vessel pixel has a higher probability than a background pixel (a tie counts "
-           "half); guessing gives 0.5", if_empty="none if T is empty or full", source="Hanley and McNeil 1982"),
+           "half); guessing gives 0.5", if_empty="none if T is empty or full",
+           source="Hanley and McNeil, Radiology 1982"),
     Metric("average_precision", "average precision", "평균 정밀도(AP)", "higher", SHARE, of_probability=soft_metrics,
            definition="mean over vessel pixels of the precision with their probability as the threshold; guessing "
            "gives the share of vessels", if_empty="none if T is empty", source="as scikit-learn"),
     Metric("ece", "ECE", "ECE", "lower", SHARE, of_probability=soft_metrics, terminal=10,
            definition=f"|mean probability - share of vessels| in each of {BINS} equal bins of the probability, "
-           "averaged over pixels", if_empty="as defined", source=f"Naeini et al. 2015; {BINS} bins: Guo et al. 2017"),
+           "averaged over pixels", if_empty="as defined",
+           source=f"Naeini et al., AAAI 2015; {BINS} bins: Guo et al., ICML 2017"),
     Metric("brier", "Brier score", "Brier 점수", "lower", SHARE, of_probability=soft_metrics,
-           definition="mean of (probability - truth)²", if_empty="as defined", source="Brier 1950"),
+           definition="mean of (probability - truth)²", if_empty="as defined",
+           source="Brier, Monthly Weather Review 1950"),
 )
 # fmt: on
 """The metrics of `flowseg.evaluation.metrics.image_metrics`, in the order of the columns."""

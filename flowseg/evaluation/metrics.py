@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
 
+from flowseg.evaluation.arrays import Mask, Probability
 from flowseg.evaluation.metric_table import IMAGE_METRICS, MASK_METRICS
 
 _DRAWS_PER_BLOCK = 4_000_000  # limits the memory of the resampled indices to 32 MB
@@ -25,15 +25,11 @@ class Interval:
     n: int
 
 
-def mask_metrics(prediction: Bool[np.ndarray, "H W"], truth: Bool[np.ndarray, "H W"]) -> dict[str, float | None]:
-    """All metrics that two masks determine.
+def mask_metrics(prediction: Mask, truth: Mask) -> dict[str, float | None]:
+    """All metrics that two masks determine: a value for each row of `MASK_METRICS` in the metric table.
 
-    Returns:
-        One value for each row of `MASK_METRICS` in the metric table; None for one that does not exist, such as a
-        distance to an empty mask.
-
-    Raises:
-        ValueError: the masks are not bool of two dimensions and one shape with at least one pixel.
+    It is None if it does not exist, such as a distance to an empty mask. Raises a ValueError if the masks are not bool
+    of two dimensions and one shape with at least one pixel.
     """
     if not truth.size:
         raise ValueError(f"need masks with at least one pixel, got {truth.shape}")
@@ -43,19 +39,15 @@ def mask_metrics(prediction: Bool[np.ndarray, "H W"], truth: Bool[np.ndarray, "H
     return {row.key: found[row.key] for row in MASK_METRICS}
 
 
-def image_metrics(
-    probability: Float[np.ndarray, "H W"], truth: Bool[np.ndarray, "H W"], threshold: float = 0.5
-) -> dict[str, float | None]:
+def image_metrics(probability: Probability, truth: Mask, threshold: float = 0.5) -> dict[str, float | None]:
     """All metrics of one image: `mask_metrics` of the thresholded prediction, and those of the probabilities.
+
+    It has a value for each row of `IMAGE_METRICS` in the metric table, None if it does not exist for this image.
 
     Args:
         probability: of vessel, in [0, 1], at the size at which the image is to be judged.
-        truth: the true mask, bool, of the same shape.
+        truth: the true mask, of the same shape.
         threshold: a pixel is predicted vessel if its probability exceeds it.
-
-    Returns:
-        One value for each row of `IMAGE_METRICS` in the metric table; None for one that does not exist for this image,
-        such as a distance to an empty mask.
 
     Raises:
         ValueError: as `soft_metrics`, or a threshold outside [0, 1].
@@ -75,19 +67,9 @@ def bootstrap_mean(
     """The mean of one value per image with its percentile-bootstrap interval (Efron 1979).
 
     The images are resampled with replacement `resamples` times; the interval spans the central `level` of the
-    resampled means. The same arguments give the same interval.
+    resampled means. The same arguments give the same interval. For a single value there is none: low and high are nan.
 
-    Args:
-        values: one finite value per image; at least one.
-        seed: the seed of the resampling.
-        resamples: the number of resampled means, at least 1.
-        level: the nominal coverage, between 0 and 1.
-
-    Returns:
-        The mean and its interval. For a single value there is no interval: low and high are nan.
-
-    Raises:
-        ValueError: no values, a value that is not finite, or resamples or level out of range.
+    Raises a ValueError if there are no values, one is not finite, or resamples or level is out of range.
     """
     data = np.asarray(values, dtype=np.float64)
     if data.ndim != 1 or data.size == 0:

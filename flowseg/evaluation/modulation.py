@@ -38,9 +38,7 @@ def decompose(values: Float[np.ndarray, "n c"]) -> Decomposed:
     """Splits the mean square of the values of n images in c channels into its two parts.
 
     It is exact for these images. As an estimate for other images, the constant part is too large by about between / n.
-
-    Raises:
-        ValueError: there is no image or no channel, or a value is not finite.
+    Raises a ValueError if there is no image or no channel, or a value is not finite.
     """
     data = np.asarray(values, np.float64)
     if data.ndim != 2 or data.size == 0 or not np.isfinite(data).all():

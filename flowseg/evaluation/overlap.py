@@ -1,31 +1,16 @@
-"""Metrics of overlap: two masks compared pixel by pixel."""
+"""Metrics of overlap: two masks compared pixel by pixel. flowseg.evaluation.metric_table defines each of them."""
 
 import numpy as np
-from jaxtyping import Bool
 
-Mask = Bool[np.ndarray, "H W"]
+from flowseg.evaluation.arrays import Mask, check_masks
 
 
 def overlap_metrics(prediction: Mask, truth: Mask) -> dict[str, float]:
-    """Dice, IoU, precision, recall and specificity of a predicted mask.
+    """Dice, IoU, precision, recall and specificity of a predicted mask, in [0, 1].
 
-    flowseg.evaluation.metric_table defines each, and says what it is if a mask is empty. Sources: Dice (Ecology 1945),
-    also called F1; IoU of Jaccard (New Phytologist 1912).
-
-    Args:
-        prediction: the predicted mask, bool.
-        truth: the true mask, bool, of the same shape.
-
-    Returns:
-        Values in [0, 1].
-
-    Raises:
-        ValueError: the shapes differ, or a mask is not bool (a {0, 255} mask would be counted wrongly).
+    Raises a ValueError if the shapes differ or a mask is not bool: a {0, 255} mask would be counted wrongly.
     """
-    if prediction.shape != truth.shape:
-        raise ValueError(f"prediction has shape {prediction.shape}, truth has shape {truth.shape}")
-    if prediction.dtype != np.bool_ or truth.dtype != np.bool_:
-        raise ValueError(f"masks must be bool, got {prediction.dtype} and {truth.dtype}")
+    check_masks(truth.shape, prediction=prediction, truth=truth)
     tp = int(np.count_nonzero(prediction & truth))
     fp = int(np.count_nonzero(prediction)) - tp
     fn = int(np.count_nonzero(truth)) - tp
@@ -40,11 +25,7 @@ def overlap_metrics(prediction: Mask, truth: Mask) -> dict[str, float]:
 
 
 def density_metrics(prediction: Mask, truth: Mask) -> dict[str, float]:
-    """The density error: |density of the prediction - density of the truth|, in [0, 1].
-
-    A mask's vessel density is the share of the image's pixels in it (vessel area density, Chu et al., J. Biomed. Opt.
-    2016). The whole image counts, not a field of view.
-    """
+    """The density error, in [0, 1]. The whole image counts, not a field of view."""
     return {"density_error": abs(float(prediction.mean()) - float(truth.mean()))}
 
 

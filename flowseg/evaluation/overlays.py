@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import UInt8
 from PIL import Image
 
+from flowseg.evaluation.arrays import Grey, Mask, check_grey, check_masks
 from flowseg.files import replaced_file
 
 TRUE_POSITIVE = (0, 158, 115)  # bluish green
@@ -20,34 +21,20 @@ OPACITY = 0.85
 GAP = 4
 """The width of the white gap between the panels of a strip, in pixels."""
 
+RGB = UInt8[np.ndarray, "H W 3"]
 
-def overlay(
-    image: UInt8[np.ndarray, "H W"],
-    prediction: Bool[np.ndarray, "H W"],
-    truth: Bool[np.ndarray, "H W"] | None = None,
-) -> UInt8[np.ndarray, "H W 3"]:
-    """Draws a predicted mask over its grey image.
 
-    Args:
-        image: grey image, uint8.
-        prediction: predicted mask, bool.
-        truth: true mask, bool. With it, pixels are coloured `TRUE_POSITIVE`, `FALSE_POSITIVE` or `FALSE_NEGATIVE`;
-            without it, the prediction is drawn in `PREDICTED`.
+def overlay(image: Grey, prediction: Mask, truth: Mask | None = None) -> RGB:
+    """Draws a predicted mask over its grey image; unmarked pixels keep their grey value.
 
-    Returns:
-        An RGB image, uint8; unmarked pixels keep their grey value.
-
-    Raises:
-        ValueError: the shapes differ, the image is not uint8 or a mask is not bool.
+    With the true mask, pixels are coloured `TRUE_POSITIVE`, `FALSE_POSITIVE` or `FALSE_NEGATIVE`; without it, the
+    prediction is drawn in `PREDICTED`. Raises a ValueError if the shapes differ or a dtype is wrong.
     """
-    if image.ndim != 2 or image.dtype != np.uint8:
-        raise ValueError(f"image must be uint8 of two dimensions, got {image.dtype} {image.shape}")
-    for name, mask in (("prediction", prediction), ("truth", truth)):
-        if mask is not None and (mask.shape != image.shape or mask.dtype != np.bool_):
-            raise ValueError(f"{name} must be bool {image.shape}, got {mask.dtype} {mask.shape}")
-    if truth is None:
-        layers = [(prediction, PREDICTED)]
-    else:
+    check_grey(image)
+    check_masks(image.shape, prediction=prediction)
+    layers = [(prediction, PREDICTED)]
+    if truth is not None:
+        check_masks(image.shape, truth=truth)
         layers = [
             (prediction & truth, TRUE_POSITIVE),
             (prediction & ~truth, FALSE_POSITIVE),
@@ -60,19 +47,15 @@ def overlay(
     return out
 
 
-def strip(
-    panels: Sequence[UInt8[np.ndarray, "H W 3"] | UInt8[np.ndarray, "H W"]],
-) -> UInt8[np.ndarray, "H W 3"]:
-    """Puts panels side by side, from left to right, `GAP` white pixels apart.
+def grey(values: np.ndarray) -> Grey:
+    """Returns probabilities or a mask as grey values: 0 is black, 1 is white."""
+    return np.round(values * 255.0).astype(np.uint8)
 
-    Args:
-        panels: grey or RGB images, uint8, all of the same height; at least one. Widths may differ.
 
-    Returns:
-        One RGB image, uint8.
+def strip(panels: Sequence[RGB | Grey]) -> RGB:
+    """Puts panels of the same height side by side, from left to right, `GAP` white pixels apart.
 
-    Raises:
-        ValueError: there is no panel, the heights differ, or a panel is not a grey or RGB image of uint8.
+    Raises a ValueError if there is no panel, the heights differ, or a panel is not a grey or RGB image of uint8.
     """
     if not panels:
         raise ValueError("need at least one panel")
@@ -84,22 +67,15 @@ def strip(
     gap = np.full((heights[0], GAP, 3), 255, dtype=np.uint8)
     parts: list[np.ndarray] = []
     for panel in panels:
-        if parts:
-            parts.append(gap)
-        parts.append(panel if panel.ndim == 3 else np.repeat(panel[..., None], 3, axis=2))
-    return np.concatenate(parts, axis=1)
+        parts += [gap, panel if panel.ndim == 3 else np.repeat(panel[..., None], 3, axis=2)]
+    return np.concatenate(parts[1:], axis=1)
 
 
-def save_png(path: Path, array: UInt8[np.ndarray, "H W"] | UInt8[np.ndarray, "H W 3"]) -> None:
-    """Writes a PNG file, completely or not at all (flowseg.files.replaced_file).
+def save_png(path: Path, array: RGB | Grey) -> None:
+    """Writes a PNG file into an existing folder, completely or not at all (flowseg.files.replaced_file).
 
-    Args:
-        path: the file to write or replace; its folder must exist.
-        array: grey or RGB image, uint8.
-
-    Raises:
-        ValueError: the array is not a grey or RGB image of uint8.
-        OSError: the file cannot be written; an earlier file at `path` is left as it was.
+    Raises a ValueError if the array is not a grey or RGB image of uint8, and an OSError if the file cannot be written;
+    an earlier file is then left as it was.
     """
     _check_picture(array)
     with replaced_file(path) as part:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from jaxtyping import Float64
@@ -35,25 +35,17 @@ class Paired:
 
 
 def compare(first: Sequence[float], second: Sequence[float], seed: int = 0) -> Paired:
-    """Compares two conditions by one value per image.
+    """Compares two conditions by one value per image, of the same images in the same order.
 
-    Args:
-        first, second: finite values of the same images in the same order; at least two.
-        seed: the seed of the bootstrap.
-
-    Raises:
-        ValueError: lengths differ, fewer than two images, or a value that is not finite.
+    Raises a ValueError if lengths differ, there are fewer than two images, or a value is not finite.
     """
     if len(first) != len(second) or len(first) < 2:
         raise ValueError(f"need two or more images with both values, got {len(first)} and {len(second)}")
     differences = paired_differences(first, second)
     interval = bootstrap_mean(list(differences), seed=seed)
     return Paired(
-        mean=interval.mean,
-        low=interval.low,
-        high=interval.high,
+        **asdict(interval),
         p=wilcoxon_p(differences),
-        n=interval.n,
         changed=int(np.count_nonzero(differences)),
         detectable=detectable(differences),
     )

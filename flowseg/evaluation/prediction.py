@@ -14,7 +14,8 @@ from flowseg.data.dicom import is_dicom
 from flowseg.data.folders import as_uint8
 from flowseg.data.inputs import Input, read_inputs
 from flowseg.errors import UserError, first_of
-from flowseg.evaluation.overlays import overlay, save_png
+from flowseg.evaluation.overlays import grey, overlay, save_png
+from flowseg.evaluation.score import check_finite
 from flowseg.evaluation.uncertainty import expected_error
 from flowseg.files import write_text
 from flowseg.progress import console, task
@@ -62,11 +63,13 @@ def predict_images(
         raise UserError(f"{out}: cannot be made ({error.strerror}); choose another --out") from None
     turned = [item.path.name for item in items if item.orientation != 1]
     if turned:
-        console.print(f"NOTE: EXIF orientation is not applied; outputs lie as stored: {first_of(turned)}")
+        note = f"NOTE: EXIF orientation is not applied; outputs lie as the pixels are stored: {first_of(turned)}"
+        console.print(note, markup=False)
     rows = []
     ensemble = trained.config.eval.ensemble > 1
     with task("prediction", len(items)) as advance:
         for item, found in zip(items, segment(trained.sampler, trained.params, images), strict=True):
+            check_finite(item.name, found.probability)
             _write(out, item, found, threshold)
             expected = expected_error(found.samples, threshold) if ensemble else None
             rows.append({"name": item.name, "file": str(item.path), "frame": item.frame, "expected_error": expected})
@@ -79,7 +82,8 @@ def predict_images(
         "images": rows,
     }
     write_text(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
-    console.print(f"{len(items)} masks, probabilities{', uncertainties' if ensemble else ''} and overlays: {out}")
+    kinds = "masks, probabilities, uncertainties and overlays" if ensemble else "masks, probabilities and overlays"
+    console.print(f"{len(items)} {kinds}: {out}", markup=False)
 
 
 def _check_out(out: Path, paths: Sequence[Path], items: Sequence[Input]) -> None:
@@ -97,9 +101,7 @@ def _check_out(out: Path, paths: Sequence[Path], items: Sequence[Input]) -> None
 def network_inputs(run: Run, config: Config, paths: Sequence[Path], items: Sequence[Input]) -> list[NetworkInput]:
     """Returns the images at working size, each with its embedding where the network takes one.
 
-    Args:
-        config: the run's, with the embedding store to use.
-        paths: what the user named, for messages.
+    `config` is the run's, with the embedding store to use; `paths` are what the user named, for messages.
     """
     source = embedding_source(config)
     vectors: Sequence[np.ndarray | None] = [None] * len(items)
@@ -127,17 +129,9 @@ def network_inputs(run: Run, config: Config, paths: Sequence[Path], items: Seque
 
 def _write(out: Path, item: Input, found: Segmentation, threshold: float) -> None:
     mask = found.probability > threshold
-    pictures = {
-        "mask": mask.astype(np.uint8) * 255,
-        "probability": _grey(found.probability),
-        "overlay": overlay(as_uint8(item.image), mask),
-    }
+    image = as_uint8(item.image)
+    pictures = {"mask": grey(mask), "probability": grey(found.probability), "overlay": overlay(image, mask)}
     if found.uncertainty is not None:
-        pictures["uncertainty"] = _grey(found.uncertainty)
+        pictures["uncertainty"] = grey(found.uncertainty)
     for kind, picture in pictures.items():
         save_png(out / f"{item.name}_{kind}.png", picture)
-
-
-def _grey(values: np.ndarray) -> np.ndarray:
-    """Returns values in [0, 1] as 8-bit grey."""
-    return np.round(values * 255).astype(np.uint8)

@@ -1,12 +1,14 @@
 """Scoring a data set's split: every image against its label at its stored size."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float32
 
 from flowseg.data.dataset import Dataset
+from flowseg.errors import UserError
+from flowseg.evaluation.arrays import Probability
 from flowseg.evaluation.metrics import Interval, bootstrap_mean
 from flowseg.evaluation.overlap import overlap_metrics
 from flowseg.evaluation.uncertainty import expected_error
@@ -36,37 +38,30 @@ class Scored:
 
 
 def score_split(
-    sampler: WindowSampler,
-    params: Params,
-    dataset: Dataset,
-    on_image: Callable[[Scored], None] | None = None,
-    threshold: float = FIXED,
-) -> list[Scored]:
-    """Predicts every image of a split and scores its overlap, in order.
-
-    Args:
-        on_image: called with each image as soon as it is scored.
-        threshold: the probability above which a pixel is vessel.
-    """
-    scored = []
+    sampler: WindowSampler, params: Params, dataset: Dataset, threshold: float = FIXED
+) -> Iterator[Scored]:
+    """Yields the prediction and overlap of every image of a split, in order; a pixel above the threshold is vessel."""
     for i, found in enumerate(segment(sampler, params, dataset)):
         truth = dataset.truth(i)
-        # The samples themselves are not kept: those of all images would take much memory.
-        scored.append(
-            Scored(
-                key=dataset.pairs[i].key,
-                index=i,
-                probability=found.probability,
-                truth=truth,
-                metrics=overlap_metrics(found.probability > threshold, truth),
-                threshold=threshold,
-                uncertainty=found.uncertainty,
-                expected_error=expected_error(found.samples, threshold) if len(found.samples) > 1 else None,
-            )
+        # The samples themselves are not passed on: those of all images would take much memory.
+        yield Scored(
+            key=dataset.pairs[i].key,
+            index=i,
+            probability=found.probability,
+            truth=truth,
+            metrics=overlap_metrics(found.probability > threshold, truth),
+            threshold=threshold,
+            uncertainty=found.uncertainty,
+            expected_error=expected_error(found.samples, threshold) if len(found.samples) > 1 else None,
         )
-        if on_image is not None:
-            on_image(scored[-1])
-    return scored
+
+
+def check_finite(key: str, probability: Probability) -> None:
+    """Raises a UserError if the prediction for an image is not finite."""
+    if not np.isfinite(probability).all():
+        raise UserError(
+            f"{key}: the network's prediction is not finite; its parameters are damaged or diverged: train again"
+        )
 
 
 def mean_metrics(rows: Sequence[dict[str, float]]) -> dict[str, float]:
@@ -77,11 +72,11 @@ def mean_metrics(rows: Sequence[dict[str, float]]) -> dict[str, float]:
 def intervals(rows: Sequence[Mapping[str, float | None]], seed: int = 0) -> dict[str, Interval]:
     """Returns the mean of every metric over the images that have it, with its bootstrap 95 % interval.
 
-    `n` says how many images that are; where none has it, the mean is nan.
+    If no image has it, the mean is nan.
     """
+    nan = float("nan")
     found = {}
     for name in rows[0]:
         values = [value for row in rows if (value := row[name]) is not None]
-        nothing = Interval(mean=float("nan"), low=float("nan"), high=float("nan"), n=0)
-        found[name] = bootstrap_mean(values, seed=seed) if values else nothing
+        found[name] = bootstrap_mean(values, seed=seed) if values else Interval(nan, nan, nan, n=0)
     return found

@@ -6,35 +6,24 @@ All pixels of the image have the same weight, so the background, which is most o
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
+from flowseg.evaluation.arrays import Mask, Probability
+
 BINS = 15
-"""The number of bins of the calibration error, as in Guo et al."""
+"""The number of bins of the calibration error, as in Guo et al. (ICML 2017)."""
 
 _ROUNDING = 1e-6  # a mean of float32 probabilities can exceed 1 by this much
-
-Probability = Float[np.ndarray, "H W"]
-Mask = Bool[np.ndarray, "H W"]
 
 
 def soft_metrics(probability: Probability, truth: Mask) -> dict[str, float | None]:
     """AUC, average precision, calibration error and Brier score of a map of vessel probabilities.
 
-    flowseg.evaluation.metric_table defines each, and says where one does not exist (None).
+    flowseg.evaluation.metric_table defines each, and says where one does not exist (None). AUC is exact, ties
+    included. Average precision is not interpolated (Davis and Goadrich, ICML 2006, explain why); it is 1 if the whole
+    image is vessel. The calibration error is that of the vessel probability, not of the winning class's confidence as
+    in Guo et al.; a bin includes its lower end, the last one 1 too. The Brier score is that of one class.
 
-    Sources: auc of Hanley and McNeil (Radiology 1982), exact, ties included; average_precision as scikit-learn's,
-    without interpolation (Davis and Goadrich, ICML 2006, explain why); it is 1 if the whole image is vessel. ece of
-    Naeini et al. (AAAI 2015), of the vessel probability and not of the winning class's confidence as in Guo et al.
-    (ICML 2017); a bin includes its lower end, the last one 1 too. brier of Brier (Monthly Weather Review 1950), for
-    one class, hence in [0, 1].
-
-    Args:
-        probability: floating, in [0, 1] up to rounding.
-        truth: bool, of the same shape.
-
-    Returns:
-        One value in [0, 1], or None, for each.
-
-    Raises:
-        ValueError: the shapes differ, there is no pixel, a dtype is wrong, or a probability is nan or outside [0, 1].
+    Raises a ValueError if the shapes differ, there is no pixel, a dtype is wrong, or a probability is nan or outside
+    [0, 1] by more than rounding.
     """
     _check(probability, truth)
     flat, vessel = probability.astype(np.float64).ravel(), truth.ravel()
@@ -67,10 +56,7 @@ def _calibration_error(probability: Float64[np.ndarray, " n"], vessel: Bool[np.n
 
 def _check(probability: np.ndarray, truth: np.ndarray) -> None:
     if probability.shape != truth.shape or truth.ndim != 2 or not truth.size:
-        raise ValueError(
-            f"need two maps of one shape with at least one pixel, got probability {probability.shape} and truth "
-            f"{truth.shape}"
-        )
+        raise ValueError(f"need two maps of one shape, not empty, got {probability.shape} and truth {truth.shape}")
     if probability.dtype.kind != "f" or truth.dtype != np.bool_:
         raise ValueError(f"need floating probabilities and a bool truth, got {probability.dtype} and {truth.dtype}")
     if not (probability.min() >= -_ROUNDING and probability.max() <= 1 + _ROUNDING):  # nan fails both

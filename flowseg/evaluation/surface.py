@@ -8,13 +8,13 @@ Vrtovec, arXiv:2410.02630), so only compare numbers from the same tool.
 """
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 from scipy import ndimage
+
+from flowseg.evaluation.arrays import Mask, check_masks
 
 TOLERANCES = (1, 2)
 """The tolerances of surface Dice, in pixels."""
-
-Mask = Bool[np.ndarray, "H W"]
 
 
 def surface(mask: Mask) -> Mask:
@@ -26,18 +26,10 @@ def surface(mask: Mask) -> Mask:
 def surface_distances(prediction: Mask, truth: Mask) -> tuple[Float64[np.ndarray, " p"], Float64[np.ndarray, " t"]]:
     """The distance from each surface pixel of one mask to the nearest surface pixel of the other, in both directions.
 
-    Args:
-        prediction: a mask with at least one pixel.
-        truth: the same, of the same shape.
-
-    Returns:
-        Distances in pixels: from the p surface pixels of the prediction to the true surface, and from the t surface
-        pixels of the true mask to the predicted surface. Both are in row-major order.
-
-    Raises:
-        ValueError: a mask is empty, not bool or not of two dimensions, or the shapes differ.
+    They are in pixels, and in row-major order of the p surface pixels of the prediction and the t of the true mask.
+    Raises a ValueError if a mask is empty, not bool or not of two dimensions, or the shapes differ.
     """
-    _check(prediction, truth)
+    check_masks(truth.shape, prediction=prediction, truth=truth)
     if not prediction.any() or not truth.any():
         raise ValueError("an empty mask has no surface to measure from")
     # The bounding box of both masks is enough: no shortest distance depends on a pixel outside it.
@@ -51,18 +43,11 @@ def surface_distances(prediction: Mask, truth: Mask) -> tuple[Float64[np.ndarray
 def surface_metrics(prediction: Mask, truth: Mask) -> dict[str, float | None]:
     """HD95, the average surface distance and surface Dice of a predicted mask, from the `surface_distances`.
 
-    flowseg.evaluation.metric_table defines each. A distance to an empty mask does not exist: it is None if one mask is
-    empty, and 0 if both are.
-
-    Sources: hd95 of Huttenlocher et al. (IEEE TPAMI 1993), as Metrics Reloaded defines it (Maier-Hein, Reinke et al.,
-    Nature Methods 2024); the percentile interpolates linearly; MedPy takes one percentile of both directions pooled.
-    assd of Heimann et al. (IEEE TMI 2009); MedPy averages the two directions' means instead. Surface Dice of Nikolov
-    et al. (JMIR 2021), counted in surface pixels as in MONAI, not in lengths.
-
-    Raises:
-        ValueError: as `surface_distances`, except that masks may be empty.
+    flowseg.evaluation.metric_table defines each; a distance to an empty mask does not exist (None). The percentile
+    interpolates linearly. docs/evaluation.md says what other tools do differently. Raises as `surface_distances`,
+    except that masks may be empty.
     """
-    _check(prediction, truth)
+    check_masks(truth.shape, prediction=prediction, truth=truth)
     empty = [not mask.any() for mask in (prediction, truth)]
     if any(empty):
         distance, share = (0.0, 1.0) if all(empty) else (None, 0.0)
@@ -74,11 +59,3 @@ def surface_metrics(prediction: Mask, truth: Mask) -> dict[str, float | None]:
         "assd": float(pooled.mean()),
         **{f"surface_dice_{t}": float(np.mean(pooled <= t)) for t in TOLERANCES},
     }
-
-
-def _check(prediction: np.ndarray, truth: np.ndarray) -> None:
-    for name, mask in (("prediction", prediction), ("truth", truth)):
-        if mask.ndim != 2 or mask.dtype != np.bool_:
-            raise ValueError(f"{name} must be a bool mask of two dimensions, got {mask.dtype} {mask.shape}")
-    if prediction.shape != truth.shape:
-        raise ValueError(f"prediction has shape {prediction.shape}, truth has shape {truth.shape}")

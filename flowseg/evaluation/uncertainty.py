@@ -1,15 +1,14 @@
 """The uncertainty of an ensemble: where the mean of several samples of one image may be wrong, and how far."""
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Float32
 from scipy.stats import rankdata
 
+from flowseg.evaluation.arrays import Mask, check_masks
 from flowseg.evaluation.overlap import overlap_metrics
 
 AUROC, EXPECTED_ERROR = "uncertainty_auroc", "expected_error"
 """Columns that an evaluation with an ensemble adds to the metrics; the second is an estimate without the truth."""
-
-Map = Float32[np.ndarray, "h w"]
 
 
 def expected_error(samples: Float32[np.ndarray, "n h w"], threshold: float) -> float:
@@ -20,12 +19,8 @@ def expected_error(samples: Float32[np.ndarray, "n h w"], threshold: float) -> f
     place of a Dice that needs the truth. Errors that all samples share do not show: it ranks images by difficulty, but
     it does not predict their Dice.
 
-    Args:
-        samples: vessel probabilities in [0, 1], two samples or more.
-        threshold: the probability above which a pixel is vessel.
-
-    Raises:
-        ValueError: fewer than two samples.
+    The samples are vessel probabilities; a pixel is vessel if its probability exceeds the threshold. Raises a
+    ValueError for fewer than two samples.
     """
     if len(samples) < 2:
         raise ValueError(f"need two samples or more, got {len(samples)}")
@@ -36,22 +31,14 @@ def expected_error(samples: Float32[np.ndarray, "n h w"], threshold: float) -> f
     return float(np.mean(errors))
 
 
-def uncertainty_auroc(prediction: Bool[np.ndarray, "h w"], truth: Bool[np.ndarray, "h w"], uncertainty: Map) -> float:
+def uncertainty_auroc(prediction: Mask, truth: Mask, uncertainty: Float32[np.ndarray, "H W"]) -> float:
     """How well an uncertainty separates wrong pixels from right ones: the area under its ROC curve.
 
     It is the probability that a random wrong pixel is more uncertain than a random right one, where a tie counts half
-    (Hanley and McNeil 1982): 1/2 means no better than chance, 1 is perfect.
-
-    Returns:
-        A value in [0, 1]; nan if no pixel is wrong, or none is right.
-
-    Raises:
-        ValueError: shapes differ, or a mask is not bool.
+    (Hanley and McNeil 1982): 1/2 means no better than chance, 1 is perfect. It is nan if no pixel is wrong, or none is
+    right. Raises a ValueError if shapes differ or a mask is not bool.
     """
-    if not prediction.shape == truth.shape == uncertainty.shape:
-        raise ValueError(f"shapes differ: {prediction.shape}, {truth.shape}, {uncertainty.shape}")
-    if prediction.dtype != np.bool_ or truth.dtype != np.bool_:
-        raise ValueError(f"masks must be bool, got {prediction.dtype} and {truth.dtype}")
+    check_masks(uncertainty.shape, prediction=prediction, truth=truth)
     wrong = (prediction != truth).ravel()
     n_wrong, n_right = int(np.count_nonzero(wrong)), int(np.count_nonzero(~wrong))
     if not n_wrong or not n_right:

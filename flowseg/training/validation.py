@@ -15,7 +15,7 @@ from flowseg.data.folders import as_uint8
 from flowseg.evaluation.overlays import overlay, save_png, strip
 from flowseg.evaluation.score import Scored, mean_metrics, score_split
 from flowseg.models.network import Params
-from flowseg.progress import Task
+from flowseg.progress import task
 from flowseg.runs.log import Log
 from flowseg.sampling.segment import FIXED
 from flowseg.sampling.windows import WindowSampler
@@ -53,16 +53,12 @@ class Validation:
             params: a tree of numpy arrays.
             check: called after each image; it may raise to stop.
         """
-        shown = Task(f"validation at step {at.step}", len(self._dataset))
-
-        def on_image(_: Scored) -> None:
-            shown.advance()
-            check()
-
-        try:
-            scored = score_split(self.sampler, params, self._dataset, on_image)
-        finally:
-            shown.close()
+        scored = []
+        with task(f"validation at step {at.step}", len(self._dataset)) as advance:
+            for item in score_split(self.sampler, params, self._dataset):
+                scored.append(item)
+                advance()
+                check()
         scores = mean_metrics([item.metrics for item in scored])
         self._log.write("val", at.step, at.epoch, {**scores, "images": len(scored)})
         stages = self._config.model.film.stages

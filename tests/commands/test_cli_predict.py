@@ -23,6 +23,7 @@ from flowseg.evaluation import prediction
 from flowseg.evaluation.overlays import PREDICTED
 from flowseg.runs.folder import create_run, open_run
 from flowseg.runs.prepare import with_sources
+from flowseg.sampling.segment import Segmentation
 
 PICTURES = ("mask", "overlay", "probability")
 
@@ -49,7 +50,7 @@ def test_pictures_have_their_images_size(flowseg: Flowseg, run: Path, tiny_data:
     Image.open(image).crop((0, 0, 40, 64)).save(tall, exif=exif)
     outcome = flowseg("predict", run, image, tall, "--out", out)
     assert outcome.status == 0, outcome.err
-    assert "EXIF orientation not applied, outputs lie as the pixels are stored: tall.jpg" in outcome.out
+    assert "EXIF orientation is not applied; outputs lie as the pixels are stored: tall.jpg" in outcome.out
     written = sorted(p.name for p in out.iterdir())
     assert written == sorted([*(f"{s}_{k}.png" for s in (image.stem, "tall") for k in PICTURES), "prediction.json"])
     for path in (image, tall):
@@ -65,6 +66,17 @@ def test_pictures_have_their_images_size(flowseg: Flowseg, run: Path, tiny_data:
     assert [(row["name"], row["file"]) for row in said["images"]] == [(image.stem, str(image)), ("tall", str(tall))]
     assert said["eval"] == asdict(SETTINGS)
     assert all(row["expected_error"] is None and row["frame"] is None for row in said["images"])
+
+
+def test_a_prediction_that_is_not_finite_is_refused(
+    flowseg: Flowseg, run: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, out = first(tiny_data, "image", "test"), tmp_path / "out"
+    broken = Segmentation(np.full((1, 64, 64), np.nan, np.float32))
+    monkeypatch.setattr(prediction, "segment", lambda *_: iter([broken]))
+    outcome = flowseg("predict", run, image, "--out", out)
+    assert outcome.status == 1 and f"{image.stem}: the network's prediction is not finite" in outcome.err
+    assert not list(out.iterdir())
 
 
 def test_an_ensemble_says_where_and_how_far_it_is_unsure(

@@ -164,8 +164,8 @@ def test_masks_of_own_and_other_are_compared_image_by_image(measured: tuple[Film
     effect, _ = measured
     settings = config()
     params, sampler = sensitive_params(settings), WindowSampler(settings)
-    own = score_split(sampler, params, IMAGES)
-    other = score_split(sampler, params, IMAGES.with_embeddings(EMBEDDINGS[derangement(4, 1)]))
+    own = list(score_split(sampler, params, IMAGES))
+    other = list(score_split(sampler, params, IMAGES.with_embeddings(EMBEDDINGS[derangement(4, 1)])))
     expected = [mask_difference(a.prediction, b.prediction, Shape(a.truth)) for a, b in zip(own, other, strict=True)]
     assert effect.where["other"] == expected and any(row.differing for row in expected)
     distances = [np.abs(a.probability - b.probability) for a, b in zip(own, other, strict=True)]
