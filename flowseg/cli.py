@@ -3,17 +3,14 @@
 import sys
 from collections.abc import Callable
 
-from flowseg.commands.analyze import AnalyzeFilm, analyze_film
 from flowseg.commands.compare import Compare, compare
 from flowseg.commands.embed import Embed, EmbedInfo, EmbedMerge, embed, embed_info, embed_merge
-from flowseg.commands.evaluate import Eval, evaluate
 from flowseg.commands.experiment import Experiment, experiment
 from flowseg.commands.import_torch import ImportTorch, import_torch
-from flowseg.commands.params import Params, params
 from flowseg.commands.phantoms import Phantoms, phantoms
-from flowseg.commands.predict import Predict, predict
 from flowseg.commands.startup import set_up_jax, use_huge_pages
-from flowseg.commands.train import Train, train
+from flowseg.commands.train import Params, Train, params, train
+from flowseg.commands.trained import AnalyzeFilm, Eval, Predict, analyze_film, evaluate, predict
 from flowseg.errors import UserError
 
 COMMANDS: dict[str, tuple[Callable[[list[str]], None], type]] = {

@@ -25,7 +25,6 @@ class Compare:
 
 
 def compare(args: list[str]) -> None:
-    """Runs `flowseg compare`."""
     from flowseg.reports.compare.report import compare_runs
 
     parsed = parse(Compare, args, "compare")

@@ -1,18 +1,14 @@
 """`flowseg embed`: makes embedding stores from images, merges their shards, and describes a store."""
 
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
 from flowseg.commands.parsing import parse
 from flowseg.embeddings.encoders import HELP, Options, make_encoder
 from flowseg.errors import UserError, first_of
-
-if TYPE_CHECKING:
-    from flowseg.embeddings.info import Pairs
 
 
 @dataclass(frozen=True)
@@ -54,7 +50,6 @@ class EmbedInfo:
 
 
 def embed(args: list[str]) -> None:
-    """Runs `flowseg embed`."""
     from flowseg.embeddings.extract import check_writable, extract
     from flowseg.embeddings.images import find_images
     from flowseg.embeddings.shards import parse_shard, shard_of
@@ -83,7 +78,6 @@ def embed(args: list[str]) -> None:
 
 
 def embed_merge(args: list[str]) -> None:
-    """Runs `flowseg embed merge`."""
     from flowseg.embeddings.merge import merge
     from flowseg.progress import console
 
@@ -95,7 +89,6 @@ def embed_merge(args: list[str]) -> None:
 
 
 def embed_info(args: list[str]) -> None:
-    """Runs `flowseg embed info`."""
     from flowseg.embeddings.images import find_images
     from flowseg.embeddings.info import compare_pairs, measure_coverage, measure_spread
     from flowseg.embeddings.store import EmbeddingStore
@@ -118,22 +111,7 @@ def embed_info(args: list[str]) -> None:
     low, middle, high = spread.norms
     lines.append(f"norms: smallest {low:.4g}, median {middle:.4g}, largest {high:.4g}")
     lines.append(f"spread (variance between images / squared norm of the mean vector): {spread.spread:.3g}")
-    console.print("\n".join([*lines, *_pair_lines(compare_pairs(store))]), markup=False)
+    console.print("\n".join([*lines, *compare_pairs(store).lines()]), markup=False)
     if spread.useless:
         how = "are all the same" if spread.identical else f"hardly differ (spread {spread.spread:.1e})"
         console.print(f"WARNING: the vectors {how}; a condition that does not tell images apart is useless")
-
-
-def _pair_lines(pairs: "Pairs") -> list[str]:
-    """Returns the histogram of cosines and the pairs of images that are nearly the same, as lines of text."""
-    from flowseg.embeddings.info import COSINE_EDGES, DUPLICATE_COSINE
-
-    of = "all" if pairs.compared == pairs.of else f"a sample of {pairs.compared} of the"
-    lines = [f"cosines between {of} {pairs.of} images, pairs:"]
-    for (low, high), count in zip(pairwise(COSINE_EDGES), pairs.histogram, strict=True):
-        lines.append(f"  {low:6g} to {high:<6g} {count:10,d}")
-    lines.append(f"different images with a cosine above {DUPLICATE_COSINE}: {pairs.duplicates:,} pairs")
-    lines += [f"  {one} and {other}: {cosine:.6f}" for one, other, cosine in pairs.named]
-    if pairs.duplicates > len(pairs.named):
-        lines.append(f"  and {pairs.duplicates - len(pairs.named):,} more")
-    return lines

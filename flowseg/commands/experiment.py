@@ -44,11 +44,7 @@ class Planned:
 
     @property
     def finished(self) -> bool:
-        """Whether the run exists and is finished.
-
-        Raises:
-            UserError: the folder holds a run of another config.
-        """
+        """Whether the run exists and is finished; a run of another config there is a UserError."""
         from flowseg.runs.folder import is_run, open_to_resume
 
         return is_run(self.folder) and open_to_resume(self.folder, self.config).finished
@@ -72,10 +68,8 @@ def plan(asked: Experiment, more: list[str]) -> list[Planned]:
             if asked.embeddings is not None and config.model.film.stages:
                 arguments += ["--embeddings.store", asked.embeddings]
                 config = configured(arguments)[0].config
-            if files.setdefault(config.name, file) != file:
-                raise UserError(
-                    f"{file}: its config has the name {config.name}, like that of {files[config.name]}; rename one"
-                )
+            if (other := files.setdefault(config.name, file)) != file:
+                raise UserError(f"{file}: its config has the name {config.name}, like that of {other}; rename one")
             folder = asked.out / config.name / f"seed-{seed}"
             planned.append(Planned(config, folder, [*arguments, "--out", str(folder), "--resume", "auto"]))
     if len({run.folder for run in planned}) < len(planned):
@@ -109,13 +103,11 @@ def _train(arguments: list[str]) -> None:
     if stopped:
         raise Interrupted(stopped[0])
     if status:
-        raise UserError(
-            f"flowseg train {' '.join(arguments)}: ended with status {status}; see the message above, then start again"
-        )
+        what = f"flowseg train {' '.join(arguments)}: ended with status {status}"
+        raise UserError(f"{what}; see the message above, then start again")
 
 
 def experiment(args: list[str]) -> None:
-    """Runs `flowseg experiment`."""
     from flowseg.commands.compare import compare
     from flowseg.progress import console, duration
 

@@ -27,7 +27,6 @@ class ImportTorch:
 
 
 def import_torch(args: list[str]) -> None:
-    """Runs `flowseg import-torch`."""
     from flowseg.interop.checkpoint_files import import_run
     from flowseg.progress import console
 

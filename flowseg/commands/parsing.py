@@ -96,11 +96,9 @@ def value_of(args: list[str], flag: str, default: str) -> str:
 
 
 def with_config(cls: type[T], args: list[str], command: str, adapt: Callable[[Config], Config]) -> T:
-    """Parses a command that takes a config file, whose fields are options with the file's values as defaults.
+    """Parses a command with the fields `config_file` and `config`: the file's values are the options' defaults.
 
-    Args:
-        cls: the command's dataclass, with the fields `config_file` and `config`.
-        adapt: is applied to the file's config before the options.
+    `adapt` is applied to the file's config before the options.
     """
     files = [arg for arg in args if arg.endswith(".py")]
     base = adapt(load_config(Path(files[0]))) if files else Config()

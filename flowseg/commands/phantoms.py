@@ -1,6 +1,7 @@
 """`flowseg phantoms`: writes a data set of drawn angiograms."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -33,7 +34,6 @@ class Phantoms:
 
 
 def phantoms(args: list[str]) -> None:
-    """Runs `flowseg phantoms`."""
     from flowseg.embeddings.choice import STORE_NAME, write_choice_store
     from flowseg.phantoms import angiogram, choice
     from flowseg.progress import console
@@ -46,15 +46,12 @@ def phantoms(args: list[str]) -> None:
     def add_store(folder: Path, keys: list[str], hashes: list[str], bright: list[bool]) -> None:
         write_choice_store(folder / STORE_NAME, keys, hashes, bright, parsed.seed)
 
+    plain = parsed.variant == "plain"
+    write = angiogram.write_phantoms if plain else partial(choice.write_choice_phantoms, finish=add_store)
     try:
-        if parsed.variant == "choice":
-            choice.write_choice_phantoms(
-                parsed.out, seed=parsed.seed, size=parsed.size, counts=counts, finish=add_store
-            )
-        else:
-            angiogram.write_phantoms(parsed.out, seed=parsed.seed, size=parsed.size, counts=counts)
+        write(parsed.out, seed=parsed.seed, size=parsed.size, counts=counts)
     except OSError as error:
         raise UserError(f"{parsed.out}: cannot be written ({error.strerror}); choose another folder") from None
     console.print(f"{parsed.out}: {', '.join(f'{number} {split}' for split, number in counts.items())} images")
-    if parsed.variant == "choice":
+    if not plain:
         console.print(f"embeddings: {parsed.out / STORE_NAME}")

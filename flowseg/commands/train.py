@@ -1,5 +1,6 @@
-"""`flowseg train`: trains a config, or its reduced recipe, and scores the result."""
+"""The commands on a config: `flowseg train` trains it and scores the result, `flowseg params` counts parameters."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -13,12 +14,18 @@ Preset = Literal["full", "cpu", "auto"]
 
 
 @dataclass(frozen=True)
-class Train:
-    """Train a config and score it on the test split."""
+class OnConfig:
+    """Options of the commands on a config; its fields are options too."""
 
     config_file: tyro.conf.Positional[Path]
     """A file that defines `config`, for example configs/vlm_film.py."""
     config: Annotated[Config, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True)
+class Train(OnConfig):
+    """Train a config and score it on the test split."""
+
     preset: Preset = "full"
     """full: the config as it is; cpu: its reduced recipe; auto: the reduced recipe if JAX finds no accelerator."""
     resume: str | None = None
@@ -42,7 +49,6 @@ def configured(args: list[str]) -> tuple[Train, bool]:
 
 
 def train(args: list[str]) -> None:
-    """Runs `flowseg train`."""
     from flowseg.commands import presets
     from flowseg.progress import console
     from flowseg.training.experiment import run_experiment
@@ -53,3 +59,26 @@ def train(args: list[str]) -> None:
         console.print(presets.banner(load_config(parsed.config_file), parsed.config, parsed.preset), markup=False)
         console.rule()
     run_experiment(parsed.config, resume=parsed.resume, out=parsed.out)
+
+
+@dataclass(frozen=True)
+class Params(OnConfig):
+    """Count the parameters of a config's network."""
+
+    json: bool = False
+    """Print the totals as JSON instead of a table."""
+
+
+def params(args: list[str]) -> None:
+    from clu import parameter_overview
+
+    from flowseg.models.network import abstract_params, parameter_counts
+
+    parsed = with_config(Params, args, "params", lambda config: config)
+    tree = abstract_params(parsed.config)
+    counts = parameter_counts(tree)
+    if parsed.json:
+        print(json.dumps(counts))
+    else:
+        print(parameter_overview.get_parameter_overview(tree, include_stats=False))
+        print("  ".join(f"{name}: {value:,}" for name, value in counts.items()))

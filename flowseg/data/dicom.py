@@ -9,6 +9,7 @@ import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pydicom
@@ -23,6 +24,7 @@ SUFFIXES = (".dcm", ".dicom")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _MAGIC_AT = 128
+Frame: TypeAlias = tuple[int, Num[np.ndarray, "h w"]]  # its number, counted from 1, and its grey values
 
 
 def is_dicom(path: Path) -> bool:
@@ -36,18 +38,11 @@ def is_dicom(path: Path) -> bool:
         return False  # the error is reported when the file is read
 
 
-def read_frames(
-    path: Path, wanted: Sequence[int] | None = None
-) -> tuple[int, list[tuple[int, Num[np.ndarray, "h w"]]]]:
-    """Reads frames of a DICOM file as grey values.
+def read_frames(path: Path, wanted: Sequence[int] | None = None) -> tuple[int, list[Frame]]:
+    """Returns the number of frames in a DICOM file, and the number and grey values of each wanted frame (None: all).
 
-    Args:
-        path: the file.
-        wanted: frame numbers, counted from 1 as in the standard; None: all.
-
-    Returns:
-        The number of frames in the file, and the number and values of each wanted frame. Whole numbers are uint8 or
-        uint16 if they fit, everything else is float32; so a frame and a PNG of the same values have the same hash.
+    Frames are counted from 1, as in the standard. Whole numbers are uint8 or uint16 if they fit, everything else is
+    float32; so a frame and a PNG of the same values have the same hash.
 
     Raises:
         UserError: the file is not DICOM, has no pixels or colour, needs a decoder that is not installed, lacks a
@@ -92,17 +87,14 @@ def _check(dataset: pydicom.Dataset, path: Path) -> None:
     if dataset.get("SamplesPerPixel", 1) != 1 or photometric not in _GREY:
         raise UserError(f"{path}: is not grey (photometric interpretation {photometric}); convert it to MONOCHROME2")
     syntax = dataset.file_meta.TransferSyntaxUID
+    compressed = f"{path}: is compressed as {syntax.name}"
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError:
-        raise UserError(
-            f"{path}: is compressed as {syntax.name}, which pydicom does not decode; save it uncompressed"
-        ) from None
+        raise UserError(f"{compressed}, which pydicom does not decode; save it uncompressed") from None
     if not decoder.is_available:
-        raise UserError(
-            f"{path}: is compressed as {syntax.name}, which needs another package: "
-            f"pip install {_packages(decoder.missing_dependencies)}"
-        )
+        packages = _packages(decoder.missing_dependencies)
+        raise UserError(f"{compressed}, which needs another package: pip install {packages}")
 
 
 def _packages(missing: Sequence[str]) -> str:

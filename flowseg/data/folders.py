@@ -60,19 +60,17 @@ def find_pairs(root: Path, split: str) -> list[Pair]:
         raise UserError(f"{root}: no such folder; give one that holds {', '.join(SPLITS)}")
     split_folder = root / split
     if not split_folder.is_dir():
-        raise UserError(
-            f"{split_folder}: no such folder; expected {root}/{{{','.join(SPLITS)}}}/{{image,label}}/STEM.png"
-        )
+        layout = f"{{{','.join(SPLITS)}}}/{{image,label}}/STEM.png"
+        raise UserError(f"{split_folder}: no such folder; expected {root}/{layout}")
     image_folder, label_folder = _subfolder(split_folder, _IMAGE_FOLDERS), _subfolder(split_folder, _LABEL_FOLDERS)
     images, labels = list_images(image_folder), list_images(label_folder)
     if not images:
         raise UserError(f"{image_folder}: is empty; put images ({', '.join(s[1:] for s in SUFFIXES)}) into it")
-    for stem, path in images.items():
+    for stem in [*images, *labels]:
         if stem not in labels:
-            raise UserError(f"{path}: has no label {label_folder / stem}.*; add it or remove the image")
-    for stem, path in labels.items():
+            raise UserError(f"{images[stem]}: has no label {label_folder / stem}.*; add it or remove the image")
         if stem not in images:
-            raise UserError(f"{path}: has no image {image_folder / stem}.*; add it or remove the label")
+            raise UserError(f"{labels[stem]}: has no image {image_folder / stem}.*; add it or remove the label")
     return [Pair(f"{split}/{stem}", path, labels[stem]) for stem, path in images.items()]
 
 
@@ -94,8 +92,6 @@ def decode(path: Path) -> Num[np.ndarray, "h w"]:
             return np.asarray(file.convert("RGB").convert("L") if file.mode != "L" else file)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; check the path") from None
-    except UserError:
-        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = str(error).replace("\n", " ")
         raise UserError(f"{path}: cannot be read as an image ({reason}); replace or remove it") from None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Num
+from jaxtyping import Float32
 from PIL import ExifTags, Image
 
 from flowseg.data import dicom
@@ -40,9 +40,7 @@ class Input:
 def read_inputs(paths: Sequence[Path], frames: Sequence[int] | None = None) -> list[Input]:
     """Reads all images of the given files and folders, in order; the images of a folder are sorted by name.
 
-    Args:
-        paths: files and folders.
-        frames: which frames of each file, counted from 1; None: all.
+    `frames` says which frames of each file, counted from 1; None: all.
 
     Raises:
         UserError: a file cannot be read or lacks a frame, a folder holds no images, or two images have one name.
@@ -81,23 +79,20 @@ def _read(path: Path, frames: Sequence[int] | None) -> Iterator[Input]:
     suffixes = (*SUFFIXES, *dicom.SUFFIXES)
     # Only known suffixes are removed, because a DICOM file without suffix may be called 1.2.840.
     stem = path.stem if path.suffix.lower() in suffixes else path.name
-    if not dicom.is_dicom(path):
-        grey = decode(path)
+    if dicom.is_dicom(path):
+        count, read = dicom.read_frames(path, frames)
+        orientation = _UPRIGHT
+    else:
+        count, read = 1, [(1, decode(path))]
         dicom.check_frames(path, 1, frames)
-        yield _input(stem, path, None, grey, _orientation(path))
-        return
-    count, read = dicom.read_frames(path, frames)
+        orientation = _orientation(path)
     digits = max(3, len(str(count)))
     for number, grey in read:
         if count == 1:
-            yield _input(stem, path, None, grey, _UPRIGHT)
+            yield Input(stem, path, None, scaled(grey, str(path)), content_hash(grey), orientation)
         else:
-            yield _input(f"{stem}_frame{number:0{digits}d}", path, number, grey, _UPRIGHT)
-
-
-def _input(name: str, path: Path, frame: int | None, grey: Num[np.ndarray, "h w"], orientation: int) -> Input:
-    where, remedy = (str(path), "remove it") if frame is None else (f"{path} frame {frame}", "leave it out (--frames)")
-    return Input(name, path, frame, scaled(grey, where, remedy), content_hash(grey), orientation)
+            image = scaled(grey, f"{path} frame {number}", "leave it out (--frames)")
+            yield Input(f"{stem}_frame{number:0{digits}d}", path, number, image, content_hash(grey), orientation)
 
 
 def _orientation(path: Path) -> int:

@@ -10,7 +10,6 @@ from typing import Any
 from flowseg.errors import UserError
 
 MODEL_TYPE = "qwen2_5_vl"
-INSTALL = "pip install 'flowseg[vlm]'"
 _DIGESTED = (".json", ".jinja", ".txt", ".safetensors")
 
 
@@ -38,11 +37,9 @@ def _digest(folder: Path) -> str:
 
 def _snapshot(name: str) -> Path:
     """Returns the folder of a model in the hub's cache."""
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-    except ModuleNotFoundError:
-        raise UserError(f"Qwen2.5-VL needs PyTorch and transformers: install them with: {INSTALL}") from None
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
     try:
         return Path(snapshot_download(name, local_files_only=True))
     except HFValidationError:
@@ -66,12 +63,10 @@ def _read_json(path: Path, what: str) -> dict[str, Any]:
 def _weights(folder: Path, again: str) -> tuple[Path, ...]:
     """Returns the safetensors files that hold the weights."""
     index = folder / "model.safetensors.index.json"
-    single = folder / "model.safetensors"
+    files = [file for file in [folder / "model.safetensors"] if file.is_file()]
     if index.is_file():
         listed = _read_json(index, "a model").get("weight_map")
         files = [folder / name for name in sorted(set(listed.values()))] if isinstance(listed, dict) else []
-    else:
-        files = [single] if single.is_file() else []
     if not files:
         raise UserError(f"{folder}: has no weights (model.safetensors or model.safetensors.index.json); {again}")
     absent = [file.name for file in files if not file.is_file()]

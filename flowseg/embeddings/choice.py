@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
 
 from flowseg.embeddings.store import Encoder, write_store
 
@@ -14,21 +13,15 @@ WIDTH = 2048
 _DIRECTION, _NOISE = 1, 2
 
 
-def telling_vectors(bright: Sequence[bool], seed: int) -> Float32[np.ndarray, "n 2048"]:
-    """Returns plus (bright tree) or minus (dark tree) one fixed direction, plus as much noise for each image."""
-    direction = np.random.default_rng([seed, _DIRECTION]).standard_normal(WIDTH)
-    noise = np.random.default_rng([seed, _NOISE]).standard_normal((len(bright), WIDTH))
-    signs = np.where(bright, 1.0, -1.0)[:, None]
-    return (signs * direction + noise).astype(np.float32)
-
-
 def write_choice_store(
     path: Path, keys: Sequence[str], hashes: Sequence[str], bright: Sequence[bool], seed: int
 ) -> None:
     """Writes the store of a set of choice phantoms; `bright` says of each image whether to segment the bright tree.
 
-    Raises:
-        UserError: the file cannot be written.
+    A vector is plus (bright tree) or minus (dark tree) one fixed direction, plus as much noise for each image.
     """
+    direction = np.random.default_rng([seed, _DIRECTION]).standard_normal(WIDTH)
+    noise = np.random.default_rng([seed, _NOISE]).standard_normal((len(bright), WIDTH))
+    vectors = np.where(bright, 1.0, -1.0)[:, None] * direction + noise
     encoder = Encoder("choice", {"seed": seed, "tells": "which of the two trees is to be segmented"}, WIDTH)
-    write_store(path, encoder, keys, hashes, telling_vectors(bright, seed))
+    write_store(path, encoder, keys, hashes, vectors.astype(np.float32))

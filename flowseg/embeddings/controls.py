@@ -32,11 +32,8 @@ class Random:
 
     def encode(self, images: Sequence[LoadedImage]) -> Float32[np.ndarray, "n e"]:
         """Returns one vector per image."""
-        return np.stack([self._vector(image.content) for image in images])
-
-    def _vector(self, content: str) -> Float32[np.ndarray, "e"]:
-        generator = np.random.default_rng([self._seed, int(content, 16)])
-        return generator.standard_normal(self.encoder.width, dtype=np.float32)
+        generators = [np.random.default_rng([self._seed, int(image.content, 16)]) for image in images]
+        return np.stack([each.standard_normal(self.encoder.width, dtype=np.float32) for each in generators])
 
 
 class Constant:
@@ -71,14 +68,8 @@ def derangement(count: int, seed: int, stream: int = 0) -> Int[np.ndarray, " n"]
 def other_image(contents: Mapping[str, str], seed: int) -> dict[str, str]:
     """Assigns another image of the same split to each image; every image is used once.
 
-    The images of a split, sorted by their hashes, are permuted in a single random cycle (`derangement`).
-
-    Args:
-        contents: content hashes by name; an image that is in two splits belongs to the first.
-        seed: of the permutation.
-
-    Returns:
-        The content hash of the other image by content hash.
+    The images of a split, sorted by their hashes, are permuted in a single random cycle (`derangement`). An image that
+    is in two splits belongs to the first. `contents` holds content hashes by name; the result, by content hash.
 
     Raises:
         UserError: a split holds fewer than two different images.
@@ -98,19 +89,14 @@ def other_image(contents: Mapping[str, str], seed: int) -> dict[str, str]:
             raise UserError(f"{where} has fewer than two different images: no two can be exchanged")
         images = sorted(members)
         partners = derangement(len(images), seed, number)
-        other.update((image, images[partner]) for image, partner in zip(images, partners, strict=True))
+        other.update(zip(images, [images[partner] for partner in partners], strict=True))
     return other
 
 
 class Shuffled:
     """The vectors of a store, each assigned to another image of the same split.
 
-    Args:
-        store: the store's file.
-        files: all images of the data set by name, not only those to embed.
-        data: the data set's folder, for messages.
-        skip_bad: leave out images that cannot be read.
-        seed: of the permutation.
+    `files` are all images of the data set, not only those to embed; `data`, its folder, is for messages.
 
     Raises:
         UserError: an image cannot be read or is not in the store, or a split has fewer than two different images.

@@ -5,9 +5,9 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol
 
 import numpy as np
@@ -50,7 +50,7 @@ class Extracted:
     """For each image that was left out, why it could not be read."""
 
 
-class Parts:
+class Parts(AbstractContextManager["Parts"]):
     """The finished vectors of a run, kept as small stores in OUT.parts; leaving the block writes the new ones."""
 
     def __init__(self, out: Path, encoding: Encoding):
@@ -98,12 +98,7 @@ class Parts:
         if self._writes:
             shutil.rmtree(self.folder, ignore_errors=True)
 
-    def __enter__(self) -> "Parts":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.flush()
 
 
@@ -128,22 +123,15 @@ def extract(
 ) -> Extracted:
     """Embeds the images of a shard and writes the store, going on where an earlier call was interrupted.
 
-    Args:
-        files: all images by name.
-        encoding: the encoder.
-        out: the store's file.
-        shard: which of the images to embed.
-        skip_bad: leave out images that cannot be read, instead of raising.
-        check: called after each batch; it raises to interrupt the work.
+    `files` are the images of all shards by name. `check` is called after each batch; it raises to interrupt the work.
 
     Raises:
-        UserError: an image cannot be read, OUT.parts holds the vectors of another encoder, or the disk is full.
-            Finished vectors stay in OUT.parts.
+        UserError: an image cannot be read (without `skip_bad`), OUT.parts holds the vectors of another encoder, or the
+            disk is full. Finished vectors stay in OUT.parts.
     """
     check_writable(out)
     keys = list(files)
     mine = [(keys[place], files[keys[place]]) for place in shard.places()]
-    place_of = dict(zip((key for key, _ in mine), shard.places(), strict=True))
     rows: list[tuple[str, str]] = []
     skipped: list[tuple[int, str]] = []
     reasons: list[str] = []
@@ -163,12 +151,12 @@ def extract(
                 batch.clear()
                 check()
 
-        for key, loaded in load_images(mine):
+        for place, (key, loaded) in zip(shard.places(), load_images(mine), strict=True):
             if isinstance(loaded, UserError):
                 if not skip_bad:
                     encode()
                     raise UserError(f"{loaded} (or go on without it: --skip-bad)")
-                skipped.append((place_of[key], key))
+                skipped.append((place, key))
                 reasons.append(str(loaded))
                 advance(1)
                 continue
@@ -185,18 +173,12 @@ def extract(
 
     if not rows:
         raise UserError(f"none of the {len(mine)} images can be read; the first error is: {reasons[0]}")
-    vectors = np.stack([parts.vectors[content] for _, content in rows])
+    names, hashes = zip(*rows, strict=True)
+    vectors = np.stack([parts.vectors[content] for content in hashes])
     try:
-        write_store(
-            out,
-            encoding.encoder,
-            [key for key, _ in rows],
-            [content for _, content in rows],
-            vectors,
-            replace(shard, skipped=tuple(skipped)),
-        )
+        write_store(out, encoding.encoder, names, hashes, vectors, replace(shard, skipped=tuple(skipped)))
     except UserError as error:
         kept = f"; finished vectors stay in {parts.folder}" if encoding.keeps_parts else ""
         raise UserError(f"{error}{kept}") from None
     parts.remove()
-    return Extracted(len(rows), sum(content in earlier for _, content in rows), reasons)
+    return Extracted(len(rows), sum(content in earlier for content in hashes), reasons)

@@ -43,11 +43,8 @@ import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-WIDTH = 2048
-"""Number of entries of the descriptor."""
-
-VERSION = 1
-"""Raise it with every change of the numbers, so that older stored embeddings are not reused."""
+WIDTH = 2048  # entries of the descriptor
+VERSION = 1  # raise it with every change of the numbers, so that older stored embeddings are not reused
 
 _SIZE = 256
 _RIDGE_SIGMAS = (1.0, 1.7, 3.0, 5.0)
@@ -59,15 +56,7 @@ _PERCENTILES = (1, 5, 25, 50, 75, 90, 95, 99)
 _LBP_STEP = np.float32(2 / 255)  # a neighbour counts as brighter above this difference, so flat areas have code 0
 _LBP_CODES = 256
 _QUADRANTS = 4
-_LAYOUT = (
-    _MAPS * 8 * 8,
-    _MAPS * 4 * 4,
-    _MAPS * _BINS,
-    _MAPS * len(_PERCENTILES),
-    _MAPS * 4,
-    _LBP_CODES,
-    _QUADRANTS * _BINS,
-)
+_LAYOUT = (_MAPS * 64, _MAPS * 16, _MAPS * _BINS, _MAPS * len(_PERCENTILES), _MAPS * 4, _LBP_CODES, _QUADRANTS * _BINS)
 assert sum(_LAYOUT) == WIDTH
 
 _Map = Float32[np.ndarray, "256 256"]
@@ -191,10 +180,7 @@ def _directions(direction: _Map, strength: _Map) -> np.ndarray:
 def describe(image: UInt8[np.ndarray, "H W"]) -> Float32[np.ndarray, "2048"]:
     """Returns the descriptor of one image; its 2048 entries are listed in the module's docstring.
 
-    The same image always gives the same vector. It takes about 45 ms on one core.
-
-    Args:
-        image: grey values of an image of any size.
+    The image may have any size. It takes about 45 ms on one core.
 
     Raises:
         ValueError: the image is not uint8, has not two dimensions, or is empty.

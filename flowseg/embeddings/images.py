@@ -55,9 +55,9 @@ def split_of(key: str) -> str:
 def _load(path: Path) -> LoadedImage | UserError:
     try:
         image, content = read_image(path)
+        return LoadedImage(path, content, as_uint8(image))
     except UserError as error:
         return error
-    return LoadedImage(path, content, as_uint8(image))
 
 
 def load_images(files: Iterable[tuple[str, Path]]) -> Iterator[tuple[str, LoadedImage | UserError]]:

@@ -11,6 +11,7 @@ mean by less than about 3 %) is called useless.
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,18 @@ class Pairs:
     """Pairs of different images with a cosine above DUPLICATE_COSINE."""
     named: list[tuple[str, str, float]]
     """The names of the first of them, and their cosine."""
+
+    def lines(self) -> list[str]:
+        """Returns the histogram, and the pairs of images that are nearly the same, as lines of text."""
+        of = "all" if self.compared == self.of else f"a sample of {self.compared} of the"
+        lines = [f"cosines between {of} {self.of} images, pairs:"]
+        for (low, high), count in zip(pairwise(COSINE_EDGES), self.histogram, strict=True):
+            lines.append(f"  {low:6g} to {high:<6g} {count:10,d}")
+        lines.append(f"different images with a cosine above {DUPLICATE_COSINE}: {self.duplicates:,} pairs")
+        lines += [f"  {one} and {other}: {cosine:.6f}" for one, other, cosine in self.named]
+        if self.duplicates > len(self.named):
+            lines.append(f"  and {self.duplicates - len(self.named):,} more")
+        return lines
 
 
 @dataclass(frozen=True)
@@ -123,20 +136,16 @@ def compare_pairs(store: EmbeddingStore, seed: int = 0) -> Pairs:
 
 
 def measure_coverage(store: EmbeddingStore, files: Mapping[str, Path]) -> list[Coverage]:
-    """Returns for each split which of its images a store holds, looked up by content.
+    """Returns for each split which of its images a store holds, looked up by content; raises as `read_contents` does.
 
     A plain folder counts as one split whose name is empty.
-
-    Raises:
-        UserError: an image cannot be read.
     """
-    hashes = read_contents(files)
-    found = dict(zip(hashes, store.rows(list(hashes.values())), strict=True))
-    splits: dict[str, list[str]] = defaultdict(list)
-    for key in hashes:
-        splits[split_of(key)].append(key)
+    contents = read_contents(files)
+    splits: dict[str, dict[str, int | None]] = defaultdict(dict)
+    for key, row in zip(contents, store.rows(list(contents.values())), strict=True):
+        splits[split_of(key)][key] = row
     result = []
-    for split, keys in splits.items():
-        missing = [key for key in keys if found[key] is None]
-        result.append(Coverage(split, len(keys) - len(missing), len(keys), missing))
+    for split, rows in splits.items():
+        missing = [key for key, row in rows.items() if row is None]
+        result.append(Coverage(split, len(rows) - len(missing), len(rows), missing))
     return result

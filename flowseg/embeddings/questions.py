@@ -6,8 +6,6 @@ hard to segment.
 
 from dataclasses import dataclass
 
-_SCALE = ("1", "2", "3", "4", "5")
-
 
 @dataclass(frozen=True)
 class Question:
@@ -18,30 +16,23 @@ class Question:
     answers: tuple[str, ...]
 
 
+def _scale(name: str, text: str, low: str, high: str) -> Question:
+    """Returns a question whose answers are 1 to 5; `low` and `high` say what the ends mean."""
+    how = f"Answer with one number from 1 ({low}) to 5 ({high})."
+    return Question(name, f"{text} {how}", ("1", "2", "3", "4", "5"))
+
+
+_HARDEST = ("low contrast", "noise", "blur", "overlap", "uneven light", "devices", "nothing")
 QUESTIONS = (
-    Question(
-        "continuity",
-        "How continuous are the blood vessels in this image? "
-        "Answer with one number from 1 (broken into pieces) to 5 (unbroken).",
-        _SCALE,
+    _scale("continuity", "How continuous are the blood vessels in this image?", "broken into pieces", "unbroken"),
+    _scale(
+        "clutter", "How cluttered is the background of the blood vessels in this image?", "clean", "very cluttered"
     ),
-    Question(
-        "clutter",
-        "How cluttered is the background of the blood vessels in this image? "
-        "Answer with one number from 1 (clean) to 5 (very cluttered).",
-        _SCALE,
-    ),
-    Question(
-        "thin_vessels",
-        "How well can the thinnest blood vessels in this image be seen? "
-        "Answer with one number from 1 (not at all) to 5 (clearly).",
-        _SCALE,
-    ),
+    _scale("thin_vessels", "How well can the thinnest blood vessels in this image be seen?", "not at all", "clearly"),
     Question(
         "difficulty",
-        "What makes the blood vessels in this image hardest to trace? "
-        "Answer with one of: low contrast, noise, blur, overlap, uneven light, devices, nothing.",
-        ("low contrast", "noise", "blur", "overlap", "uneven light", "devices", "nothing"),
+        f"What makes the blood vessels in this image hardest to trace? Answer with one of: {', '.join(_HARDEST)}.",
+        _HARDEST,
     ),
 )
 

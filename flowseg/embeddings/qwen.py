@@ -17,7 +17,6 @@ Source: Bai et al. 2025, Qwen2.5-VL Technical Report (arXiv:2502.13923).
 import copy
 import json
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,7 +24,7 @@ import numpy as np
 from jaxtyping import Float32
 from PIL import Image
 
-from flowseg.embeddings.checkpoints import INSTALL, Checkpoint, find_checkpoint
+from flowseg.embeddings.checkpoints import Checkpoint, find_checkpoint
 from flowseg.embeddings.images import LoadedImage
 from flowseg.embeddings.questions import ENTRIES, QUESTIONS, Question
 from flowseg.embeddings.store import Encoder
@@ -35,17 +34,6 @@ Features = Literal["image", "prompt", "answers"]
 MODEL = "Qwen/Qwen2.5-VL-3B-Instruct"
 PROMPT = "Describe the blood vessels in this image."
 _TOWER = "visual."  # the vision tower's weights are called model.visual.* or, in older files, visual.*
-
-
-def require_torch() -> None:
-    """Raises a UserError if the vlm extra is not installed."""
-    for package in ("torch", "transformers"):
-        try:
-            found = find_spec(package) is not None
-        except ValueError:  # sys.modules holds None, or a module without a spec
-            found = False
-        if not found:
-            raise UserError(f"Qwen2.5-VL needs PyTorch and transformers: install them with: {INSTALL}")
 
 
 def _tower(checkpoint: Checkpoint, config: Any, dtype: Any) -> Any:
@@ -65,7 +53,6 @@ def _tower(checkpoint: Checkpoint, config: Any, dtype: Any) -> Any:
 
 
 def _whole_model(checkpoint: Checkpoint, dtype: Any) -> Any:
-    """Loads the whole model."""
     from transformers import Qwen2_5_VLForConditionalGeneration
 
     model, loading = Qwen2_5_VLForConditionalGeneration.from_pretrained(
@@ -78,16 +65,10 @@ def _whole_model(checkpoint: Checkpoint, dtype: Any) -> Any:
 
 
 class Qwen:
-    """A Qwen2.5-VL checkpoint as an encoder.
+    """A Qwen2.5-VL checkpoint as an encoder; flowseg.embeddings.encoders.Options describes its options.
 
-    Args:
-        model: the model's folder, or its name in the hub's cache.
-        features: which features; see the module's docstring.
-        prompt: the prompt of the `prompt` features; None: PROMPT.
-        batch: images per pass through the vision tower; it changes the vectors only by rounding. The language model
-            takes the images one by one.
-        device: torch's device; None: the first GPU, or the CPU.
-        dtype: name of torch's number type; None: bfloat16 on a GPU, float32 elsewhere.
+    `device` and `dtype` are torch's names; the default device is the first GPU, or the CPU. The language model takes
+    images one by one, whatever the batch.
 
     Raises:
         UserError: the vlm extra or the model is missing, the model's files do not match, or the prompt is not used.
@@ -106,11 +87,13 @@ class Qwen:
     ):
         if prompt is not None and features != "prompt":
             raise UserError("--prompt: only --features prompt uses it; add that or leave the prompt out")
-        require_torch()
+        try:
+            import torch
+            import transformers
+        except ModuleNotFoundError:
+            remedy = "install them with: pip install 'flowseg[vlm]'"
+            raise UserError(f"Qwen2.5-VL needs PyTorch and transformers: {remedy}") from None
         checkpoint = find_checkpoint(model)
-        import torch
-        import transformers
-
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
         self.batch = batch
@@ -195,11 +178,9 @@ class Qwen:
     def _chat(self, text: str, grid: Any) -> tuple[Any, Any]:
         """Returns the token ids of a chat turn with image and text: up to the image's last token, and after it."""
         content = [{"type": "image"}, {"type": "text", "text": text}]
+        chat = [{"role": "user", "content": content}]
         turn = self._tokenizer.apply_chat_template(
-            [{"role": "user", "content": content}],
-            chat_template=self._template,
-            tokenize=False,
-            add_generation_prompt=True,
+            chat, chat_template=self._template, tokenize=False, add_generation_prompt=True
         )
         before, mark, after = turn.partition(self._image_token)
         if not mark:

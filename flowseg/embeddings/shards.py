@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from flowseg.errors import UserError
@@ -22,7 +22,7 @@ class Shard:
     """Images in the whole list."""
     digest: str
     """Hash of the names and file sizes of the whole list."""
-    skipped: tuple[tuple[int, str], ...] = field(default=())
+    skipped: tuple[tuple[int, str], ...] = ()
     """Place and name of each image that could not be read and was left out."""
 
     def __str__(self) -> str:
@@ -59,15 +59,7 @@ def shard_of(files: Mapping[str, Path], index: int, count: int) -> Shard:
 
 def to_json(shard: Shard) -> str:
     """Returns a shard as JSON."""
-    return json.dumps(
-        {
-            "index": shard.index,
-            "count": shard.count,
-            "images": shard.images,
-            "digest": shard.digest,
-            "skipped": [list(item) for item in shard.skipped],
-        }
-    )
+    return json.dumps(asdict(shard))
 
 
 def from_json(text: str) -> Shard:

@@ -51,14 +51,10 @@ class ImageStats:
 
 
 class EmbeddingSource:
-    """Vectors for images, from a store or else by image-stats.
-
-    Args:
-        store: the store's file, or None for image-stats.
-        width: numbers per vector that the network expects.
+    """Vectors for images, from a store's file or, without one, by image-stats.
 
     Raises:
-        UserError: the store cannot be read, or its vectors have another width.
+        UserError: the store cannot be read, or its vectors are not as wide as the network expects.
     """
 
     def __init__(self, store: str | None, width: int):
@@ -78,13 +74,7 @@ class EmbeddingSource:
         data: str,
         on_image: Callable[[], None] | None = None,
     ) -> Float32[np.ndarray, "n e"]:
-        """Returns one vector per image file; `on_image` is called after each.
-
-        Args:
-            keys: the images' names, for messages.
-            paths: their files.
-            hashes: their content hashes.
-            data: the data set's folder, for messages.
+        """Returns one vector per image file; the names and the data set's folder are for messages.
 
         Raises:
             UserError: the store lacks an image.

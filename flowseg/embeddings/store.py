@@ -68,9 +68,7 @@ def write_store(
     vectors: Float[np.ndarray, "n e"],
     shard: Shard | None = None,
 ) -> None:
-    """Writes a store, whole or not at all; the same content gives the same bytes.
-
-    Missing folders are created.
+    """Writes a store, whole or not at all, and its folder; the same content gives the same bytes.
 
     Raises:
         UserError: a key contains a line feed, a vector is not finite, or the file cannot be written.
@@ -118,9 +116,8 @@ class EmbeddingStore:
             with safe_open(path, framework="numpy") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != FORMAT:
-                    raise UserError(
-                        f"{path}: not a flowseg embedding store; make one with: flowseg embed DATA --out FILE"
-                    )
+                    remedy = "make one with: flowseg embed DATA --out FILE"
+                    raise UserError(f"{path}: not a flowseg embedding store; {remedy}")
                 self._hashes = file.get_tensor("hashes")
                 vectors = file.get_slice("vectors")
                 self.dtype: str = vectors.get_dtype()
@@ -180,13 +177,7 @@ class EmbeddingStore:
     def vectors(
         self, keys: Sequence[str], hashes: Sequence[str], data: str, on_image: Callable[[], None] | None = None
     ) -> Float32[np.ndarray, "n e"]:
-        """Returns the vectors of the given images, looked up by content.
-
-        Args:
-            keys: the images' names, for messages.
-            hashes: their content hashes.
-            data: the data set's folder, for the command in a message.
-            on_image: called after each image.
+        """Returns the vectors of the given images, looked up by content; names and data set are for messages.
 
         Raises:
             UserError: the store lacks images, or images were changed after it was made.

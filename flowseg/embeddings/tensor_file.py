@@ -28,16 +28,7 @@ def header(tensors: Mapping[str, tuple[str, tuple[int, ...]]], metadata: Mapping
 
 
 def save_file(tensors: Mapping[str, np.ndarray], path: Path, metadata: Mapping[str, str]) -> None:
-    """Writes a safetensors file.
-
-    Args:
-        tensors: contiguous arrays of float16, float32 or uint8, by name, in the order of the file.
-        path: the file; an existing one is overwritten.
-        metadata: strings by name.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
+    """Writes a safetensors file with contiguous arrays of float16, float32 or uint8, in their order."""
     with path.open("wb") as file:
         file.write(header({name: (array.dtype.name, array.shape) for name, array in tensors.items()}, metadata))
         for array in tensors.values():

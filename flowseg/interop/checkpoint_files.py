@@ -53,25 +53,22 @@ def import_run(
     if size is None:
         raise UserError(f"{path}: does not record its image size; give it with --image-size, for example 320")
     if attention is None:
-        raise UserError(
-            f"{path}: does not record where it has full attention; give --full-attention-at, for example 80 40"
-        )
+        remedy = "give --full-attention-at, for example 80 40"
+        raise UserError(f"{path}: does not record where it has full attention; {remedy}")
     trained = content.get("vlm_film_trained_stages")
     model = import_torch(
         content["state_dict"], image_size=int(size), full_attention_at=tuple(attention), film_point=film_point
     )
-    if trained is not None and tuple(trained) != model.config.film.stages:
-        raise UserError(
-            f"{path}: names the FiLM stages {list(trained)}, but its weights have {list(model.config.film.stages)}; "
-            "give an unchanged checkpoint"
-        )
+    stages = model.config.film.stages
+    if trained is not None and tuple(trained) != stages:
+        what = f"names the FiLM stages {list(trained)}, but its weights have {list(stages)}"
+        raise UserError(f"{path}: {what}; give an unchanged checkpoint")
     base = Config(name="imported", model=model.config)
     config = replace(base, data=replace(base.data, crop=int(size)))
     run = create_run(out, config, None)
-    params = params_of(model)
     checkpoints = Checkpoints(run.path)
     record = {"best_dice": None, "imported_from": path.name, "epoch": content.get("epoch")}
-    checkpoints.save("best", init_state(config, params, 1), config, record)
+    checkpoints.save("best", init_state(config, params_of(model), 1), config, record)
     checkpoints.close()
     write_text(run.path / "done.json", "{}\n")
     return run

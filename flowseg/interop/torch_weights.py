@@ -18,6 +18,7 @@ from flowseg.models.unet import UNet
 
 Layout = Callable[[np.ndarray], np.ndarray]
 Entry = tuple[str, str, Layout]
+Arrays = Mapping[str, np.ndarray]
 
 # The original has four heads; the shapes only show heads x width of a head.
 HEADS = 4
@@ -136,10 +137,8 @@ def _film(config: ModelConfig, names: list[str]) -> Iterator[Entry]:
 def entries(config: ModelConfig, prefix: str, head_names: list[str]) -> Iterator[Entry]:
     """Yields (original name, parameter path, layout change) for every parameter of a network.
 
-    Args:
-        config: the network.
-        prefix: the prefix of the base network's names, `unet.base_unet.` in the published checkpoints.
-        head_names: the original names of the FiLM heads, in the order of `config.film.stages`.
+    `prefix` stands before the base network's names, `unet.base_unet.` in the published checkpoints; `head_names` are
+    the original names of the FiLM heads, in the order of `config.film.stages`.
     """
     for torch, ours, layout in _base(config):
         yield prefix + torch, ours, layout
@@ -147,7 +146,7 @@ def entries(config: ModelConfig, prefix: str, head_names: list[str]) -> Iterator
         yield from _film(config, head_names)
 
 
-def _shape(arrays: Mapping[str, np.ndarray], name: str, ndim: int) -> tuple[int, ...]:
+def _shape(arrays: Arrays, name: str, ndim: int) -> tuple[int, ...]:
     """Returns the shape of an entry that must exist and have `ndim` dimensions."""
     if name not in arrays:
         raise UserError(f"state_dict: missing entry {name}: give a checkpoint of the original experiment")
@@ -158,11 +157,7 @@ def _shape(arrays: Mapping[str, np.ndarray], name: str, ndim: int) -> tuple[int,
 
 
 def _infer(
-    arrays: Mapping[str, np.ndarray],
-    prefix: str,
-    image_size: int,
-    full_attention_at: tuple[int, ...],
-    point: FilmPoint,
+    arrays: Arrays, prefix: str, image_size: int, full_attention_at: tuple[int, ...], point: FilmPoint
 ) -> tuple[ModelConfig, list[str]]:
     """Returns the config of a network and the names of its FiLM heads, inferred from the shapes of its arrays."""
     dim = _shape(arrays, f"{prefix}init_conv.weight", 4)[0]
@@ -172,9 +167,8 @@ def _infer(
     sizes = [image_size // 2**level for level in range(4)]
     for size in full_attention_at:
         if size not in sizes:
-            raise UserError(
-                f"full_attention_at: {size} is no map size of {image_size}x{image_size} crops: choose from {sizes}"
-            )
+            crops = f"{image_size}x{image_size} crops"
+            raise UserError(f"full_attention_at: {size} is no map size of {crops}: choose from {sizes}")
     inner = _shape(arrays, f"{prefix}downs.0.2.fn.to_qkv.weight", 4)[0]
     if inner % (3 * HEADS):
         raise UserError(f"state_dict: {prefix}downs.0.2.fn.to_qkv.weight has {inner} rows: not 3 x {HEADS} heads")
@@ -218,10 +212,8 @@ def _arrays(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
     inner = state_dict.get("state_dict")
     if isinstance(inner, Mapping):
         state_dict = inner
-    names = list(state_dict)
-    if any(name.startswith("param/") for name in names):
-        return {name[len("param/") :]: np.asarray(state_dict[name]) for name in names if name.startswith("param/")}
-    return {name: np.asarray(state_dict[name]) for name in names}
+    named = {name.removeprefix("param/"): state_dict[name] for name in state_dict if name.startswith("param/")}
+    return {name: np.asarray(value) for name, value in (named or state_dict).items()}
 
 
 def import_torch(
@@ -231,18 +223,12 @@ def import_torch(
     full_attention_at: tuple[int, ...],
     film_point: FilmPoint = "after_block1",
 ) -> UNet:
-    """Returns the network of an original checkpoint.
+    """Returns the float32 network of an original checkpoint; widths and FiLM stages are inferred from its shapes.
 
-    Args:
-        state_dict: arrays by name (numpy, or torch on CPU): a `state_dict`, a loaded `.ckpt` that holds one, or an
-            archive whose parameters are called `param/<name>`.
-        image_size: side of the training crops, pixels.
-        full_attention_at: sides of the maps with softmax attention, for example (80, 40).
-        film_point: where FiLM acts; the weights do not show it.
-
-    Returns:
-        A float32 model, called as `model(x, t, image, embedding=None)` on (B, H, W, 1) maps. Widths, embedding size
-        and FiLM stages are inferred from the shapes.
+    `state_dict` holds arrays by name (numpy, or torch on CPU): a `state_dict`, a loaded `.ckpt` that holds one, or an
+    archive whose parameters are called `param/<name>`. What the weights do not show has to be given: the side of the
+    training crops in pixels, the sides of the maps with softmax attention, for example (80, 40), and where FiLM acts.
+    The model is called as `model(x, t, image, embedding=None)` on (B, H, W, 1) maps.
 
     Raises:
         UserError: an entry is missing, unknown or of the wrong shape.

@@ -5,8 +5,6 @@ log-attenuation: tissue, bones, catheter, and vessels filled with contrast agent
 exp(-attenuation), is blurred, gets photon noise, and is stored in 8 bits. Only vessels are labelled.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -223,6 +221,14 @@ def expose(rng: np.random.Generator, attenuation: Field) -> Field:
     return counts + grain * np.sqrt(np.maximum(beam, 0))
 
 
+def project(tree: Tree, size: int) -> tuple[Field, Mask]:
+    """Returns the length of the X-rays' path through a tree's vessels (see `add_tube`), and the tree's label."""
+    way, label = np.zeros((size, size), np.float32), np.zeros((size, size), np.uint8)
+    for tube in tree.tubes:
+        add_tube(tube, way, label)
+    return way, label
+
+
 def draw_phantom(seed: int, index: int, size: int = REFERENCE_SIZE) -> tuple[Mask, Mask]:
     """Returns one angiogram and its label (0 and 255), both `size` x `size`.
 
@@ -231,10 +237,7 @@ def draw_phantom(seed: int, index: int, size: int = REFERENCE_SIZE) -> tuple[Mas
     streams = np.random.SeedSequence([seed, index]).spawn(3)
     tree_rng, scene_rng, noise_rng = (np.random.default_rng(stream) for stream in streams)
     tree = grow_tree(tree_rng)
-    way = np.zeros((size, size), np.float32)
-    label = np.zeros((size, size), np.uint8)
-    for tube in tree.tubes:
-        add_tube(tube, way, label)
+    way, label = project(tree, size)
 
     rng = scene_rng
     subtracted = rng.random() < P_SUBTRACTED
@@ -266,15 +269,9 @@ def write_drawn(
     """Writes a drawn data set, ROOT/{split}/{image,label}/NNNN.png, and shows the progress.
 
     The images are written to a folder beside ROOT that is renamed at the end, so ROOT is complete or absent. If
-    another process writes the same ROOT first, its files stay. Numbers run on over the splits, so no two images are
-    the same.
-
-    Args:
-        root: the data set's folder.
-        counts: images per split.
-        draw: returns image and label of a number; called from several threads.
-        finish: called when all images are written, before the renaming, with the folder and the images' names
-            (split/NNNN); it may add files.
+    another process writes the same ROOT first, its files stay. `draw` returns image and label of a number and is
+    called from several threads; numbers run on over the splits, so no two images are the same. `finish` is called
+    before the renaming, with the folder and the images' names (split/NNNN); it may add files.
 
     Raises:
         UserError: ROOT exists.

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from flowseg.data.folders import content_hash
-from flowseg.phantoms.angiogram import Mask, anatomy, expose, write_drawn
-from flowseg.phantoms.tree import REFERENCE_SIZE, add_tube, grow_tree
+from flowseg.phantoms.angiogram import Mask, anatomy, expose, project, write_drawn
+from flowseg.phantoms.tree import REFERENCE_SIZE, grow_tree
 
 COUNTS = {"train": 120, "val": 16, "test": 40}
 
@@ -28,9 +28,7 @@ def draw_choice(seed: int, index: int, size: int = REFERENCE_SIZE) -> tuple[Mask
     bright_is_asked = bool(lot.integers(2))
     ways, labels = [], []
     for rng in (dark_rng, bright_rng):
-        way, label = np.zeros((size, size), np.float32), np.zeros((size, size), np.uint8)
-        for tube in grow_tree(rng).tubes:
-            add_tube(tube, way, label)
+        way, label = project(grow_tree(rng), size)
         ways.append(way)
         labels.append(label)
     # Both trees saturate in the same way; where they cross, they cancel.
@@ -50,18 +48,10 @@ def write_choice_phantoms(
     size: int = REFERENCE_SIZE,
     counts: Mapping[str, int] = COUNTS,
 ) -> None:
-    """Writes the data set as `write_drawn` does.
+    """Writes the data set as `write_drawn` does, whose errors it raises.
 
-    Args:
-        root: the data set's folder.
-        finish: called when all images are drawn, before the folder takes its place: with the folder to add to, and
-            with the name, content hash and choice (whether the bright tree is to be segmented) of every image.
-        seed: of the drawings.
-        size: side of the images, pixels.
-        counts: images per split.
-
-    Raises:
-        UserError: ROOT exists.
+    `finish` is called before the folder takes its place: with the folder to add to, and with the name, content hash
+    and choice (whether the bright tree is to be segmented) of every image.
     """
     drawn: dict[int, tuple[str, bool]] = {}
 

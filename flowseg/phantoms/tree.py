@@ -4,14 +4,13 @@ All lengths are in reference pixels, the pixels of a 512 x 512 image; `add_tube`
 Points are (x, y), and y points downwards.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import cv2
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
+from numpy.random import Generator
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial import cKDTree
@@ -63,7 +62,7 @@ class Tree:
     direction: Point
 
 
-def smooth_noise(rng: np.random.Generator, length: float, wavelength: float, samples: int) -> Along:
+def smooth_noise(rng: Generator, length: float, wavelength: float, samples: int) -> Along:
     """Returns a smooth random function: a spline through standard normal knots, one per `wavelength`."""
     knots = max(4, int(np.ceil(length / wavelength)) + 1)
     curve = CubicSpline(np.linspace(0.0, 1.0, knots), rng.standard_normal(knots))
@@ -85,13 +84,7 @@ def spline(control: Float64[np.ndarray, "K 2"]) -> Points:
 
 
 def wander(
-    rng: np.random.Generator,
-    start: Point,
-    heading: float,
-    length: float,
-    bend: float,
-    wiggle: float,
-    wavelength: float,
+    rng: Generator, start: Point, heading: float, length: float, bend: float, wiggle: float, wavelength: float
 ) -> Points:
     """Returns a curve of `length` from `start`.
 
@@ -105,7 +98,7 @@ def wander(
     return start + np.concatenate([np.zeros((1, 2)), np.cumsum(steps[:-1], axis=0)])
 
 
-def _place(rng: np.random.Generator, courses: tuple[tuple[tuple[float, float], ...], ...]) -> list[Points]:
+def _place(rng: Generator, courses: tuple[tuple[tuple[float, float], ...], ...]) -> list[Points]:
     """Returns the centre lines of a template's trunks, jittered and seen in a random projection."""
     turn = rng.normal(0.0, 0.17)
     stretch = rng.uniform(0.82, 1.12, 2) * np.array([1.0 if rng.random() < 0.8 else -1.0, 1.0])
@@ -134,7 +127,7 @@ def _place(rng: np.random.Generator, courses: tuple[tuple[tuple[float, float], .
 class _Grower:
     """Turns centre lines into tapering tubes and grows side branches from them."""
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: Generator) -> None:
         self.rng = rng
         self.tubes: list[Tube] = []
         self.fade = rng.uniform(900, 4000)  # path after which the contrast agent has fallen to 1/e
@@ -175,14 +168,7 @@ class _Grower:
                 self._branch(line, count - 1, end, path + length, density, depth, side)
 
     def _branch(
-        self,
-        line: Points,
-        fork: int,
-        radius: float,
-        path: float,
-        density: float,
-        depth: int,
-        side: float = 0.0,
+        self, line: Points, fork: int, radius: float, path: float, density: float, depth: int, side: float = 0.0
     ) -> None:
         """Adds a branch of `line` at sample `fork`; `side` is -1 or 1 at the tip, 0 (a random side) elsewhere."""
         rng = self.rng
@@ -196,20 +182,13 @@ class _Grower:
         heading = float(np.arctan2(*(line[min(len(line) - 1, fork + 8)] - back)[::-1]))
         angle = side * (rng.uniform(0.25, 0.6) if tip else rng.uniform(0.5, 1.25))
         length = float(np.clip(radius * rng.uniform(30, 75), 30, 280))
-        thinness = min(1.5, 2.2 / radius)
-        child = wander(
-            rng,
-            line[fork],
-            heading + angle,
-            length,
-            -angle * rng.uniform(-0.2, 1.1),
-            self.wiggle * thinness,
-            rng.uniform(14, 34),
-        )
+        bend = -angle * rng.uniform(-0.2, 1.1)
+        wiggle = self.wiggle * min(1.5, 2.2 / radius)  # thin vessels are more tortuous
+        child = wander(rng, line[fork], heading + angle, length, bend, wiggle, rng.uniform(14, 34))
         self.grow(child, radius, path, density * rng.uniform(0.8, 1.0), depth + 1)
 
 
-def grow_tree(rng: np.random.Generator) -> Tree:
+def grow_tree(rng: Generator) -> Tree:
     """Returns a random right or left coronary tree."""
     courses = COURSES[int(rng.integers(len(COURSES)))]
     lines = _place(rng, courses)
@@ -232,11 +211,8 @@ def add_tube(
 ) -> None:
     """Adds the length of the X-rays' path through a round tube to `thickness`, in place.
 
-    Args:
-        tube: the tube.
-        thickness: path lengths in reference pixels, weighted by density.
-        label: set to 255 within the tube's radius.
-        hollow: the share of the radius that is empty.
+    The length is in reference pixels, weighted by density; `hollow` is the share of the tube's radius that is empty.
+    `label` is set to 255 within the radius.
     """
     size = thickness.shape[0]
     scale = size / REFERENCE_SIZE

@@ -13,7 +13,7 @@ from dicom_files import empty, write_dicom
 from PIL import Image
 from refusals import refusal
 
-from flowseg.commands.predict import parse_frames
+from flowseg.commands.trained import parse_frames
 from flowseg.config import Config
 from flowseg.data.folders import read_image
 from flowseg.data.inputs import read_inputs

@@ -8,8 +8,8 @@ from commands import BASELINE
 from refusals import refusal
 
 from flowseg.commands.import_torch import ImportTorch
-from flowseg.commands.params import Params
 from flowseg.commands.parsing import parse, with_config
+from flowseg.commands.train import Params
 from flowseg.config import Config, from_dict
 
 CHANGED: dict[str, Any] = {
