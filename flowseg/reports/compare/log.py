@@ -83,6 +83,10 @@ class RunLog:
         return max(self.measured, key=lambda row: row.dice or 0.0, default=None)
 
     @property
+    def best_dice(self) -> float | None:
+        return self.best.dice if self.best is not None else None
+
+    @property
     def last(self) -> Row | None:
         """The last row with a Dice value."""
         return self.dices[-1] if self.dices else None

@@ -1,6 +1,6 @@
 """Finds the runs that the command line names, and groups those that are seeds of one set-up."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +29,11 @@ class Group:
         """The config of the first run; None for a CSV."""
         run = self.logs[0].run
         return run.config if run is not None else None
+
+    def by_seed(self, value: Callable[[RunLog], float | None]) -> dict[int, float]:
+        """A value of each of its run folders that has one, by seed."""
+        found = {log.run.config.seed: value(log) for log in self.logs if log.run is not None}
+        return {seed: one for seed, one in found.items() if one is not None}
 
 
 def only_seeds_differ(a: Group, b: Group) -> bool:
@@ -67,10 +72,11 @@ def arrange(arguments: Sequence[str]) -> list[Group]:
     together: list[Group] = []
     order = {log.name: i for i, log in enumerate(logs.values())}
     for argument, found in expanded:
-        if len(found) == 1 and not _names_many(argument):
-            singles.append(Group(logs[found[0]].name, (logs[found[0]],)))
+        alone = [Group(logs[path].name, (logs[path],)) for path in found]
+        if _names_one(Path(argument)):
+            singles += alone
         else:
-            together += _by_set_up([Group(logs[path].name, (logs[path],)) for path in found], _stem(argument))
+            together += _by_set_up(alone, _stem(argument))
     if len({repr(set_up(group)) for group in (*singles, *together)}) > 1:
         singles = _by_set_up(singles, None)
     groups = sorted([*singles, *together], key=lambda group: order[group.logs[0].name])
@@ -86,7 +92,7 @@ def expand(argument: str) -> list[Path]:
         UserError: there are none.
     """
     path = Path(argument)
-    if path.is_file() or is_run(path):
+    if _names_one(path):
         return [path]
     if path.is_dir():
         found = [child for child in sorted(path.iterdir()) if is_run(child)]
@@ -127,9 +133,8 @@ def _read(path: Path, name: str) -> RunLog:
     return read_run_log(open_run(path), name) if path.is_dir() else read_csv_log(path, name)
 
 
-def _names_many(argument: str) -> bool:
-    path = Path(argument)
-    return not (path.is_file() or is_run(path))
+def _names_one(path: Path) -> bool:
+    return path.is_file() or is_run(path)
 
 
 def _stem(argument: str) -> str:

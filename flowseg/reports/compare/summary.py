@@ -1,7 +1,7 @@
 """A comparison as plain values: what report.json holds and the pages show."""
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from flowseg.reports.compare import events, windows
@@ -69,7 +69,7 @@ def summarize(evidence: Evidence, words: Words) -> dict[str, Any]:
             {"name": g.name, "runs": [log.name for log in g.logs], "seeds": g.seeds, "parameters": counts[g.name]}
             for g in evidence.groups
         ],
-        "differing": [_plain(row) for row in evidence.differing],
+        "differing": evidence.differing,
         "early": _early(evidence),
         "equal": _equal(evidence),
         "courses": [asdict(course) for course in evidence.courses],
@@ -121,13 +121,16 @@ def _early(evidence: Evidence) -> dict[str, Any] | None:
 
 
 def _equal(evidence: Evidence) -> dict[str, Any] | None:
-    if evidence.equal_epoch is None:
+    epoch = evidence.equal_epoch
+    if epoch is None:
         return None
     rows = []
-    for at in evidence.equal:
-        dice, measured_at = (at.row.dice, at.row.measured_at) if at.row else (None, None)
-        rows.append({"name": at.name, "dice": dice, "measured_at": measured_at, "best": _point(at.best)})
-    return {"epoch": evidence.equal_epoch, "per_run": rows}
+    for log in evidence.logs:
+        if log.rows:
+            until = replace(log, rows=tuple(row for row in log.rows if row.epoch <= epoch))
+            dice, measured_at = (until.last.dice, until.last.measured_at) if until.last else (None, None)
+            rows.append({"name": log.name, "dice": dice, "measured_at": measured_at, "best": _point(until.best)})
+    return {"epoch": epoch, "per_run": rows}
 
 
 def _test(test: OnTest) -> dict[str, Any]:
@@ -142,23 +145,20 @@ def _test(test: OnTest) -> dict[str, Any]:
             for name, by in test.values.items()
         },
         "partial": test.partial,
-        "evaluation": [_plain(row) for row in test.evaluation],
+        "evaluation": test.evaluation,
     }
 
 
 def _run(log: RunLog, group: str, evidence: Evidence) -> dict[str, Any]:
     counts = evidence.parameters[group]
+    first, last = (log.epochs[0], log.epochs[-1]) if log.rows else (None, None)
     return {
         "name": log.name,
         "group": group,
         "path": str(log.path),
         "seed": log.run.config.seed if log.run is not None else None,
         "parameters": counts["total"] if counts is not None else None,
-        "epochs": {
-            "first": log.epochs[0] if log.rows else None,
-            "last": log.epochs[-1] if log.rows else None,
-            "max": log.planned,
-        },
+        "epochs": {"first": first, "last": last, "max": log.planned},
         "values": len(log.dices),
         "measurements": len(log.measured),
         "carried_forward": log.carried_forward,
@@ -169,8 +169,7 @@ def _run(log: RunLog, group: str, evidence: Evidence) -> dict[str, Any]:
         "jumps": [_change(change) for change in jumps(log)],
         "falls": [_change(change) for change in falls(log)],
         "loss_anomalies": [
-            {"epoch": a.epoch, "loss": a.loss, "usual": a.usual, "before": _point(a.before), "after": _point(a.after)}
-            for a in loss_anomalies(log)
+            {**vars(a), "before": _point(a.before), "after": _point(a.after)} for a in loss_anomalies(log)
         ],
         "gaps": [{"from": hole.start, "to": hole.end} for hole in log.holes],
         "dice_gaps": [{"from": hole.start, "to": hole.end} for hole in log.dice_holes],
@@ -193,12 +192,4 @@ def _change(change: Change) -> dict[str, Any]:
         "change": change.change,
         "from_epoch": change.from_epoch,
         "across_gap": change.across_hole,
-    }
-
-
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A differing setting, with lists for tuples as in JSON."""
-    return {
-        "field": row["field"],
-        "values": {name: list(v) if isinstance(v, tuple) else v for name, v in row["values"].items()},
     }

@@ -59,10 +59,7 @@ def progress(report: Report, t: Words) -> Table:
         (t("logged"), lambda run: logged(run["epochs"])),
         (t("planned"), lambda run: number(run["epochs"]["max"], 0)),
         (t("values"), lambda run: str(run["values"])),
-        (
-            t("measurements"),
-            lambda run: Cell(str(run["measurements"]), (run["carried_forward"] and t("carried")) or ""),
-        ),
+        (t("measurements"), measurements),
         (t("best"), lambda run: _point(run["best"], t)),
         (t("last"), lambda run: _point(run["last"], t)),
     )
