@@ -55,6 +55,5 @@ def report_folder(folder: Path, summary: dict[str, Any]) -> Iterator[Callable[[M
             write({JSON_FILE: json.dumps(summary, indent=1, allow_nan=False) + "\n"})
             yield write
     except OSError as error:
-        raise UserError(
-            f"{folder}: cannot be written ({error.strerror}); free some space or choose another --out"
-        ) from None
+        what = f"cannot be written ({error.strerror}); free some space or choose another --out"
+        raise UserError(f"{folder}: {what}") from None

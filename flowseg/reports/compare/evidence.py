@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -83,10 +82,7 @@ class Evidence:
 
 
 def gather(groups: Sequence[Group], early_range: tuple[int, int] | None) -> Evidence:
-    """Compares groups of runs.
-
-    Args:
-        early_range: first and last epoch of the early phase; None: the first epochs that all runs have.
+    """Compares groups of runs, with the early phase over `early_range`, or the first epochs that all runs have.
 
     Raises:
         UserError: a run folder without test scores, test sets that differ, or no logged epoch in the early phase.
@@ -156,16 +152,13 @@ def _on_test(groups: Sequence[Group]) -> OnTest | None:
     keys = every[0].keys
     metrics, partial = shared_metrics(every)
     if not metrics:
-        raise UserError(
-            f"{every[1].folder}: shares no metric with {every[0].folder}; evaluate both again: flowseg eval"
-        )
+        first, second = every[0].folder, every[1].folder
+        raise UserError(f"{second}: shares no metric with {first}; evaluate both again: flowseg eval")
     values = {name: mean_scores(list(group.values()), keys, metrics) for name, group in scores.items()}
     return OnTest(
         keys=keys,
         values=values,
-        means={
-            name: {m: differences.image_mean(v) for m, v in by_metric.items()} for name, by_metric in values.items()
-        },
+        means={name: {m: differences.image_mean(v) for m, v in by.items()} for name, by in values.items()},
         tests=image_tests(values),
         partial=partial,
         cases=cases.choose_cases(keys, {name: by["dice"] for name, by in values.items()}) if "dice" in metrics else [],
@@ -191,8 +184,3 @@ def _over_seeds(groups: Sequence[Group], on_test: OnTest | None) -> list[Seeds]:
                 means = {seed: fmean(values) for seed, values in kept.items()}
                 found.append(Seeds(group.name, metric, means, seed_mean(list(means.values()))))
     return found
-
-
-def has_film_analysis(log: RunLog) -> bool:
-    """Whether `flowseg analyze film` has been run on it."""
-    return any(Path(log.path / "analysis").glob("film-*/report.json"))

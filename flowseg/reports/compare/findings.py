@@ -8,7 +8,7 @@ from typing import Any
 from flowseg.evaluation.paired import images_needed
 from flowseg.reports.compare.differences import seeds_needed
 from flowseg.reports.compare.events import STEP, falls, jumps, loss_anomalies
-from flowseg.reports.compare.evidence import Evidence, has_film_analysis
+from flowseg.reports.compare.evidence import Evidence
 from flowseg.reports.compare.judgements import TEST, Judgement
 from flowseg.reports.compare.log import RunLog
 from flowseg.reports.compare.sources import only_seeds_differ
@@ -81,9 +81,8 @@ def _of_tests(evidence: Evidence) -> Iterator[Message]:
         won = {g.name: [j.item.removeprefix(TEST) for j in judgements if j.winner == g.name] for g in (a, b)}
         for name, metrics in won.items():
             if metrics:
-                yield Message(
-                    "found_wins", {"name": name, "metrics": metrics, "n": len(metrics), "of": len(judgements)}
-                )
+                values = {"name": name, "metrics": metrics, "n": len(metrics), "of": len(judgements)}
+                yield Message("found_wins", values)
         undecided = sum(j.winner is None for j in judgements)
         if judgements and undecided and not only_seeds_differ(a, b):
             yield Message("found_undecided", {"n": undecided, "of": len(judgements), "a": a.name, "b": b.name})
@@ -176,9 +175,8 @@ def limits(evidence: Evidence) -> list[Message]:
     if evidence.on_test is not None:
         for test in evidence.on_test.tests:
             if test.metric == "dice" and test.detectable:
-                found.append(
-                    Message("limit_power", {"a": test.a, "b": test.b, "n": test.n, "detectable": test.detectable})
-                )
+                values = {"a": test.a, "b": test.b, "n": test.n, "detectable": test.detectable}
+                found.append(Message("limit_power", values))
         found.append(Message("limit_independent"))
         fields = [row["field"] for row in evidence.on_test.evaluation if row["field"] not in ("data", "window_batch")]
         if fields:
@@ -216,7 +214,8 @@ def advice(evidence: Evidence) -> list[Message]:
         if changes or anomalies:
             values = {"name": log.name, "falls": len(changes), "anomalies": len(anomalies)}
             found.append(Message("next_steady", values))
-        if log.run is not None and log.run.config.model.film.stages and not has_film_analysis(log):
+        analysed = any((log.path / "analysis").glob("film-*/report.json"))
+        if log.run is not None and log.run.config.model.film.stages and not analysed:
             found.append(Message("next_film", {"name": log.name}))
     return merged(found)
 
@@ -238,9 +237,8 @@ def _more_trials(evidence: Evidence) -> Iterator[Message]:
         target = max(abs(dice.values["d"]), MIN_DIFFERENCE)
         values = {"a": a.name, "b": b.name, "target": target}
         if dice.reason == "seeds_overlap_images":
-            spreads = [
-                stdev(s.values.values()) for s in evidence.seeds if s.metric == "dice" and s.group in (a.name, b.name)
-            ]
+            of_pair = [s for s in evidence.seeds if s.metric == "dice" and s.group in (a.name, b.name)]
+            spreads = [stdev(s.values.values()) for s in of_pair]
             yield Message("next_more_seeds", values | {"n": seeds_needed(max(spreads), target)})
         elif dice.values["detectable"]:
             images = images_needed(dice.values["n"], dice.values["detectable"], target)

@@ -68,8 +68,7 @@ def judge_pair(
     found = [_best(a, b), _equal_epochs(a, b, "equal_epochs", None)]
     if early is not None:
         found.append(_equal_epochs(a, b, "early", early))
-    found.append(_steadiness(a, b))
-    found.append(_parameters(a, b, parameters))
+    found += [_steadiness(a, b), _parameters(a, b, parameters)]
     of_pair = [test for test in tests if (test.a, test.b) == (a.name, b.name)]
     found += [_test(a, b, test, comparisons, seed_scores) for test in of_pair]
     return [judgement for judgement in found if judgement is not None]
@@ -107,7 +106,7 @@ def _of_training(
     values |= {"d": found.difference, "low": found.low, "high": found.high, "n_a": found.n_a, "n_b": found.n_b}
     if found.low <= 0 <= found.high:
         return Judgement(item, a.name, b.name, None, "seeds_overlap", values)
-    return Judgement(item, a.name, b.name, found.better, "wins_seeds", values)
+    return Judgement(item, a.name, b.name, better("dice", a.name, b.name, found.difference), "wins_seeds", values)
 
 
 def _equal_epochs(a: Group, b: Group, item: str, between: tuple[int, int] | None) -> Judgement:

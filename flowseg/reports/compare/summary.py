@@ -9,7 +9,7 @@ from flowseg.reports.compare.differences import LEVEL
 from flowseg.reports.compare.events import Change, falls, jumps, loss_anomalies, steadiness
 from flowseg.reports.compare.evidence import Evidence, OnTest
 from flowseg.reports.compare.findings import MIN_MEASUREMENTS, advice, conclusions, headline, limits
-from flowseg.reports.compare.judgements import MIN_COMMON, TEST
+from flowseg.reports.compare.judgements import MIN_COMMON, TEST, Judgement
 from flowseg.reports.compare.log import Row, RunLog
 from flowseg.reports.compare.words import Words
 from flowseg.reports.verdict import ALPHA
@@ -60,6 +60,7 @@ def summarize(evidence: Evidence, words: Words) -> dict[str, Any]:
     """Returns the values of `KEYS`; the gallery's `pictures` are filled in when they are drawn."""
     test = evidence.on_test
     counts = evidence.parameters
+    early = evidence.early_range
     winners = {(j.item, j.a, j.b): j.winner for j in evidence.judgements}
     return {
         "format": FORMAT,
@@ -70,7 +71,7 @@ def summarize(evidence: Evidence, words: Words) -> dict[str, Any]:
             for g in evidence.groups
         ],
         "differing": evidence.differing,
-        "early": _early(evidence),
+        "early": {"from": early[0], "to": early[1], "per_run": [asdict(e) for e in evidence.early]} if early else None,
         "equal": _equal(evidence),
         "courses": [asdict(course) for course in evidence.courses],
         "test": _test(test) if test is not None else None,
@@ -78,20 +79,9 @@ def summarize(evidence: Evidence, words: Words) -> dict[str, Any]:
             {**asdict(one), "better": one.better, "winner": winners[TEST + one.metric, one.a, one.b]}
             for one in (test.tests if test is not None else [])
         ],
-        "seeds": [
-            {"group": s.group, "metric": s.metric, "values": s.values, **asdict(s.mean)} for s in evidence.seeds
-        ],
+        "seeds": [{"group": s.group, "metric": s.metric, "values": s.values, **vars(s.mean)} for s in evidence.seeds],
         "seed_tests": [asdict(found) for found in evidence.seed_tests],
-        "winners": [
-            {
-                "item": j.item,
-                "between": [j.a, j.b],
-                "winner": j.winner,
-                "reason": words(j.reason, **j.values),
-                "rule": j.reason,
-            }
-            for j in evidence.judgements
-        ],
+        "winners": [_winner(judgement, words) for judgement in evidence.judgements],
         "headline": [words.say(message) for message in headline(evidence)],
         "conclusions": [words.say(message) for message in conclusions(evidence)],
         "limits": [words.say(message) for message in limits(evidence)],
@@ -113,11 +103,10 @@ def summarize(evidence: Evidence, words: Words) -> dict[str, Any]:
     }
 
 
-def _early(evidence: Evidence) -> dict[str, Any] | None:
-    if evidence.early_range is None:
-        return None
-    start, end = evidence.early_range
-    return {"from": start, "to": end, "per_run": [asdict(early) for early in evidence.early]}
+def _winner(judgement: Judgement, words: Words) -> dict[str, Any]:
+    reason = {"reason": words(judgement.reason, **judgement.values), "rule": judgement.reason}
+    between = [judgement.a, judgement.b]
+    return {"item": judgement.item, "between": between, "winner": judgement.winner, **reason}
 
 
 def _equal(evidence: Evidence) -> dict[str, Any] | None:
@@ -136,10 +125,7 @@ def _equal(evidence: Evidence) -> dict[str, Any] | None:
 def _test(test: OnTest) -> dict[str, Any]:
     return {
         "images": list(test.keys),
-        "means": {
-            name: {m: asdict(mean) if mean is not None else None for m, mean in by.items()}
-            for name, by in test.means.items()
-        },
+        "means": {name: {m: mean and asdict(mean) for m, mean in by.items()} for name, by in test.means.items()},
         "per_image": {
             name: {m: [None if math.isnan(v) else float(v) for v in values] for m, values in by.items()}
             for name, by in test.values.items()
@@ -174,9 +160,7 @@ def _run(log: RunLog, group: str, evidence: Evidence) -> dict[str, Any]:
         "gaps": [{"from": hole.start, "to": hole.end} for hole in log.holes],
         "dice_gaps": [{"from": hole.start, "to": hole.end} for hole in log.dice_holes],
         "steadiness": asdict(steadiness(log)),
-        "curve": [
-            {"epoch": row.epoch, "loss": row.loss, "dice": row.dice, "measured": row.measured} for row in log.rows
-        ],
+        "curve": [{"epoch": r.epoch, "loss": r.loss, "dice": r.dice, "measured": r.measured} for r in log.rows],
     }
 
 
@@ -185,11 +169,5 @@ def _point(row: Row | None) -> dict[str, Any] | None:
 
 
 def _change(change: Change) -> dict[str, Any]:
-    return {
-        "epoch": change.epoch,
-        "from": change.before,
-        "to": change.after,
-        "change": change.change,
-        "from_epoch": change.from_epoch,
-        "across_gap": change.across_hole,
-    }
+    values = {"epoch": change.epoch, "from": change.before, "to": change.after, "change": change.change}
+    return {**values, "from_epoch": change.from_epoch, "across_gap": change.across_hole}
