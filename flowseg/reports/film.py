@@ -142,9 +142,8 @@ def film_pages(summary: dict[str, Any], pictures: film_plots.Pictures) -> dict[s
     """The report's pages by file name."""
     reservations = list(summary["verdict"]["reservations"])
     if count := summary["identical_partners"]:
-        reservations.append(
-            f"{count} images have a partner with the same embedding: for them own and other are equal."
-        )
+        said = "images have a partner with the same embedding: for them own and other are equal."
+        reservations.append(f"{count} {said}")
     return render(
         "film.j2",
         pictures,
@@ -176,12 +175,7 @@ def _made(summary: dict[str, Any]) -> dict[str, str]:
 
 def _tell(summary: dict[str, Any], effect: FilmEffect, folder: Path) -> None:
     for name, difference in summary["differences"].items():
-        dice = difference["dice"]
-        console.print(
-            f"Dice, own - {name:10} {dice['mean']:+.4f}  [{dice['low']:+.4f}, {dice['high']:+.4f}]  "
-            f"p = {dice['p_holm']:.2g}",
-            markup=False,
-        )
-    verdict = summary["verdict"]
-    console.print(f"verdict on {len(effect.keys)} images: {verdict['sentence']}", markup=False)
+        line = "Dice, own - {name:10} {mean:+.4f}  [{low:+.4f}, {high:+.4f}]  p = {p_holm:.2g}"
+        console.print(line.format(name=name, **difference["dice"]), markup=False)
+    console.print(f"verdict on {len(effect.keys)} images: {summary['verdict']['sentence']}", markup=False)
     console.print(f"report: {folder}/report.html", markup=False)

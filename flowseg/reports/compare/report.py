@@ -22,13 +22,9 @@ def compare_runs(
 ) -> dict[str, Any]:
     """Compares runs and writes report.html (one file), report.md with plots/ and gallery/, and report.json.
 
-    Args:
-        runs: as flowseg.reports.compare.sources.arrange takes them.
-        out: the report's folder. An earlier report there is replaced.
-        lang: the language of all sentences, those of report.json included.
-        early: first and last epoch of the early phase; None: the first epochs that all runs have.
-
-    Returns the content of report.json (flowseg.reports.compare.summary.KEYS).
+    The runs are named as flowseg.reports.compare.sources.arrange takes them, and an earlier report in `out` is
+    replaced. `early` is the first and last epoch of the early phase; None: the first epochs that all runs have.
+    Returns the content of report.json (flowseg.reports.compare.summary.KEYS), whose sentences are in `lang` too.
 
     Raises:
         UserError: something is wrong with a run, its log or its scores, or the folder holds something else.

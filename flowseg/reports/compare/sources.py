@@ -59,15 +59,18 @@ def arrange(arguments: Sequence[str]) -> list[Group]:
     """
     expanded = [(argument, expand(argument)) for argument in arguments]
     paths = [path for _, found in expanded for path in found]
-    seen: dict[Path, Path] = {}
+    seen: set[Path] = set()
     for path in paths:
         if path.resolve() in seen:
             raise UserError(f"{path}: is named twice; give each run once")
-        seen[path.resolve()] = path
+        seen.add(path.resolve())
     if len(paths) < 2:
         raise UserError(f"flowseg compare: {len(paths) or 'no'} run given; a comparison takes two or more")
     names = distinct_names(paths)
-    logs = {path: _read(path, names[path]) for path in paths}
+    logs = {
+        path: read_run_log(open_run(path), name) if path.is_dir() else read_csv_log(path, name)
+        for path, name in names.items()
+    }
     singles: list[Group] = []
     together: list[Group] = []
     order = {log.name: i for i, log in enumerate(logs.values())}
@@ -116,9 +119,8 @@ def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:
     """Names each path by its last part, without .csv, and as many parts before it as tell the paths apart."""
     folders = {path.resolve() for path in paths if path.suffix != ".csv"}
     whole = {path: path.resolve() for path in paths}
-    for path, resolved in whole.items():
-        if path.suffix == ".csv" and resolved.with_suffix("") not in folders:
-            whole[path] = resolved.with_suffix("")
+    bare = {path: resolved.with_suffix("") for path, resolved in whole.items() if path.suffix == ".csv"}
+    whole |= {path: resolved for path, resolved in bare.items() if resolved not in folders}
     names: dict[Path, str] = {}
     for path, resolved in whole.items():
         others = [other.parts for one, other in whole.items() if one != path]
@@ -127,10 +129,6 @@ def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:
             depth += 1
         names[path] = "/".join(resolved.parts[-depth:])
     return names
-
-
-def _read(path: Path, name: str) -> RunLog:
-    return read_run_log(open_run(path), name) if path.is_dir() else read_csv_log(path, name)
 
 
 def _names_one(path: Path) -> bool:
