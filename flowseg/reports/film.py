@@ -1,7 +1,5 @@
 """`flowseg analyze film`: a report on what the embeddings contribute to a trained run."""
 
-import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,7 @@ from flowseg.evaluation.film_effect import FilmEffect, choose, condition_count, 
 from flowseg.progress import console, task
 from flowseg.reports import film_plots, film_tables
 from flowseg.reports.film_summary import FORMAT, summarize
-from flowseg.reports.folder import JSON_FILE, check_free, make_parent, report_folder
+from flowseg.reports.folder import check_free, make_parent, report_folder
 from flowseg.reports.pages import render
 from flowseg.reports.tables import number
 from flowseg.runs.folder import Run
@@ -41,13 +39,11 @@ def analyze_film(
     Args:
         data, embeddings: another data set or embedding store than the run's own.
         images: how many images, drawn by seed; None: all.
-        out: the report's folder; None: RUN/analysis/film-SPLIT. An earlier report there is replaced; either the whole
-            folder is written or nothing.
+        out: the report's folder; None: RUN/analysis/film-SPLIT. An earlier report there is replaced.
         seed: seeds the choice of images, whose embedding `other` is, and the bootstrap. The noise keeps the run's
             seed, so that `own` gives what `flowseg eval` gives.
 
-    Returns:
-        What report.json holds (flowseg.reports.film_summary.KEYS).
+    Returns what report.json holds (flowseg.reports.film_summary.KEYS).
 
     Raises:
         UserError: a run without FiLM or without a best checkpoint, fewer than two images, a folder that holds
@@ -77,14 +73,13 @@ def analyze_film(
     chosen = whole.subset(choose(len(whole), images, seed))
     mean, mean_from = mean_embedding(trained, whole)
     work = len(chosen) * condition_count(config.model.film.stages)
-    threshold = trained.threshold
     with task(f"FiLM analysis on {split}", work) as advance:
         effect = measure_effect(
             trained.sampler,
             trained.params,
             chosen,
             mean,
-            threshold=threshold,
+            threshold=trained.threshold,
             seed=seed,
             on_image=lambda name: advance(note=name),
         )
@@ -100,14 +95,17 @@ def analyze_film(
         "encoder": asdict(prepared.encoder) if prepared.encoder is not None else None,
         "mean_from": mean_from,
         "sampler": asdict(config.eval),
-        "threshold": threshold,
+        "threshold": trained.threshold,
         "noise_seed": config.seed,
         "seed": seed,
     }
     summary = summarize(effect, about, seed=seed)
     curves = [line for line in read_metrics(run.path) if line["kind"] == "film"]
-    pictures = film_plots.draw(effect, summary, curves, _greys(chosen, [shown.index for shown in effect.gallery]))
-    _write(folder, summary, pictures)
+    greys = [as_uint8(read_image(chosen.pairs[shown.index].image)[0]) for shown in effect.gallery]
+    pictures = film_plots.draw(effect, summary, curves, greys)
+    with report_folder(folder, summary) as write:
+        write(pictures)
+        write(film_pages(summary, pictures))
     _tell(summary, effect, folder)
     return summary
 
@@ -118,12 +116,12 @@ def mean_embedding(trained: Trained, analysed: Dataset) -> tuple[Float32[np.ndar
     Where the training split cannot be used, the analysed split stands in. The mean belongs to no image: it tells no
     images apart, neither those of the training nor the analysed ones.
     """
-    if analysed.split == "train":
-        vectors = analysed.embeddings()
-        return vectors.mean(axis=0), f"the training split ({len(vectors)} images)"
+    training = analysed.split == "train"
     try:
-        vectors = _training_embeddings(trained.config, analysed.root)
+        vectors = analysed.embeddings() if training else _training_embeddings(trained.config, analysed.root)
     except UserError as error:
+        if training:
+            raise
         vectors = analysed.embeddings()
         reason = f"the analysed split ({len(vectors)} images), since the training split cannot be used: {error}"
         return vectors.mean(axis=0), reason
@@ -140,30 +138,12 @@ def _training_embeddings(config: Config, root: Path) -> Float32[np.ndarray, "n e
         return source.vectors([pair.key for pair in pairs], paths, hashes, str(root), advance)
 
 
-def _greys(chosen: Dataset, indices: Sequence[int]) -> list[np.ndarray]:
-    """Returns the images of the gallery, uint8, at their stored size."""
-    pairs = chosen.pairs
-    return [as_uint8(read_image(pairs[i].image)[0]) for i in indices]
-
-
-def _write(folder: Path, summary: dict[str, Any], pictures: film_plots.Pictures) -> None:
-    """Writes the whole folder or nothing."""
-    with report_folder(folder) as part:
-        (part / "plots").mkdir()
-        for name, picture in pictures.items():
-            (part / name).write_bytes(picture)
-        (part / JSON_FILE).write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n")
-        for name, page in film_pages(summary, pictures).items():
-            (part / name).write_text(page, encoding="utf-8")
-
-
 def film_pages(summary: dict[str, Any], pictures: film_plots.Pictures) -> dict[str, str]:
     """The report's pages by file name."""
     reservations = list(summary["verdict"]["reservations"])
     if count := summary["identical_partners"]:
-        reservations.append(
-            f"{count} images have a partner with the same embedding: for them own and other are equal."
-        )
+        said = "images have a partner with the same embedding: for them own and other are equal."
+        reservations.append(f"{count} {said}")
     return render(
         "film.j2",
         pictures,
@@ -195,12 +175,7 @@ def _made(summary: dict[str, Any]) -> dict[str, str]:
 
 def _tell(summary: dict[str, Any], effect: FilmEffect, folder: Path) -> None:
     for name, difference in summary["differences"].items():
-        dice = difference["dice"]
-        console.print(
-            f"Dice, own - {name:10} {dice['mean']:+.4f}  [{dice['low']:+.4f}, {dice['high']:+.4f}]  "
-            f"p = {dice['p_holm']:.2g}",
-            markup=False,
-        )
-    verdict = summary["verdict"]
-    console.print(f"verdict on {len(effect.keys)} images: {verdict['sentence']}", markup=False)
+        line = "Dice, own - {name:10} {mean:+.4f}  [{low:+.4f}, {high:+.4f}]  p = {p_holm:.2g}"
+        console.print(line.format(name=name, **difference["dice"]), markup=False)
+    console.print(f"verdict on {len(effect.keys)} images: {summary['verdict']['sentence']}", markup=False)
     console.print(f"report: {folder}/report.html", markup=False)

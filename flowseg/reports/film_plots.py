@@ -9,7 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -48,14 +48,8 @@ def draw(
 ) -> Pictures:
     """All pictures of a report.
 
-    Args:
-        summary: what flowseg.reports.film_summary made of `effect`.
-        curves: lines of kind `film` of the run's metrics.jsonl; there may be none.
-        greys: the gallery's images.
-
-    Returns:
-        plots/dice.png and plots/modulation.png; plots/curves.png if the run has recorded some; plots/difference.png if
-        all images have one size; plots/gallery-1.png and so on, one per image of the gallery.
+    plots/curves.png is there if the run has recorded some `curves` (lines of kind `film` of its metrics.jsonl), and
+    plots/difference.png if all images have one size; `greys` are the images of the gallery.
     """
     pictures = {"plots/dice.png": dice_plot(summary), "plots/modulation.png": modulation_plot(summary["modulation"])}
     if any(name in line for line in curves for name in CURVES):
@@ -170,27 +164,17 @@ def gallery_picture(shown: Shown, grey: Grey, top: float) -> bytes:
     """The image, the masks under own and other, and |difference of probability| from 0 (black) to `top`."""
     difference = np.abs(shown.own - shown.other)
     heat = colormaps["magma"](difference / top, bytes=True)[..., :3]
-    panels = [
-        grey,
-        overlay(grey, _mask(shown.own), shown.truth),
-        overlay(grey, _mask(shown.other), shown.truth),
-        np.asarray(heat, np.uint8),
-    ]
+    masks = [overlay(grey, probability > 0.5, shown.truth) for probability in (shown.own, shown.other)]
+    panels = [grey, *masks, np.asarray(heat, np.uint8)]
     file = io.BytesIO()
     Image.fromarray(strip([_fit(panel) for panel in panels])).save(file, format="PNG")
     return file.getvalue()
 
 
-def _mask(probability: Float[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
-    return probability > 0.5
-
-
 def _fit(panel: np.ndarray) -> np.ndarray:
     """The panel with its longer side at most `_PANEL` pixels."""
     h, w = panel.shape[:2]
-    scale = _PANEL / max(h, w)
-    if scale >= 1:
-        return panel
+    scale = min(_PANEL / max(h, w), 1.0)
     return cv2.resize(panel, (max(round(w * scale), 1), max(round(h * scale), 1)), interpolation=cv2.INTER_AREA)
 
 

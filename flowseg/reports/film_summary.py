@@ -61,15 +61,12 @@ def summarize(effect: FilmEffect, about: dict[str, Any], seed: int) -> dict[str,
     paired = {
         name: {m: compare(effect.values(OWN, m), effect.values(name, m), seed) for m in MEASURES} for name in others
     }
-    corrected = dict(zip(others, holm([paired[name]["dice"].p for name in others]), strict=True))
-    differences: dict[str, Any] = {
-        name: {m: asdict(difference) for m, difference in by_measure.items()} for name, by_measure in paired.items()
-    }
-    for name in others:
-        differences[name]["dice"]["p_holm"] = corrected[name]
-    dice = {name: (paired[name]["dice"], corrected[name]) for name in others}
+    differences = {name: {m: asdict(found) for m, found in by.items()} for name, by in paired.items()}
+    dice = {}
+    for name, p in zip(others, holm([paired[name]["dice"].p for name in others]), strict=True):
+        differences[name]["dice"]["p_holm"] = p
+        dice[name] = (paired[name]["dice"], p)
     further = {name: found for name, found in dice.items() if name not in (OTHER, NONE)}
-    verdict = judge(*dice[OTHER], *dice[NONE], further)
     own = effect.conditions[0].embeddings
     return {
         "format": FORMAT,
@@ -93,7 +90,7 @@ def summarize(effect: FilmEffect, about: dict[str, Any], seed: int) -> dict[str,
         ],
         "where": {name: _where(rows, effect.keys, seed) for name, rows in effect.where.items()},
         "gallery": [effect.keys[shown.index] for shown in effect.gallery],
-        "verdict": asdict(verdict),
+        "verdict": asdict(judge(*dice[OTHER], *dice[NONE], further)),
         "programs": effect.programs,
         "constants": {
             "alpha": verdicts.ALPHA,

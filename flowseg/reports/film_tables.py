@@ -43,18 +43,15 @@ def differences(report: Report) -> Table:
 
 def modulation(report: Report) -> Table:
     """How much of each stage's modulation depends on the image."""
-    return table(
-        report["modulation"],
-        ("stage", lambda row: str(row["stage"])),
-        ("gamma: total", lambda row: small(row["gamma"]["total"])),
-        ("constant", lambda row: small(row["gamma"]["constant"])),
-        ("between images", lambda row: small(row["gamma"]["between"])),
-        ("share", lambda row: percent(row["gamma"]["share"])),
-        ("beta: total", lambda row: small(row["beta"]["total"])),
-        ("constant", lambda row: small(row["beta"]["constant"])),
-        ("between images", lambda row: small(row["beta"]["between"])),
-        ("share", lambda row: percent(row["beta"]["share"])),
-    )
+
+    def value(part: str, name: str, row: dict[str, Any]) -> str:
+        return percent(row[part][name]) if name == "share" else small(row[part][name])
+
+    columns: list[Described] = []
+    for part in ("gamma", "beta"):
+        heads = {f"{part}: total": "total", "constant": "constant", "between images": "between", "share": "share"}
+        columns += [(head, partial(value, part, name)) for head, name in heads.items()]
+    return table(report["modulation"], ("stage", lambda row: str(row["stage"])), *columns)
 
 
 def where(report: Report) -> Table:

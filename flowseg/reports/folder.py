@@ -1,7 +1,7 @@
 """The folder of a report: free or with an earlier report in it, and replaced whole or not at all."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,18 +14,11 @@ JSON_FILE = "report.json"
 
 
 def check_free(folder: Path, layout: str, command: str) -> None:
-    """Raises a UserError unless the folder is absent, empty, or holds an earlier report of the same kind.
-
-    Args:
-        layout: the report's `format`.
-        command: the command that writes such reports, for the message.
-    """
-    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or _holds(folder, layout))):
+    """Raises a UserError unless the folder is absent, empty, or holds an earlier report with the `format` layout."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    if read_json(folder / JSON_FILE).get("format") != layout:
         raise UserError(f"{folder}: holds something other than a report of `{command}`; choose another --out")
-
-
-def _holds(folder: Path, layout: str) -> bool:
-    return read_json(folder / JSON_FILE).get("format") == layout
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -46,12 +39,21 @@ def make_parent(folder: Path) -> None:
 
 
 @contextmanager
-def report_folder(folder: Path) -> Iterator[Path]:
-    """Yields a folder to write a report into, which replaces `folder` at the end; after an error nothing changes."""
+def report_folder(folder: Path, summary: dict[str, Any]) -> Iterator[Callable[[Mapping[str, bytes | str]], None]]:
+    """Yields a function that adds files by name to a new report, in which report.json is already written.
+
+    The new report replaces `folder` at the end; after an error nothing changes.
+    """
     try:
         with replaced_folder(folder) as part:
-            yield part
+
+            def write(files: Mapping[str, bytes | str]) -> None:
+                for name, content in files.items():
+                    (part / name).parent.mkdir(exist_ok=True)
+                    (part / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+
+            write({JSON_FILE: json.dumps(summary, indent=1, allow_nan=False) + "\n"})
+            yield write
     except OSError as error:
-        raise UserError(
-            f"{folder}: cannot be written ({error.strerror}); free some space or choose another --out"
-        ) from None
+        what = f"cannot be written ({error.strerror}); free some space or choose another --out"
+        raise UserError(f"{folder}: {what}") from None

@@ -47,14 +47,7 @@ class Html:
         return element("div", *shown, *([self.bullets(reasons)] if reasons else []), class_="verdict")
 
     def figure(self, file: str, caption: str, more: str = "", drawing: Markup | None = None) -> Markup:
-        """A picture with its caption.
-
-        Args:
-            file: its name among the pictures.
-            caption: what it shows, also for those who cannot see it.
-            more: further sentences of the caption.
-            drawing: an svg element to show instead.
-        """
+        """A picture with its caption, which `more` continues; HTML shows an svg `drawing` instead of the file."""
         # An img has no end, so it cannot be an element.
         picture = drawing or Markup('<img src="{}" alt="{}">').format(self.picture(file), caption)
         return element("figure", picture, element("figcaption", f"{caption} {more}".rstrip()))

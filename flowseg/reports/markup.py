@@ -4,12 +4,10 @@ from markupsafe import Markup, escape
 
 
 def element(name: str, *content: str, **attributes: object) -> Markup:
-    """One element.
+    """One element around text, which is escaped, and elements.
 
-    Args:
-        content: text, which is escaped, and elements.
-        attributes: `class_` is written as class, and other underscores as hyphens; floats get one decimal. None and
-            False leave an attribute out, True stands for one without a value.
+    Of the attributes, `class_` is written as class, and other underscores as hyphens; floats get one decimal. None and
+    False leave an attribute out, True stands for one without a value.
     """
     opening = Markup("<{}").format(name)
     for key, value in attributes.items():

@@ -18,13 +18,9 @@ def render(
 ) -> dict[str, str]:
     """The pages of a report by file name: report.html and report.md.
 
-    Args:
-        template: a file of flowseg/reports/templates that places headings, sentences, figures and tables by the
-            methods of `page`, a flowseg.reports.forms.Html or Markdown.
-        pictures: PNG or WebP files by name, to be put into the HTML.
-        script: a file of the same folder, for the HTML.
-        lang: the page's language.
-        values: what the template names, `title` among it. A missing name is an error and not a gap.
+    The template and the HTML's script are files of flowseg/reports/templates. The template places headings, sentences,
+    figures and tables by the methods of `page`, a flowseg.reports.forms.Html or Markdown. What it names, `title`
+    among it, must be in `values`: a missing name is an error and not a gap. The HTML holds the pictures.
     """
     values |= {"pictures": pictures, "lang": lang, "body": template, "script": script}
     load = _environment().get_template

@@ -76,12 +76,9 @@ def percent(value: float | None) -> str:
 def estimate(
     found: dict[str, Any] | None, digits: int = 4, sign: bool = False, to: str = "to", best: bool = False
 ) -> Cell:
-    """A mean, difference or ratio, with its interval as the note.
+    """A `mean`, `difference` or `ratio`, with its interval `low` to `high` (None if there is none) as the note.
 
-    Args:
-        found: `mean`, `difference` or `ratio`, and `low` and `high`, None if there is no interval.
-        sign: whether all three are shown with their sign, as differences are.
-        to: the word between the two ends.
+    With `sign`, all three are shown with their sign, as differences are.
     """
     if found is None:
         return Cell("–")

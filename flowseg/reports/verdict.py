@@ -53,14 +53,9 @@ def established(difference: Paired, p_holm: float) -> bool:
 def judge(
     other: Paired, other_p: float, none: Paired, none_p: float, further: Mapping[str, tuple[Paired, float]]
 ) -> Verdict:
-    """The verdict.
+    """The verdict from Dice under the image's own embedding minus Dice under `other` and `none` (FiLM switched off).
 
-    Args:
-        other: Dice under the image's own embedding minus Dice under another image's.
-        other_p: its Holm-corrected p.
-        none: Dice under the image's own embedding minus Dice with FiLM switched off.
-        none_p: its Holm-corrected p.
-        further: own minus the conditions that do not decide, by name, with the corrected p. The correction covers all.
+    `further` holds own minus the conditions that do not decide, by name. Holm's correction of every p covers all.
     """
     deciding = (("own - other", other, other_p), ("own - none", none, none_p))
     tests = 2 + len(further)

@@ -42,8 +42,8 @@ def choose_cases(keys: tuple[str, ...], dice: dict[str, Values], per_kind: int =
             for i in order[:per_kind]:
                 reasons.setdefault(i, []).append((kind, name))
     mean = np.mean([dice[name] for name in names], axis=0)
-    for i in [int(i) for i in np.argsort(mean, kind="stable")][:per_kind]:
-        reasons.setdefault(i, []).append((HARDEST, None))
+    for i in np.argsort(mean, kind="stable")[:per_kind]:
+        reasons.setdefault(int(i), []).append((HARDEST, None))
     return [
         Case(
             keys[i],

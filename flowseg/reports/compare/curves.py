@@ -126,17 +126,8 @@ def curve_plot(
     """Draws Dice or loss of every run over epochs.
 
     Measurements are filled marks, values carried forward small hollow ones. A line breaks at holes, and a long stretch
-    that no run has logged is a narrow grey band. Of the losses only anomalies have a mark.
-
-    Args:
-        runs: as in report.json.
-        groups: names of the groups; a run has its group's colour.
-        field: `dice` or `loss`.
-        label: what the drawing shows, for those who cannot see it.
-        legend: whether the groups' names stand below, for a drawing that stands alone.
-
-    Returns:
-        An svg element; empty if no run has a value.
+    that no run has logged is a narrow grey band. Of the losses only anomalies have a mark. With `legend`, the groups'
+    names stand below, for a drawing that stands alone. The drawing is empty if no run has a value.
     """
     points = [(p["epoch"], p[field]) for run in runs for p in run["curve"] if p[field] is not None]
     if not points:

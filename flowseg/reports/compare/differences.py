@@ -1,7 +1,7 @@
 """Differences between set-ups: over test images, over seeds, and over the validations during training."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from statistics import fmean
 
@@ -80,10 +80,6 @@ class SeedTest:
     detectable: float
     """The smallest difference that as many seeds with this spread would show in 80 % of repetitions."""
 
-    @property
-    def better(self) -> str | None:
-        return better(self.metric, self.a, self.b, self.difference)
-
 
 @dataclass(frozen=True)
 class Course:
@@ -120,21 +116,14 @@ def image_mean(values: Values) -> Mean | None:
 
 
 def image_tests(groups: dict[str, dict[str, Values]]) -> list[Test]:
-    """Every metric of every two groups, image by image, with Holm's correction over all of them.
-
-    Args:
-        groups: for each group, for each metric, a value per image, images in one order.
-    """
+    """Every metric of every two groups, image by image in one order, with Holm's correction over all of them."""
     tests = [
         _image_test(metric, a, b, groups[a][metric], groups[b][metric])
         for a, b in combinations(groups, 2)
         for metric in groups[a]
     ]
-    tested = [i for i, test in enumerate(tests) if test.p is not None]
-    corrected = holm([p for p in (tests[i].p for i in tested) if p is not None])
-    for i, p in zip(tested, corrected, strict=True):
-        tests[i] = Test(**{**vars(tests[i]), "p_holm": p})
-    return tests
+    corrected = iter(holm([test.p for test in tests if test.p is not None]))
+    return [replace(test, p_holm=next(corrected)) if test.p is not None else test for test in tests]
 
 
 def _image_test(metric: str, a: str, b: str, first: Values, second: Values) -> Test:
@@ -163,16 +152,12 @@ def seed_test(metric: str, a: str, b: str, first: dict[int, float], second: dict
     """Compares a value of each training over seeds.
 
     Runs of one seed share their order of images, crops and noise. If both groups have the same seeds, the differences
-    seed by seed are tested, otherwise the two means (Welch 1947).
-
-    Args:
-        first, second: the value by seed; at least two seeds each.
+    seed by seed are tested, otherwise the two means (Welch 1947). Each group has at least two seeds.
     """
     one, two = list(first.values()), list(second.values())
     paired = first.keys() == second.keys()
     if paired:
-        seeds = sorted(first)
-        found = ttest_rel([second[s] for s in seeds], [first[s] for s in seeds])
+        found = ttest_rel([second[s] for s in sorted(first)], [first[s] for s in sorted(first)])
     else:
         found = ttest_ind(two, one, equal_var=False)
     difference = fmean(two) - fmean(one)
@@ -201,8 +186,8 @@ def course(a: str, b: str, first: Series, second: Series) -> Course:
     mean = float(differences.mean())
     if n < 3:
         return Course(a, b, n, mean, None, None, None, ahead_a, ahead_b)
-    worth = n * (1 - autocorrelation(differences)) / (1 + autocorrelation(differences))
-    worth = max(worth, 2.0)
+    r = autocorrelation(differences)
+    worth = max(n * (1 - r) / (1 + r), 2.0)
     reach = float(t.ppf((1 + LEVEL) / 2, worth - 1) * differences.std(ddof=1) / np.sqrt(worth))
     return Course(a, b, n, mean, mean - reach, mean + reach, worth, ahead_a, ahead_b)
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from pathlib import Path
 from statistics import fmean
 
 import numpy as np
@@ -13,22 +12,11 @@ from flowseg.reports.compare import cases, differences, setups
 from flowseg.reports.compare.cases import Case
 from flowseg.reports.compare.differences import Course, Mean, SeedTest, Test, course, image_tests, seed_mean, seed_test
 from flowseg.reports.compare.judgements import Judgement, judge_pair, mean_curve
-from flowseg.reports.compare.log import Row, RunLog
+from flowseg.reports.compare.log import RunLog
 from flowseg.reports.compare.pictures import check_same_pixels
 from flowseg.reports.compare.scores import Scores, Values, check_same_images, mean_scores, read_scores, shared_metrics
 from flowseg.reports.compare.sources import Group
 from flowseg.reports.compare.windows import Early, early, early_phase, shared_epochs
-
-
-@dataclass(frozen=True)
-class Equal:
-    """Where a run stood at the last epoch that all have logged."""
-
-    name: str
-    row: Row | None
-    """The last row with a Dice value up to that epoch."""
-    best: Row | None
-    """The best measurement up to that epoch."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +65,7 @@ class Evidence:
     early_range: tuple[int, int] | None
     early: list[Early]
     equal_epoch: int | None
-    equal: list[Equal]
+    """The last epoch that all runs have logged."""
     courses: list[Course]
     on_test: OnTest | None
     seeds: list[Seeds]
@@ -94,10 +82,7 @@ class Evidence:
 
 
 def gather(groups: Sequence[Group], early_range: tuple[int, int] | None) -> Evidence:
-    """Compares groups of runs.
-
-    Args:
-        early_range: first and last epoch of the early phase; None: the first epochs that all runs have.
+    """Compares groups of runs, with the early phase over `early_range`, or the first epochs that all runs have.
 
     Raises:
         UserError: a run folder without test scores, test sets that differ, or no logged epoch in the early phase.
@@ -126,7 +111,6 @@ def gather(groups: Sequence[Group], early_range: tuple[int, int] | None) -> Evid
         early_range=early_range,
         early=[early(log, *early_range) for log in logged] if early_range is not None else [],
         equal_epoch=common[-1] if common else None,
-        equal=[_equal(log, common[-1]) for log in logged] if common else [],
         courses=[course(a.name, b.name, mean_curve(a), mean_curve(b)) for a, b in pairs],
         on_test=on_test,
         seeds=seeds,
@@ -153,12 +137,6 @@ def check_early(chosen: tuple[int, int], logs: Sequence[RunLog]) -> None:
             )
 
 
-def _equal(log: RunLog, epoch: int) -> Equal:
-    dices = [row for row in log.dices if row.epoch <= epoch]
-    measured = [row for row in log.measured if row.epoch <= epoch]
-    return Equal(log.name, dices[-1] if dices else None, max(measured, key=lambda row: row.dice or 0.0, default=None))
-
-
 def _on_test(groups: Sequence[Group]) -> OnTest | None:
     """Test scores of the groups; None if there are fewer than two."""
     if len(groups) < 2:
@@ -174,16 +152,13 @@ def _on_test(groups: Sequence[Group]) -> OnTest | None:
     keys = every[0].keys
     metrics, partial = shared_metrics(every)
     if not metrics:
-        raise UserError(
-            f"{every[1].folder}: shares no metric with {every[0].folder}; evaluate both again: flowseg eval"
-        )
+        first, second = every[0].folder, every[1].folder
+        raise UserError(f"{second}: shares no metric with {first}; evaluate both again: flowseg eval")
     values = {name: mean_scores(list(group.values()), keys, metrics) for name, group in scores.items()}
     return OnTest(
         keys=keys,
         values=values,
-        means={
-            name: {m: differences.image_mean(v) for m, v in by_metric.items()} for name, by_metric in values.items()
-        },
+        means={name: {m: differences.image_mean(v) for m, v in by.items()} for name, by in values.items()},
         tests=image_tests(values),
         partial=partial,
         cases=cases.choose_cases(keys, {name: by["dice"] for name, by in values.items()}) if "dice" in metrics else [],
@@ -197,26 +172,15 @@ def _over_seeds(groups: Sequence[Group], on_test: OnTest | None) -> list[Seeds]:
     for group in groups:
         if len(group.logs) < 2:
             continue
-        runs = [(log.run.config.seed, log) for log in group.logs if log.run is not None]
-        bests = {seed: log.best.dice for seed, log in runs if log.best is not None and log.best.dice is not None}
-        if len(bests) == len(runs):
+        bests = group.by_seed(lambda log: log.best_dice)
+        if len(bests) == len(group.logs):
             found.append(Seeds(group.name, "best_validation_dice", bests, seed_mean(list(bests.values()))))
         if on_test is None:
             continue
-        scores = on_test.scores[group.name]
         for metric in on_test.values[group.name]:
-            means = {seed: _mean(one.metrics[metric]) for seed, one in scores.items()}
-            values = {seed: mean for seed, mean in means.items() if mean is not None}
-            if len(values) == len(runs):
-                found.append(Seeds(group.name, metric, values, seed_mean(list(values.values()))))
+            every = {seed: one.metrics[metric] for seed, one in on_test.scores[group.name].items()}
+            kept = {seed: values[np.isfinite(values)] for seed, values in every.items()}
+            if all(len(values) for values in kept.values()):
+                means = {seed: fmean(values) for seed, values in kept.items()}
+                found.append(Seeds(group.name, metric, means, seed_mean(list(means.values()))))
     return found
-
-
-def _mean(values: Values) -> float | None:
-    kept = values[np.isfinite(values)]
-    return fmean(kept) if len(kept) else None
-
-
-def has_film_analysis(log: RunLog) -> bool:
-    """Whether `flowseg analyze film` has been run on it."""
-    return any(Path(log.path / "analysis").glob("film-*/report.json"))

@@ -8,7 +8,7 @@ from typing import Any
 from flowseg.evaluation.paired import images_needed
 from flowseg.reports.compare.differences import seeds_needed
 from flowseg.reports.compare.events import STEP, falls, jumps, loss_anomalies
-from flowseg.reports.compare.evidence import Evidence, has_film_analysis
+from flowseg.reports.compare.evidence import Evidence
 from flowseg.reports.compare.judgements import TEST, Judgement
 from flowseg.reports.compare.log import RunLog
 from flowseg.reports.compare.sources import only_seeds_differ
@@ -56,17 +56,14 @@ def headline(evidence: Evidence) -> list[Message]:
             lines.append(Message("headline_not_different", values | dice.values))
         else:
             loser = a.name if dice.winner == b.name else b.name
-            size = {"size": abs(dice.values["d"]), **_oriented(dice.values)}
-            lines.append(
-                Message("headline_better", values | dice.values | size | {"winner": dice.winner, "loser": loser})
+            values |= {"winner": dice.winner, "loser": loser, "size": abs(dice.values["d"])}
+            # The bounds of the interval as gains of the winner.
+            gains = sorted(
+                bound if dice.values["d"] > 0 else -bound for bound in (dice.values["low"], dice.values["high"])
             )
+            values |= {"size_low": gains[0], "size_high": gains[1]}
+            lines.append(Message("headline_better", values | dice.values))
     return lines
-
-
-def _oriented(values: dict[str, Any]) -> dict[str, float]:
-    """The bounds of the interval as gains of the winner."""
-    low, high = values["low"], values["high"]
-    return {"size_low": low, "size_high": high} if values["d"] > 0 else {"size_low": -high, "size_high": -low}
 
 
 def conclusions(evidence: Evidence) -> list[Message]:
@@ -84,9 +81,8 @@ def _of_tests(evidence: Evidence) -> Iterator[Message]:
         won = {g.name: [j.item.removeprefix(TEST) for j in judgements if j.winner == g.name] for g in (a, b)}
         for name, metrics in won.items():
             if metrics:
-                yield Message(
-                    "found_wins", {"name": name, "metrics": metrics, "n": len(metrics), "of": len(judgements)}
-                )
+                values = {"name": name, "metrics": metrics, "n": len(metrics), "of": len(judgements)}
+                yield Message("found_wins", values)
         undecided = sum(j.winner is None for j in judgements)
         if judgements and undecided and not only_seeds_differ(a, b):
             yield Message("found_undecided", {"n": undecided, "of": len(judgements), "a": a.name, "b": b.name})
@@ -99,9 +95,9 @@ def _of_measurements(evidence: Evidence) -> Iterator[Message]:
             yield Message("found_carried" if log.every is not None else "found_carried_once", values)
     for log in evidence.logs:
         for hole in log.holes:
-            yield Message("found_hole", {"name": log.name, "start": hole.start, "end": hole.end})
+            yield Message("found_hole", {"name": log.name, **vars(hole)})
         for hole in log.dice_holes:
-            yield Message("found_dice_hole", {"name": log.name, "start": hole.start, "end": hole.end})
+            yield Message("found_dice_hole", {"name": log.name, **vars(hole)})
 
 
 def _of_training(evidence: Evidence) -> Iterator[Message]:
@@ -114,9 +110,9 @@ def _of_training(evidence: Evidence) -> Iterator[Message]:
             values |= {name: value for name, value in judgement.values.items() if name != "d"}
             over_seeds = "n_a" in values
             if item == "best_dice":
-                yield Message(
-                    "found_best_seeds" if over_seeds else "found_best", values | _best_epochs(a.logs, b.logs)
-                )
+                for name, group in (("epoch_a", a), ("epoch_b", b)):
+                    values[name] = ", ".join(str(log.best.epoch) for log in group.logs if log.best is not None)
+                yield Message("found_best_seeds" if over_seeds else "found_best", values)
             elif item == "early":
                 yield from _of_early(evidence, a.logs, b.logs)
             elif over_seeds:
@@ -125,11 +121,6 @@ def _of_training(evidence: Evidence) -> Iterator[Message]:
                 yield Message("found_equal_one", values)
             elif values.get("low") is not None:
                 yield Message("found_equal_interval", values)
-
-
-def _best_epochs(a: tuple[RunLog, ...], b: tuple[RunLog, ...]) -> dict[str, Any]:
-    epochs = [[str(log.best.epoch) for log in logs if log.best is not None] for logs in (a, b)]
-    return {"epoch_a": ", ".join(epochs[0]), "epoch_b": ", ".join(epochs[1])}
 
 
 def _of_early(evidence: Evidence, a: tuple[RunLog, ...], b: tuple[RunLog, ...]) -> Iterator[Message]:
@@ -179,14 +170,13 @@ def limits(evidence: Evidence) -> list[Message]:
     if single and apart:
         found.append(Message("limit_one_training", {"names": single}))
     for a, b in apart:
-        if set(a.seeds) & set(b.seeds) and _same_set_up(a.config, b.config):
+        if set(a.seeds) & set(b.seeds) and a.config == b.config:
             found.append(Message("limit_same_config", {"a": a.name, "b": b.name}))
     if evidence.on_test is not None:
         for test in evidence.on_test.tests:
             if test.metric == "dice" and test.detectable:
-                found.append(
-                    Message("limit_power", {"a": test.a, "b": test.b, "n": test.n, "detectable": test.detectable})
-                )
+                values = {"a": test.a, "b": test.b, "n": test.n, "detectable": test.detectable}
+                found.append(Message("limit_power", values))
         found.append(Message("limit_independent"))
         fields = [row["field"] for row in evidence.on_test.evaluation if row["field"] not in ("data", "window_batch")]
         if fields:
@@ -201,10 +191,6 @@ def limits(evidence: Evidence) -> list[Message]:
     return found
 
 
-def _same_set_up(a: Any, b: Any) -> bool:
-    return a is not None and a == b
-
-
 def advice(evidence: Evidence) -> list[Message]:
     """What to run next; each piece of advice has its own rule."""
     found: list[Message] = []
@@ -212,7 +198,7 @@ def advice(evidence: Evidence) -> list[Message]:
         if not log.rows:
             continue
         for hole in (*log.holes, *log.dice_holes):
-            found.append(Message("next_hole", {"name": log.name, "start": hole.start, "end": hole.end}))
+            found.append(Message("next_hole", {"name": log.name, **vars(hole)}))
         span = log.epochs[-1] - log.epochs[0] + 1
         closer = max(1, span // MIN_MEASUREMENTS)
         if len(log.measured) < MIN_MEASUREMENTS and log.every is not None and closer < log.every:
@@ -228,7 +214,8 @@ def advice(evidence: Evidence) -> list[Message]:
         if changes or anomalies:
             values = {"name": log.name, "falls": len(changes), "anomalies": len(anomalies)}
             found.append(Message("next_steady", values))
-        if log.run is not None and log.run.config.model.film.stages and not has_film_analysis(log):
+        analysed = any((log.path / "analysis").glob("film-*/report.json"))
+        if log.run is not None and log.run.config.model.film.stages and not analysed:
             found.append(Message("next_film", {"name": log.name}))
     return merged(found)
 
@@ -250,9 +237,8 @@ def _more_trials(evidence: Evidence) -> Iterator[Message]:
         target = max(abs(dice.values["d"]), MIN_DIFFERENCE)
         values = {"a": a.name, "b": b.name, "target": target}
         if dice.reason == "seeds_overlap_images":
-            spreads = [
-                stdev(s.values.values()) for s in evidence.seeds if s.metric == "dice" and s.group in (a.name, b.name)
-            ]
+            of_pair = [s for s in evidence.seeds if s.metric == "dice" and s.group in (a.name, b.name)]
+            spreads = [stdev(s.values.values()) for s in of_pair]
             yield Message("next_more_seeds", values | {"n": seeds_needed(max(spreads), target)})
         elif dice.values["detectable"]:
             images = images_needed(dice.values["n"], dice.values["detectable"], target)

@@ -21,11 +21,8 @@ Pictures = dict[str, bytes]
 def draw_gallery(evidence: Evidence, summary: dict[str, Any]) -> tuple[Pictures, Pictures, list[str]]:
     """Draws the gallery's pictures and fills in each case's `pictures` in the summary.
 
-    A case has pictures if all evaluations have them: they are shown to be compared.
-
-    Returns:
-        The pictures of the HTML by name, the strips of the Markdown by file name, and the groups whose evaluations
-        lack pictures.
+    A case has pictures if all evaluations have them: they are shown to be compared. Returns the pictures of the HTML
+    by name, the strips of the Markdown by file name, and the groups whose evaluations lack pictures.
     """
     pictures: Pictures = {}
     strips: Pictures = {}

@@ -12,8 +12,9 @@ Two runs on the same images are compared by the interval of their difference, im
 intervals of their means overlap: most of the spread of scores is between images, and it is the same for both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -61,18 +62,13 @@ def judge_pair(
 ) -> list[Judgement]:
     """Judges every item between two groups.
 
-    Args:
-        parameters: number of parameters by group; None if it is not known.
-        early: first and last epoch of the early phase.
-        tests: of any two groups.
-        comparisons: the number of tests in the whole report, all of which Holm's correction covers.
-        seed_scores: for each group and metric the mean test score by seed.
+    Parameters are counted by group, and `early` is the first and last epoch of the early phase; both None if unknown.
+    Holm's correction covers as many `comparisons`. `seed_scores` holds a value by seed for each group and metric.
     """
     found = [_best(a, b), _equal_epochs(a, b, "equal_epochs", None)]
     if early is not None:
         found.append(_equal_epochs(a, b, "early", early))
-    found.append(_steadiness(a, b))
-    found.append(_parameters(a, b, parameters))
+    found += [_steadiness(a, b), _parameters(a, b, parameters)]
     of_pair = [test for test in tests if (test.a, test.b) == (a.name, b.name)]
     found += [_test(a, b, test, comparisons, seed_scores) for test in of_pair]
     return [judgement for judgement in found if judgement is not None]
@@ -90,35 +86,27 @@ def dice_curve(log: RunLog) -> Series:
 
 
 def _best(a: Group, b: Group) -> Judgement | None:
-    bests = {group.name: [log.best.dice for log in group.logs if log.best is not None] for group in (a, b)}
-    if not bests[a.name] or not bests[b.name]:
+    bests = [[log.best_dice for log in group.logs if log.best_dice is not None] for group in (a, b)]
+    if not all(bests):
         return None
-    means = {group.name: fmean(d for d in bests[group.name] if d is not None) for group in (a, b)}
-    by_seed = {
-        group.name: {
-            log.run.config.seed: log.best.dice
-            for log in group.logs
-            if log.run is not None and log.best is not None and log.best.dice is not None
-        }
-        for group in (a, b)
-    }
-    return _of_training("best_dice", a, b, means[a.name], means[b.name], by_seed)
+    return _of_training("best_dice", a, b, [fmean(dices) for dices in bests], lambda log: log.best_dice)
 
 
 def _of_training(
-    item: str, a: Group, b: Group, mean_a: float, mean_b: float, by_seed: dict[str, dict[int, float]]
+    item: str, a: Group, b: Group, means: Sequence[float], value: Callable[[RunLog], float | None]
 ) -> Judgement:
     """Judges a value that each training has one of; only seeds can tell whether it differs."""
-    values = {"value_a": mean_a, "value_b": mean_b}
+    values = {"value_a": means[0], "value_b": means[1]}
     if only_seeds_differ(a, b):
         return Judgement(item, a.name, b.name, None, "seeds_only", values)
-    if min(len(by_seed[a.name]), len(by_seed[b.name])) < 2:
+    first, second = a.by_seed(value), b.by_seed(value)
+    if min(len(first), len(second)) < 2:
         return Judgement(item, a.name, b.name, None, "single_values", values)
-    found = seed_test("dice", a.name, b.name, by_seed[a.name], by_seed[b.name])
+    found = seed_test("dice", a.name, b.name, first, second)
     values |= {"d": found.difference, "low": found.low, "high": found.high, "n_a": found.n_a, "n_b": found.n_b}
     if found.low <= 0 <= found.high:
         return Judgement(item, a.name, b.name, None, "seeds_overlap", values)
-    return Judgement(item, a.name, b.name, found.better, "wins_seeds", values)
+    return Judgement(item, a.name, b.name, better("dice", a.name, b.name, found.difference), "wins_seeds", values)
 
 
 def _equal_epochs(a: Group, b: Group, item: str, between: tuple[int, int] | None) -> Judgement:
@@ -128,20 +116,16 @@ def _equal_epochs(a: Group, b: Group, item: str, between: tuple[int, int] | None
     epochs = sorted(curves[0].keys() & curves[1].keys())
     if not epochs:
         return Judgement(item, a.name, b.name, None, "none_common")
-    if min(len(a.logs), len(b.logs)) > 1 and len(a.seeds) > 1 and len(b.seeds) > 1:
-        by_seed = {
-            group.name: {
-                log.run.config.seed: fmean(dice_curve(log)[epoch] for epoch in epochs)
-                for log in group.logs
-                if log.run is not None
-            }
-            for group in (a, b)
-        }
-        means = [fmean(curve[epoch] for epoch in epochs) for curve in curves]
-        return _of_training(item, a, b, means[0], means[1], by_seed)
-    found = course(a.name, b.name, curves[0], curves[1])
+
+    def mean(curve: Series) -> float:
+        return fmean(curve[epoch] for epoch in epochs)
+
+    means = [mean(curve) for curve in curves]
+    if len(a.seeds) > 1 and len(b.seeds) > 1:
+        return _of_training(item, a, b, means, lambda log: mean(dice_curve(log)))
+    found = course(a.name, b.name, *curves)
     values = {"n": found.n, "d": found.difference, "low": found.low, "high": found.high}
-    values |= {"value_a": fmean(curves[0][e] for e in epochs), "value_b": fmean(curves[1][e] for e in epochs)}
+    values |= {"value_a": means[0], "value_b": means[1]}
     values |= {"ahead_a": found.ahead_a, "ahead_b": found.ahead_b, "needed": MIN_COMMON}
     if only_seeds_differ(a, b):
         return Judgement(item, a.name, b.name, None, "seeds_only", values)
@@ -201,10 +185,7 @@ def _test(
     item = TEST + test.metric
     values = {"n": test.n, "d": test.difference, "low": test.low, "high": test.high, "p": test.p_holm}
     values |= {"value_a": test.mean_a, "value_b": test.mean_b, "detectable": test.detectable}
-
-    def refuse(reason: str) -> Judgement:
-        return Judgement(item, a.name, b.name, None, reason, values)
-
+    refuse = partial(Judgement, item, a.name, b.name, None, values=values)
     if test.low is None or test.high is None or test.p_holm is None:
         return refuse("no_values")
     if only_seeds_differ(a, b):

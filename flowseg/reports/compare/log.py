@@ -83,6 +83,10 @@ class RunLog:
         return max(self.measured, key=lambda row: row.dice or 0.0, default=None)
 
     @property
+    def best_dice(self) -> float | None:
+        return self.best.dice if self.best is not None else None
+
+    @property
     def last(self) -> Row | None:
         """The last row with a Dice value."""
         return self.dices[-1] if self.dices else None
@@ -91,11 +95,8 @@ class RunLog:
     def every(self) -> int | None:
         """The usual number of epochs between measurements with no hole between them; None if there are no two."""
         gaps = (*self.holes, *self.dice_holes)
-        distances = [
-            b.epoch - a.epoch
-            for a, b in pairwise(self.measured)
-            if not any(a.epoch < gap.start < b.epoch for gap in gaps)
-        ]
+        pairs = [(a.epoch, b.epoch) for a, b in pairwise(self.measured)]
+        distances = [b - a for a, b in pairs if not any(a < gap.start < b for gap in gaps)]
         return int(median_low(distances)) if distances else None
 
     @property
@@ -122,12 +123,10 @@ def holes(epochs: Sequence[int]) -> list[Hole]:
 def with_sources(values: Sequence[tuple[int, float | None, float | None]]) -> tuple[tuple[Row, ...], bool]:
     """Returns the rows of a log that does not say which Dice values were measured, and whether some were not.
 
-    Args:
-        values: epoch, loss and Dice, epochs ascending.
+    The values are epoch, loss and Dice, epochs ascending.
     """
-    carried = is_carried_forward(
-        [(epoch, dice) for epoch, _, dice in values if dice is not None], holes([epoch for epoch, *_ in values])
-    )
+    dices = [(epoch, dice) for epoch, _, dice in values if dice is not None]
+    carried = is_carried_forward(dices, holes([epoch for epoch, *_ in values]))
     rows: list[Row] = []
     source, before = None, None
     for epoch, loss, dice in values:
@@ -146,11 +145,7 @@ def is_carried_forward(dices: Sequence[tuple[int, float]], gaps: Sequence[Hole])
     Exactly equal neighbours form a block. The lengths of whole blocks (not the first or last, which the log's ends may
     cut, nor those beside a hole) must be two or more and share one length or its multiples; a tenth of it may differ,
     for validation every so many steps. A log with no whole block but `MIN_REPEATS` repeats counts as carried forward:
-    that errs towards fewer measurements.
-
-    Args:
-        dices: epoch and Dice of the epochs that have one, ascending.
-        gaps: holes of the log.
+    that errs towards fewer measurements. The values are epoch and Dice, epochs ascending.
     """
     blocks = [[epoch for epoch, _ in block] for _, block in groupby(dices, key=lambda pair: pair[1])]
     if sum(len(block) - 1 for block in blocks) < MIN_REPEATS:

@@ -39,10 +39,7 @@ class Shown:
 
 
 def read_pictures(scores: Scores, key: str) -> Shown | None:
-    """Reads an image's pictures from the evaluation's images/NAME.
-
-    Returns:
-        None if image, truth or prediction is not there; versions before prediction.png wrote no prediction.
+    """Reads an image's pictures; None if image, truth or prediction (which old versions did not write) is not there.
 
     Raises:
         UserError: a picture is damaged or differs in size from the image, or a mask has values between 0 and 255.
@@ -91,21 +88,14 @@ def difference_picture(first: Shown, second: Shown) -> Colour:
 
 
 def encode(picture: Grey | Colour, exact: bool = False, largest: int | None = MAX_SIDE) -> bytes:
-    """Returns the picture as a WebP file.
-
-    Args:
-        exact: whether the compression is lossless.
-        largest: the picture is made smaller if its longer side exceeds this number of pixels.
-    """
+    """The picture as a WebP file, lossless if `exact`, with its longer side at most `largest` pixels."""
     h, w = picture.shape[:2]
     scale = largest / max(h, w) if largest is not None else 1.0
     if scale < 1:
         size = (max(round(w * scale), 1), max(round(h * scale), 1))
         picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(picture)).save(
-        file, format="WEBP", quality=_QUALITY, lossless=exact, method=4
-    )
+    file, whole = io.BytesIO(), np.ascontiguousarray(picture)
+    Image.fromarray(whole).save(file, format="WEBP", quality=_QUALITY, lossless=exact, method=4)
     return file.getvalue()
 
 

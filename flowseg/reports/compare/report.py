@@ -1,6 +1,5 @@
 """`flowseg compare`: from runs to a folder with report.html, report.md and report.json."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from flowseg.reports.compare.evidence import gather
 from flowseg.reports.compare.sources import arrange
 from flowseg.reports.compare.summary import FORMAT, summarize
 from flowseg.reports.compare.words import Language, Words
-from flowseg.reports.folder import JSON_FILE, check_free, make_parent, report_folder
+from flowseg.reports.folder import check_free, make_parent, report_folder
 from flowseg.reports.pages import render, style
 
 
@@ -23,14 +22,9 @@ def compare_runs(
 ) -> dict[str, Any]:
     """Compares runs and writes report.html (one file), report.md with plots/ and gallery/, and report.json.
 
-    Args:
-        runs: as flowseg.reports.compare.sources.arrange takes them.
-        out: the report's folder. An earlier report there is replaced; either the whole folder is written or nothing.
-        lang: the language of all sentences, those of report.json included.
-        early: first and last epoch of the early phase; None: the first epochs that all runs have.
-
-    Returns:
-        The content of report.json (flowseg.reports.compare.summary.KEYS).
+    The runs are named as flowseg.reports.compare.sources.arrange takes them, and an earlier report in `out` is
+    replaced. `early` is the first and last epoch of the early phase; None: the first epochs that all runs have.
+    Returns the content of report.json (flowseg.reports.compare.summary.KEYS), whose sentences are in `lang` too.
 
     Raises:
         UserError: something is wrong with a run, its log or its scores, or the folder holds something else.
@@ -42,15 +36,9 @@ def compare_runs(
     pictures, strips, without_pictures = gallery.draw_gallery(evidence, summary)
     plots = Plots(summary)
     make_parent(out)
-    with report_folder(out) as part:
-        (part / "plots").mkdir()
-        for field in plots.fields:
-            drawn = plots.standalone(field, words(f"curve_{field}"))
-            (part / "plots" / f"{field}.svg").write_text(drawn, encoding="utf-8")
-        for name, picture in strips.items():
-            (part / name).parent.mkdir(exist_ok=True)
-            (part / name).write_bytes(picture)
-        (part / JSON_FILE).write_text(json.dumps(summary, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    with report_folder(out, summary) as write:
+        write({f"plots/{field}.svg": plots.standalone(field, words(f"curve_{field}")) for field in plots.fields})
+        write(strips)
         values = {
             "title": words("title", names=plots.groups),
             "pairs": list(dict.fromkeys((test["a"], test["b"]) for test in summary["tests"])),
@@ -59,9 +47,7 @@ def compare_runs(
             "without_pictures": without_pictures,
         }
         rooms = {"report": summary, "t": words, "tables": tables, "plots": plots, "gallery": gallery}
-        pages = render("compare.j2", pictures, script="compare.js", lang=lang, **rooms, **values)
-        for name, page in pages.items():
-            (part / name).write_text(page, encoding="utf-8")
+        write(render("compare.j2", pictures, script="compare.js", lang=lang, **rooms, **values))
     for line in summary["headline"]:
         console.print(line, markup=False)
     console.print(f"report: {out}/report.html", markup=False)

@@ -19,12 +19,10 @@ def read_run_log(run: Run, name: str) -> RunLog:
         UserError: metrics.jsonl is not as flowseg writes it.
     """
     try:
-        lines = read_metrics(run.path)
-        rows = _rows(lines)
+        rows = _rows(read_metrics(run.path))
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(
-            f"{run.path / METRICS_FILE}: is not a run's log ({type(error).__name__}: {error}); restore it"
-        ) from None
+        said = f"{type(error).__name__}: {error}"
+        raise UserError(f"{run.path / METRICS_FILE}: is not a run's log ({said}); restore it") from None
     return RunLog(name, run.path, rows, False, run)
 
 

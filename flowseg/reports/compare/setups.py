@@ -23,8 +23,7 @@ def differing_settings(groups: Sequence[Group]) -> list[dict[str, Any]]:
 
     The seed is left out. The encoder of the embeddings counts as a setting if it is known.
     """
-    known = {group.name: _settings(group) for group in groups if group.config is not None}
-    return _differing(known)
+    return _differing({group.name: _settings(group) for group in groups if group.config is not None})
 
 
 def differing_evaluation(scores: dict[str, Scores]) -> list[dict[str, Any]]:
@@ -48,15 +47,17 @@ def _settings(group: Group) -> dict[str, Any]:
     assert run is not None
     settings = _flat(dataclasses.asdict(run.config))
     del settings["seed"]
-    encoder = (
-        {"embeddings.encoder": str(run.encoder), "embeddings.settings": run.encoder.settings} if run.encoder else {}
-    )
-    return {**settings, **encoder}
+    if run.encoder:
+        settings |= {"embeddings.encoder": str(run.encoder), "embeddings.settings": run.encoder.settings}
+    return settings
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The fields of a tree by their dotted names."""
+    """The fields of a tree by their dotted names, with lists for tuples as in JSON."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
     return flat

@@ -1,6 +1,6 @@
 """Finds the runs that the command line names, and groups those that are seeds of one set-up."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +30,11 @@ class Group:
         run = self.logs[0].run
         return run.config if run is not None else None
 
+    def by_seed(self, value: Callable[[RunLog], float | None]) -> dict[int, float]:
+        """A value of each of its run folders that has one, by seed."""
+        found = {log.run.config.seed: value(log) for log in self.logs if log.run is not None}
+        return {seed: one for seed, one in found.items() if one is not None}
+
 
 def only_seeds_differ(a: Group, b: Group) -> bool:
     """Whether two groups are one set-up trained with different seeds: a difference between them is chance."""
@@ -54,23 +59,27 @@ def arrange(arguments: Sequence[str]) -> list[Group]:
     """
     expanded = [(argument, expand(argument)) for argument in arguments]
     paths = [path for _, found in expanded for path in found]
-    seen: dict[Path, Path] = {}
+    seen: set[Path] = set()
     for path in paths:
         if path.resolve() in seen:
             raise UserError(f"{path}: is named twice; give each run once")
-        seen[path.resolve()] = path
+        seen.add(path.resolve())
     if len(paths) < 2:
         raise UserError(f"flowseg compare: {len(paths) or 'no'} run given; a comparison takes two or more")
     names = distinct_names(paths)
-    logs = {path: _read(path, names[path]) for path in paths}
+    logs = {
+        path: read_run_log(open_run(path), name) if path.is_dir() else read_csv_log(path, name)
+        for path, name in names.items()
+    }
     singles: list[Group] = []
     together: list[Group] = []
     order = {log.name: i for i, log in enumerate(logs.values())}
     for argument, found in expanded:
-        if len(found) == 1 and not _names_many(argument):
-            singles.append(Group(logs[found[0]].name, (logs[found[0]],)))
+        alone = [Group(logs[path].name, (logs[path],)) for path in found]
+        if _names_one(Path(argument)):
+            singles += alone
         else:
-            together += _by_set_up([Group(logs[path].name, (logs[path],)) for path in found], _stem(argument))
+            together += _by_set_up(alone, _stem(argument))
     if len({repr(set_up(group)) for group in (*singles, *together)}) > 1:
         singles = _by_set_up(singles, None)
     groups = sorted([*singles, *together], key=lambda group: order[group.logs[0].name])
@@ -86,7 +95,7 @@ def expand(argument: str) -> list[Path]:
         UserError: there are none.
     """
     path = Path(argument)
-    if path.is_file() or is_run(path):
+    if _names_one(path):
         return [path]
     if path.is_dir():
         found = [child for child in sorted(path.iterdir()) if is_run(child)]
@@ -110,9 +119,8 @@ def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:
     """Names each path by its last part, without .csv, and as many parts before it as tell the paths apart."""
     folders = {path.resolve() for path in paths if path.suffix != ".csv"}
     whole = {path: path.resolve() for path in paths}
-    for path, resolved in whole.items():
-        if path.suffix == ".csv" and resolved.with_suffix("") not in folders:
-            whole[path] = resolved.with_suffix("")
+    bare = {path: resolved.with_suffix("") for path, resolved in whole.items() if path.suffix == ".csv"}
+    whole |= {path: resolved for path, resolved in bare.items() if resolved not in folders}
     names: dict[Path, str] = {}
     for path, resolved in whole.items():
         others = [other.parts for one, other in whole.items() if one != path]
@@ -123,13 +131,8 @@ def distinct_names(paths: Sequence[Path]) -> dict[Path, str]:
     return names
 
 
-def _read(path: Path, name: str) -> RunLog:
-    return read_run_log(open_run(path), name) if path.is_dir() else read_csv_log(path, name)
-
-
-def _names_many(argument: str) -> bool:
-    path = Path(argument)
-    return not (path.is_file() or is_run(path))
+def _names_one(path: Path) -> bool:
+    return path.is_file() or is_run(path)
 
 
 def _stem(argument: str) -> str:

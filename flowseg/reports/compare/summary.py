@@ -1,7 +1,7 @@
 """A comparison as plain values: what report.json holds and the pages show."""
 
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from flowseg.reports.compare import events, windows
@@ -9,7 +9,7 @@ from flowseg.reports.compare.differences import LEVEL
 from flowseg.reports.compare.events import Change, falls, jumps, loss_anomalies, steadiness
 from flowseg.reports.compare.evidence import Evidence, OnTest
 from flowseg.reports.compare.findings import MIN_MEASUREMENTS, advice, conclusions, headline, limits
-from flowseg.reports.compare.judgements import MIN_COMMON, TEST
+from flowseg.reports.compare.judgements import MIN_COMMON, TEST, Judgement
 from flowseg.reports.compare.log import Row, RunLog
 from flowseg.reports.compare.words import Words
 from flowseg.reports.verdict import ALPHA
@@ -60,6 +60,7 @@ def summarize(evidence: Evidence, words: Words) -> dict[str, Any]:
     """Returns the values of `KEYS`; the gallery's `pictures` are filled in when they are drawn."""
     test = evidence.on_test
     counts = evidence.parameters
+    early = evidence.early_range
     winners = {(j.item, j.a, j.b): j.winner for j in evidence.judgements}
     return {
         "format": FORMAT,
@@ -69,8 +70,8 @@ def summarize(evidence: Evidence, words: Words) -> dict[str, Any]:
             {"name": g.name, "runs": [log.name for log in g.logs], "seeds": g.seeds, "parameters": counts[g.name]}
             for g in evidence.groups
         ],
-        "differing": [_plain(row) for row in evidence.differing],
-        "early": _early(evidence),
+        "differing": evidence.differing,
+        "early": {"from": early[0], "to": early[1], "per_run": [asdict(e) for e in evidence.early]} if early else None,
         "equal": _equal(evidence),
         "courses": [asdict(course) for course in evidence.courses],
         "test": _test(test) if test is not None else None,
@@ -78,20 +79,9 @@ def summarize(evidence: Evidence, words: Words) -> dict[str, Any]:
             {**asdict(one), "better": one.better, "winner": winners[TEST + one.metric, one.a, one.b]}
             for one in (test.tests if test is not None else [])
         ],
-        "seeds": [
-            {"group": s.group, "metric": s.metric, "values": s.values, **asdict(s.mean)} for s in evidence.seeds
-        ],
+        "seeds": [{"group": s.group, "metric": s.metric, "values": s.values, **vars(s.mean)} for s in evidence.seeds],
         "seed_tests": [asdict(found) for found in evidence.seed_tests],
-        "winners": [
-            {
-                "item": j.item,
-                "between": [j.a, j.b],
-                "winner": j.winner,
-                "reason": words(j.reason, **j.values),
-                "rule": j.reason,
-            }
-            for j in evidence.judgements
-        ],
+        "winners": [_winner(judgement, words) for judgement in evidence.judgements],
         "headline": [words.say(message) for message in headline(evidence)],
         "conclusions": [words.say(message) for message in conclusions(evidence)],
         "limits": [words.say(message) for message in limits(evidence)],
@@ -113,52 +103,48 @@ def summarize(evidence: Evidence, words: Words) -> dict[str, Any]:
     }
 
 
-def _early(evidence: Evidence) -> dict[str, Any] | None:
-    if evidence.early_range is None:
-        return None
-    start, end = evidence.early_range
-    return {"from": start, "to": end, "per_run": [asdict(early) for early in evidence.early]}
+def _winner(judgement: Judgement, words: Words) -> dict[str, Any]:
+    reason = {"reason": words(judgement.reason, **judgement.values), "rule": judgement.reason}
+    between = [judgement.a, judgement.b]
+    return {"item": judgement.item, "between": between, "winner": judgement.winner, **reason}
 
 
 def _equal(evidence: Evidence) -> dict[str, Any] | None:
-    if evidence.equal_epoch is None:
+    epoch = evidence.equal_epoch
+    if epoch is None:
         return None
     rows = []
-    for at in evidence.equal:
-        dice, measured_at = (at.row.dice, at.row.measured_at) if at.row else (None, None)
-        rows.append({"name": at.name, "dice": dice, "measured_at": measured_at, "best": _point(at.best)})
-    return {"epoch": evidence.equal_epoch, "per_run": rows}
+    for log in evidence.logs:
+        if log.rows:
+            until = replace(log, rows=tuple(row for row in log.rows if row.epoch <= epoch))
+            dice, measured_at = (until.last.dice, until.last.measured_at) if until.last else (None, None)
+            rows.append({"name": log.name, "dice": dice, "measured_at": measured_at, "best": _point(until.best)})
+    return {"epoch": epoch, "per_run": rows}
 
 
 def _test(test: OnTest) -> dict[str, Any]:
     return {
         "images": list(test.keys),
-        "means": {
-            name: {m: asdict(mean) if mean is not None else None for m, mean in by.items()}
-            for name, by in test.means.items()
-        },
+        "means": {name: {m: mean and asdict(mean) for m, mean in by.items()} for name, by in test.means.items()},
         "per_image": {
             name: {m: [None if math.isnan(v) else float(v) for v in values] for m, values in by.items()}
             for name, by in test.values.items()
         },
         "partial": test.partial,
-        "evaluation": [_plain(row) for row in test.evaluation],
+        "evaluation": test.evaluation,
     }
 
 
 def _run(log: RunLog, group: str, evidence: Evidence) -> dict[str, Any]:
     counts = evidence.parameters[group]
+    first, last = (log.epochs[0], log.epochs[-1]) if log.rows else (None, None)
     return {
         "name": log.name,
         "group": group,
         "path": str(log.path),
         "seed": log.run.config.seed if log.run is not None else None,
         "parameters": counts["total"] if counts is not None else None,
-        "epochs": {
-            "first": log.epochs[0] if log.rows else None,
-            "last": log.epochs[-1] if log.rows else None,
-            "max": log.planned,
-        },
+        "epochs": {"first": first, "last": last, "max": log.planned},
         "values": len(log.dices),
         "measurements": len(log.measured),
         "carried_forward": log.carried_forward,
@@ -169,15 +155,12 @@ def _run(log: RunLog, group: str, evidence: Evidence) -> dict[str, Any]:
         "jumps": [_change(change) for change in jumps(log)],
         "falls": [_change(change) for change in falls(log)],
         "loss_anomalies": [
-            {"epoch": a.epoch, "loss": a.loss, "usual": a.usual, "before": _point(a.before), "after": _point(a.after)}
-            for a in loss_anomalies(log)
+            {**vars(a), "before": _point(a.before), "after": _point(a.after)} for a in loss_anomalies(log)
         ],
         "gaps": [{"from": hole.start, "to": hole.end} for hole in log.holes],
         "dice_gaps": [{"from": hole.start, "to": hole.end} for hole in log.dice_holes],
         "steadiness": asdict(steadiness(log)),
-        "curve": [
-            {"epoch": row.epoch, "loss": row.loss, "dice": row.dice, "measured": row.measured} for row in log.rows
-        ],
+        "curve": [{"epoch": r.epoch, "loss": r.loss, "dice": r.dice, "measured": r.measured} for r in log.rows],
     }
 
 
@@ -186,19 +169,5 @@ def _point(row: Row | None) -> dict[str, Any] | None:
 
 
 def _change(change: Change) -> dict[str, Any]:
-    return {
-        "epoch": change.epoch,
-        "from": change.before,
-        "to": change.after,
-        "change": change.change,
-        "from_epoch": change.from_epoch,
-        "across_gap": change.across_hole,
-    }
-
-
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
-    """A differing setting, with lists for tuples as in JSON."""
-    return {
-        "field": row["field"],
-        "values": {name: list(v) if isinstance(v, tuple) else v for name, v in row["values"].items()},
-    }
+    values = {"epoch": change.epoch, "from": change.before, "to": change.after, "change": change.change}
+    return {**values, "from_epoch": change.from_epoch, "across_gap": change.across_hole}

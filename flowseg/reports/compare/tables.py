@@ -59,10 +59,7 @@ def progress(report: Report, t: Words) -> Table:
         (t("logged"), lambda run: logged(run["epochs"])),
         (t("planned"), lambda run: number(run["epochs"]["max"], 0)),
         (t("values"), lambda run: str(run["values"])),
-        (
-            t("measurements"),
-            lambda run: Cell(str(run["measurements"]), (run["carried_forward"] and t("carried")) or ""),
-        ),
+        (t("measurements"), measurements),
         (t("best"), lambda run: _point(run["best"], t)),
         (t("last"), lambda run: _point(run["last"], t)),
     )
@@ -84,7 +81,7 @@ def courses(report: Report, t: Words) -> Table:
     """Validation Dice at the epochs that both of two groups measured."""
     return table(
         report["courses"],
-        (t("difference"), _minus),
+        (t("difference"), lambda row: f"{row['b']} − {row['a']}"),
         (t("common"), lambda row: str(row["n"])),
         (t("mean_difference"), lambda row: estimate(row, sign=True, to=t("to"))),
         (t("ahead"), lambda row: f"{row['ahead_b']} / {row['ahead_a']}"),
@@ -197,9 +194,8 @@ def seeds(report: Report, t: Words) -> Table:
     def detectable(names: tuple[str, ...], key: str) -> str:
         return number(found.get((key, *names), {}).get("detectable"), metric(key).unit.decimals)
 
-    columns: list[Described] = []
-    for group, n in counts.items():
-        columns.append((f"{group} ({t('of_seeds', n=n)})", partial(value, (group,))))
+    columns: list[Described]
+    columns = [(f"{group} ({t('of_seeds', n=n)})", partial(value, (group,))) for group, n in counts.items()]
     for a, b in pairs:
         columns.append((f"{b} − {a}", partial(value, (a, b))))
         columns.append((t("detectable"), partial(detectable, (a, b))))
@@ -244,10 +240,6 @@ def winners(report: Report, t: Words) -> Table:
         (Column(t("winner"), "short"), lambda row: Cell(row["winner"] or t("refused"), best=bool(row["winner"]))),
         (Column(t("reason"), "long"), lambda row: row["reason"]),
     )
-
-
-def _minus(row: dict[str, Any]) -> str:
-    return f"{row['b']} − {row['a']}"
 
 
 def _point(point: dict[str, Any] | None, t: Words) -> Cell:

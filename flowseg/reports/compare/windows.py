@@ -1,6 +1,6 @@
 """The course of Dice and loss in a log, window by window."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean, variance
@@ -64,11 +64,12 @@ def windows(log: RunLog, length: int = LENGTH) -> list[Window]:
         if not rows:
             continue
         dices = [row.dice for row in rows if row.dice is not None]
-        mean = fmean(dices) if dices else None
+        mean = mean_of(dices)
         before = found[-1].mean_dice if found and found[-1].end + 1 == start else None
         change = mean - before if mean is not None and before is not None else None
-        dice = (mean, max(dices, default=None))
-        found.append(Window(start, end, *dice, mean_loss(rows), change, len(dices), measurements(rows)))
+        loss = mean_of(row.loss for row in rows)
+        values = (max(dices, default=None), loss, change, len(dices), measurements(rows))
+        found.append(Window(start, end, mean, *values))
     return found
 
 
@@ -77,9 +78,10 @@ def measurements(rows: Sequence[Row]) -> int:
     return len({row.measured_at for row in rows if row.dice is not None})
 
 
-def mean_loss(rows: Sequence[Row]) -> float | None:
-    losses = [row.loss for row in rows if row.loss is not None]
-    return fmean(losses) if losses else None
+def mean_of(values: Iterable[float | None]) -> float | None:
+    """The mean of the values that are there; None if none is."""
+    there = [value for value in values if value is not None]
+    return fmean(there) if there else None
 
 
 def early_phase(logs: Sequence[RunLog], length: int = LENGTH) -> tuple[int, int] | None:
@@ -105,6 +107,5 @@ def early(log: RunLog, start: int, end: int) -> Early:
     rows = [row for row in log.rows if start <= row.epoch <= end]
     dices = [row.dice for row in rows if row.dice is not None]
     losses = [row.loss for row in rows if row.loss is not None]
-    mean = fmean(dices) if dices else None
     spread = variance(losses) if len(losses) > 1 else None
-    return Early(log.name, mean, len(dices), measurements(rows), mean_loss(rows), spread)
+    return Early(log.name, mean_of(dices), len(dices), measurements(rows), mean_of(losses), spread)
