@@ -1,6 +1,6 @@
 """Compares embeddings with their controls: the same network and budget, several seeds each, one table.
 
-    python benchmarks/embedding_controls.py ../shared/data/xca300 runs/controls [--store qwen=FILE]
+    python benchmarks/embedding_controls.py xca300 runs/controls [--store qwen=FILE]
 
 Trains the baseline, and vlm_film with `image-stats`, `random` and `constant` embeddings and those of the given stores,
 by the reduced recipe unless --preset says otherwise. After an interruption the same command goes on; finished runs are

@@ -1,6 +1,6 @@
 """Batches per second of the Grain pipeline alone, against what the training step consumes.
 
-    python benchmarks/input_pipeline.py --data ../shared/data/xca300 [--step-seconds 0.27]
+    python benchmarks/input_pipeline.py --data xca300 [--step-seconds 0.27]
 
 Times the pipeline of a config's own training split: decoding is done once (images are held in memory), then crops,
 augmentations and batching by `data.threads` threads.

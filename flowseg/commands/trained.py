@@ -65,11 +65,14 @@ class Eval(Sampling, OnSplit):
 
 def evaluate(args: list[str]) -> None:
     from flowseg.evaluation.evaluate import evaluate_run
+    from flowseg.runs.prepare import prepare_for, with_sources
     from flowseg.runs.trained import Trained
 
     parsed, run = with_run(Eval, args, "eval")
+    config = with_sources(run.config, parsed.data, parsed.embeddings)
+    prepared = prepare_for(run, config, dict.fromkeys(("val", parsed.split)))
     trained = Trained.open(run, parsed.settings, data=parsed.data, embeddings=parsed.embeddings)
-    evaluate_run(trained, parsed.split)
+    evaluate_run(trained, parsed.split, prepared)
 
 
 @dataclass(frozen=True, kw_only=True)

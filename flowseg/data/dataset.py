@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -43,18 +42,9 @@ class Example(NetworkInput):
     target: Float32[np.ndarray, "h w"]
 
 
-class Embedder(Protocol):
-    """Where the embeddings of images come from."""
-
-    def vectors(
-        self,
-        keys: Sequence[str],
-        paths: Sequence[Path],
-        hashes: Sequence[str],
-        data: str,
-        on_image: Callable[[], None] | None = None,
-    ) -> Float32[np.ndarray, "n e"]:
-        """Returns one vector per image; `data` says in messages where the images are."""
+Embed = Callable[[list[str], list[Path], list[str], str, Callable[[], None]], Float32[np.ndarray, "n e"]]
+"""Returns one embedding per image, from the images' keys, files and content hashes, the data set's folder, and what
+to call after each image (flowseg.embeddings.source.EmbeddingSource.vectors)."""
 
 
 def resample(image: Float32[np.ndarray, "h w"], max_side: int | None) -> Float32[np.ndarray, "h w"]:
@@ -110,7 +100,7 @@ class Dataset:
         example = self._examples[index] if self._examples is not None else load_example(self.pairs[index], self.config)
         return example if self._vectors is None else replace(example, embedding=self._vectors[index])
 
-    def load(self, embedder: Embedder | None = None) -> None:
+    def load(self, embed: Embed | None = None) -> None:
         """Reads every pair once, so that each mistake shows before training, and keeps them if they fit in memory.
 
         Raises:
@@ -127,10 +117,10 @@ class Dataset:
                     examples.append(example)
                 advance()
         self._examples = examples if held <= limit else None
-        if embedder is not None:
+        if embed is not None:
             keys, paths = [pair.key for pair in self.pairs], [pair.image for pair in self.pairs]
             with task(f"embeddings of {self.split}", len(self)) as advance:
-                self._vectors = embedder.vectors(keys, paths, self.contents, str(self.root), advance)
+                self._vectors = embed(keys, paths, self.contents, str(self.root), advance)
 
     def __iter__(self) -> Iterator[Example]:
         return (self[index] for index in range(len(self)))
@@ -185,12 +175,12 @@ class Dataset:
 
 
 def load_splits(
-    root: Path, config: DataConfig, splits: Iterable[str] = SPLITS, embedder: Embedder | None = None
+    root: Path, config: DataConfig, splits: Iterable[str] = SPLITS, embed: Embed | None = None
 ) -> dict[str, Dataset]:
-    """Returns the given splits, read and checked, with their embeddings where there is an `embedder`."""
+    """Returns the given splits, read and checked, with their embeddings if `embed` is given."""
     datasets = {split: Dataset(root, split, config) for split in splits}
     for dataset in datasets.values():
-        dataset.load(embedder)
+        dataset.load(embed)
     return datasets
 
 

@@ -158,12 +158,12 @@ def evaluate(
     return result
 
 
-def evaluate_run(trained: Trained, split: str, prepared: Prepared | None = None) -> dict[str, Any]:
+def evaluate_run(trained: Trained, split: str, prepared: Prepared) -> dict[str, Any]:
     """Scores a run's best checkpoint on a split, and returns what metrics.json holds.
 
-    `prepared` is the data, with the splits `val` and `split`, if it is already loaded.
+    Args:
+        prepared: the data, with the splits `val` and `split`.
     """
-    prepared = prepared or trained.prepare(dict.fromkeys(("val", split)))
     run = trained.run.path
     about = {"run": str(run), "step": trained.step, "val_dice": trained.best_dice, "data": str(prepared.root)}
     folder = run / "eval" / split

@@ -30,7 +30,7 @@ def prepare(config: Config, splits: Iterable[str] = SPLITS) -> Prepared:
     """Reads and checks every image of the splits, and finds its embedding where the network takes one."""
     source = embedding_source(config)
     root = data_root(config.data)
-    datasets = load_splits(root, config.data, splits, source)
+    datasets = load_splits(root, config.data, splits, source.vectors if source is not None else None)
     shared = shared_images(datasets)
     if shared:
         console.print(
@@ -54,6 +54,13 @@ def with_sources(config: Config, data: str | None, embeddings: str | None) -> Co
     if embeddings is not None:
         config = replace(config, embeddings=replace(config.embeddings, store=embeddings))
     return config
+
+
+def prepare_for(run: Run, config: Config, splits: Iterable[str]) -> Prepared:
+    """Loads splits of the config's data set, with embeddings of the encoder that the run was trained on."""
+    prepared = prepare(config, splits)
+    check_encoder(run, prepared.encoder)
+    return prepared
 
 
 def check_encoder(run: Run, encoder: Encoder | None) -> None:

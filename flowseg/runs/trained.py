@@ -13,7 +13,7 @@ from flowseg.models.network import Params
 from flowseg.progress import task
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import Run
-from flowseg.runs.prepare import Prepared, check_encoder, prepare, with_sources
+from flowseg.runs.prepare import Prepared, prepare_for, with_sources
 from flowseg.runs.threshold import tuned_threshold
 from flowseg.sampling.canvas import Map
 from flowseg.sampling.segment import FIXED, segment
@@ -71,15 +71,12 @@ class Trained:
 
     def prepare(self, splits: Iterable[str]) -> Prepared:
         """Loads splits of the data set, with embeddings of the encoder that the run was trained on."""
-        prepared = prepare(self.config, splits)
-        check_encoder(self.run, prepared.encoder)
-        return prepared
+        return prepare_for(self.run, self.config, splits)
 
     def _predict_validation(self) -> Iterator[tuple[Map, Bool[np.ndarray, "h w"]]]:
         """Yields probability and truth of each image of the validation split that the run was trained with."""
         try:
-            prepared = prepare(self.run.config, ["val"])
-            check_encoder(self.run, prepared.encoder)
+            prepared = prepare_for(self.run, self.run.config, ["val"])
         except UserError as error:
             raise UserError(f"{error} (a threshold is tuned on the run's validation images; or use fixed)") from None
         dataset = prepared.datasets["val"]

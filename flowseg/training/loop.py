@@ -21,7 +21,7 @@ from flowseg.training.interrupt import Interrupted, StopRequest, stop_on_signals
 from flowseg.training.meter import Meter
 from flowseg.training.optim import plateau
 from flowseg.training.state import TrainState, init_state
-from flowseg.training.validation import Moment, Validation
+from flowseg.training.validation import Validation
 
 
 @dataclass
@@ -142,9 +142,9 @@ class Training:
     def _validate(self) -> None:
         """Scores the averaged parameters, saves them if they are the best so far, and adapts the learning rate."""
         started = time.monotonic()
-        at = Moment(self.step, self.step / self.epoch_steps)
+        epoch = self.step / self.epoch_steps
         params = self.layout.unravel_host(np.asarray(self.state.ema))
-        dice = self.validation(params, at, self.stop.check)
+        dice = self.validation(params, self.step, epoch, self.stop.check)
         self.record.validated = self.step
         if dice > self.record.best_dice:
             self.record.best_dice, self.record.best_step = dice, self.step
@@ -153,7 +153,7 @@ class Training:
             _, scale = plateau(self.config.optim).update(self.state.params, self.state.plateau, value=1 - dice)
             self.state = self.driver.place_state(replace(self.state, plateau=scale))
         console.print(
-            f"epoch {at.epoch:g} (step {self.step}): validation Dice {dice:.4f}, "
+            f"epoch {epoch:g} (step {self.step}): validation Dice {dice:.4f}, "
             f"best {self.record.best_dice:.4f}, {duration(time.monotonic() - started)}"
         )
 

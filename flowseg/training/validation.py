@@ -1,7 +1,7 @@
 """Validation in training: whole images through the sampler, scored, with FiLM's statistics and a picture."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -23,14 +23,6 @@ from flowseg.sampling.windows import WindowSampler
 _GRID_IMAGES = 4
 
 
-@dataclass(frozen=True)
-class Moment:
-    """When something is measured."""
-
-    step: int
-    epoch: float
-
-
 class Validation:
     """Scores parameters on the validation split and records what it finds.
 
@@ -46,7 +38,7 @@ class Validation:
         self._log = log
         self._samples = samples
 
-    def __call__(self, params: Params, at: Moment, check: Callable[[], None]) -> float:
+    def __call__(self, params: Params, step: int, epoch: float, check: Callable[[], None]) -> float:
         """Scores the parameters, writes scores, FiLM statistics and a picture, and returns the mean Dice.
 
         Args:
@@ -54,23 +46,23 @@ class Validation:
             check: called after each image; it may raise to stop.
         """
         scored = []
-        with task(f"validation at step {at.step}", len(self._dataset)) as advance:
+        with task(f"validation at step {step}", len(self._dataset)) as advance:
             for item in score_split(self.sampler, params, self._dataset):
                 scored.append(item)
                 advance()
                 check()
         scores = mean_metrics([item.metrics for item in scored])
-        self._log.write("val", at.step, at.epoch, {**scores, "images": len(scored)})
+        self._log.write("val", step, epoch, {**scores, "images": len(scored)})
         stages = self._config.model.film.stages
         if stages:
             vectors = jax.numpy.asarray(self._dataset.embeddings())
             network = self.sampler.network
             for row in film_statistics(network.film(params, vectors), stages, network.condition(params, vectors)):
-                self._log.write("film", at.step, at.epoch, row)
+                self._log.write("film", step, epoch, row)
         picture = draw_grid(self._dataset, scored[:_GRID_IMAGES])
         self._samples.mkdir(exist_ok=True)
-        save_png(self._samples / f"step-{at.step:06d}.png", picture)
-        self._log.image("val/samples", at.step, picture)
+        save_png(self._samples / f"step-{step:06d}.png", picture)
+        self._log.image("val/samples", step, picture)
         return scores["dice"]
 
 

@@ -1,4 +1,4 @@
-"""The published report's two runs as CSVs, made from its numbers (design/recipe.md).
+"""The published report's two runs as CSVs, made from its numbers (docs/recipe.md).
 
 The report prints the best Dice of seven windows, their means, the jumps and the falls of VLM-FiLM. Its validation ran
 every 15 epochs, so epochs 14, 29, 44, ..., 119 have a measurement each and the epochs between repeat it. These numbers
