@@ -50,7 +50,7 @@ class FilmConfig(Section, path="model.film"):
 
 @dataclass(frozen=True)
 class ModelConfig(Section, path="model"):
-    """The velocity network."""
+    """The network; with the Gaussian flow its output is the velocity."""
 
     dim: Annotated[int, Bound(lambda n: n > 0 and n % 8 == 0, "must be a multiple of 8, at least 8")] = 32
     """Channels of the finest level; a multiple of 8, the number of groups in GroupNorm."""
