@@ -1,18 +1,29 @@
 """`flowseg import-torch`: turns an original .ckpt file into a run that can be evaluated."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
 
 from flowseg.config import Config, FilmPoint
 from flowseg.errors import UserError
 from flowseg.files import write_text
 from flowseg.interop.torch_weights import import_torch
 from flowseg.models.network import params_of
+from flowseg.models.vector import Layout
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import Run, create_run
-from flowseg.training.state import init_state
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """What evaluation needs of a training state; an imported run is not trained on."""
+
+    ema: Float32[np.ndarray, " p"]
+    step: np.ndarray
 
 
 def read_ckpt(path: Path) -> Mapping[str, Any]:
@@ -68,7 +79,9 @@ def import_run(
     run = create_run(out, config, None)
     checkpoints = Checkpoints(run.path)
     record = {"best_dice": None, "imported_from": path.name, "epoch": content.get("epoch")}
-    checkpoints.save("best", init_state(config, params_of(model), 1), config, record)
+    params = params_of(model)
+    averaged = Averaged(Layout(params).ravel_host(params), np.zeros((), np.int32))
+    checkpoints.save("best", averaged, config, record)
     checkpoints.close()
     write_text(run.path / "done.json", "{}\n")
     return run
