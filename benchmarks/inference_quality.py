@@ -74,8 +74,7 @@ def describe(found: list[Segmentation], truths: list[np.ndarray]) -> dict[str, A
         close = distance_transform_edt(~(mask | truth)) <= NEAR
         near.append(uncertainty_auroc(mask[close], truth[close], entropy[close]))
         spread.append(uncertainty_auroc(mask, truth, one.samples.std(axis=0)))
-        if len(one.samples) > 1:
-            expected.append(expected_error(one.samples, FIXED))
+        expected.append(expected_error(one.probability, FIXED))
     tuned = best_threshold([one.probability for one in found], truths)
     row = {
         "dice": float(np.mean(dice)),
@@ -85,13 +84,10 @@ def describe(found: list[Segmentation], truths: list[np.ndarray]) -> dict[str, A
         "auroc_near": float(np.nanmean(near)),
         "auroc_deviation": float(np.nanmean(spread)) if len(found[0].samples) > 1 else None,
         "error": 1 - float(np.mean(dice)),
-        "expected_error": None,
-        "spearman": None,
+        "expected_error": float(np.mean(expected)),
+        "spearman": float(spearmanr(expected, 1 - np.asarray(dice)).statistic),
         "dice_per_image": dice,
     }
-    if expected:
-        row["expected_error"] = float(np.mean(expected))
-        row["spearman"] = float(spearmanr(expected, 1 - np.asarray(dice)).statistic)
     return row
 
 

@@ -16,13 +16,20 @@ from flowseg.bounds import Bound, Count, Natural, NotNegative, Positive, Section
 from flowseg.errors import UserError
 
 FilmPoint = Literal["after_block1", "after_block2"]
-TargetKind = Literal["sauna", "mask"]
+TargetKind = Literal["mask", "coverage", "sauna"]
+Family = Literal["binary", "gaussian", "supervised"]
 Sampler = Literal["euler", "heun", "midpoint", "rk4", "dopri5"]
 FileName = Annotated[str, Bound(lambda name: name != "" and Path(name).name == name, "must be a plain file name")]
 Level = Annotated[int, Bound(lambda level: 0 <= level <= 3, "levels and stages are 0 to 3")]
 Fraction = Annotated[float, Bound(lambda x: 0 < x < 1, "must lie between 0 and 1, and be neither")]
 Probability = Annotated[float, Bound(lambda p: 0 <= p <= 1, "is a probability: choose a number from 0 to 1")]
 T = TypeVar("T")
+
+_SAMPLERS: dict[Family, tuple[Sampler, ...]] = {
+    "binary": ("euler", "heun"),
+    "gaussian": typing.get_args(Sampler),
+    "supervised": ("euler",),
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class FilmConfig(Section, path="model.film"):
 
 @dataclass(frozen=True)
 class ModelConfig(Section, path="model"):
-    """The network; with the Gaussian flow its output is the velocity."""
+    """The network. What its output means is the flow's matter: logits of the mask, or a velocity."""
 
     dim: Annotated[int, Bound(lambda n: n > 0 and n % 8 == 0, "must be a multiple of 8, at least 8")] = 32
     """Channels of the finest level; a multiple of 8, the number of groups in GroupNorm."""
@@ -79,13 +86,21 @@ class ModelConfig(Section, path="model"):
 class FlowConfig(Section, path="flow"):
     """The probability path from noise to mask."""
 
-    family: Literal["gaussian"] = "gaussian"
-    """How noise is carried to the mask: the class `Family` of flowseg/flow/NAME.py."""
+    family: Family = "binary"
+    """How noise is carried to the mask: the class `Family` of flowseg/flow/NAME.py. binary (most likely the published
+    one) goes from coin tosses to the mask, gaussian from normal noise to the target map; supervised has no flow: the
+    network gives the mask at once."""
     sigma: NotNegative = 0.25
-    """Width of the path, in units of the target's [-1, 1]; 0 is the straight path."""
+    """Width of the Gaussian path, in units of the target's [-1, 1]; 0 is the straight path."""
     time_power: Positive = 1.0
     """Training times are r^time_power with r uniform on [0, 1]. 1 (published) is uniform. Larger values sample t
-    closer to 0, where the mask has to be found, and less often near 1, where x_t already shows it."""
+    closer to 0, where the mask has to be found, and less often near 1, where x_t already shows it. The supervised
+    family has no times."""
+    consistency: NotNegative = 0.1
+    """Weight of the binary flow's self-consistency term (published: 0.1), which asks one long step and two half steps
+    to agree; 0 leaves it out."""
+    consistency_probability: Probability = 0.2
+    """Probability per step that the term is computed, on the first two examples of the batch (published: 0.2)."""
 
 
 @dataclass(frozen=True)
@@ -94,12 +109,17 @@ class DataConfig(Section, path="data"):
 
     root: str | None = None
     """Folder with train, val and test, each with the folders image and label; None means the procedural phantoms."""
-    target: TargetKind = "sauna"
-    """What the flow ends in: the SAUNA map (published) or 2 mask - 1."""
+    target: TargetKind = "mask"
+    """What the training asks for, as a map in [-1, 1]. mask: 2 mask - 1 (published with the binary flow). coverage:
+    2 c - 1, where c is the share of the pixel's area that is vessel; it differs from mask where images are downsampled
+    (max_side). sauna: the SAUNA map (published with the Gaussian flow)."""
     crop: Annotated[int, Bound(lambda n: n >= 16 and n % 8 == 0, "must be a multiple of 8, at least 16")] = 320
     """Side of a training crop and of an evaluation window, in pixels; a multiple of 8."""
-    vessel_crops: Probability = 0.0
-    """Share of crops centred near a vessel pixel; the others are uniform. Published: 0."""
+    crops_per_image: Count = 16
+    """Crops of each training image in an epoch (published: 16), where train.epoch_steps does not say otherwise."""
+    vessel_crops: Probability = 0.5
+    """Share of crops centred on a random vessel pixel; the others are centred on a random background pixel. Published:
+    0.5. A crop that would reach over the image's border is moved inside."""
     max_side: int | None = None
     """Images with a longer side, in pixels, are downsampled to it first, but scored at their own size. None
     (published) never resamples."""
@@ -159,7 +179,8 @@ class OptimConfig(Section, path="optim"):
     """Batches whose gradients are averaged into one update (published: 8)."""
     ema_decay: Annotated[float, Bound(lambda x: 0 <= x < 1, "must be at least 0 and below 1")] = 0.9999
     """Decay of the averaged parameters, which are the ones evaluated. After n updates the decay is at most
-    (1 + n)/(10 + n), so that the random start is forgotten."""
+    (1 + n)/(10 + n), so that the random start is forgotten. The published runs averaged differently: by stochastic
+    weight averaging over the last fifth of the epochs, at a tenth of the learning rate."""
 
 
 @dataclass(frozen=True)
@@ -174,7 +195,7 @@ class TrainConfig(Section, path="train"):
     epochs: Count = 500
     """Epochs in all."""
     epoch_steps: Count | None = None
-    """Steps per epoch; None means enough to see each training image once."""
+    """Steps per epoch; None means enough for data.crops_per_image crops of each training image."""
     validate_every: Count = 15
     """Epochs between validations; the last epoch is always validated."""
     checkpoint_every: Count = 500
@@ -189,12 +210,12 @@ class TrainConfig(Section, path="train"):
 class EvalConfig(Section, path="eval"):
     """Sampling and scoring, in validation and afterwards."""
 
-    sampler: Sampler = "midpoint"
-    """How the flow is integrated; dopri5 is the original's adaptive method. Of the samplers with at most 8 evaluations
-    of the network, midpoint with 4 steps came nearest to it (docs/performance.md)."""
-    steps: Count = 4
-    """Steps from noise to mask (fixed-step samplers). A step evaluates the network once with euler, twice with
-    midpoint or heun, 4 times with rk4."""
+    sampler: Sampler = "euler"
+    """How the flow is integrated. The binary flow has euler (published) and heun, the Gaussian one also midpoint, rk4
+    and dopri5 (its original's adaptive method)."""
+    steps: Count = 8
+    """Steps from noise to mask (fixed-step samplers; published with the binary flow: 50). A step evaluates the network
+    once with euler, twice with midpoint or heun, 4 times with rk4."""
     tolerance: Fraction = 1e-4
     """Relative and absolute tolerance (dopri5)."""
     overlap: Annotated[float, Bound(lambda x: 0 <= x <= 0.75, "must lie between 0 and 0.75")] = 0.25
@@ -220,8 +241,9 @@ class Config(Section):
     """Name of the run's folder."""
     seed: Annotated[int, Bound(lambda n: 0 <= n < 2**31, "must lie between 0 and 2147483647")] = 0
     """Root of all randomness: parameters, order of images, crops, noise."""
-    precision: Literal["float32", "bf16"] = "float32"
-    """Precision of matrix products and convolutions; parameters, norms and the loss are always float32."""
+    precision: Literal["auto", "float32", "bf16"] = "float32"
+    """Precision of matrix products and convolutions; parameters, norms and the loss are always float32. auto is bf16
+    on GPUs that have it (compute capability 8.0 and later), else float32; a run's folder says which it was."""
     parallel: Literal["pmap", "jit"] = "pmap"
     """How a step is spread over devices; both give the same numbers."""
     devices: Count | None = None
@@ -238,6 +260,17 @@ class Config(Section):
         super().__post_init__()
         if self.devices is not None:
             check_batch(self.train.batch, self.devices)
+        family, sampling = self.flow.family, self.eval
+        samplers = _SAMPLERS[family]
+        require(
+            sampling.sampler in samplers,
+            f"eval.sampler = {sampling.sampler!r}",
+            f"the {family} family has {', '.join(samplers)}",
+        )
+        for name in ("steps", "ensemble"):
+            alone = family != "supervised" or getattr(sampling, name) == 1
+            remedy = "the supervised family evaluates the network once and draws nothing; set it to 1"
+            require(alone, f"eval.{name} = {getattr(sampling, name)}", remedy)
         require(
             self.embeddings.store is None or self.model.film.stages != (),
             f"embeddings.store = {self.embeddings.store!r}",
@@ -273,6 +306,20 @@ def from_dict(cls: type[T], values: object, path: str = "") -> T:
             value = from_dict(typing.cast(type, hints[name]), value, prefix + name)
         built[name] = tuple(value) if isinstance(value, list) else value
     return cls(**built)
+
+
+def saved_config(values: object) -> Config:
+    """Returns the config that a run or checkpoint saved, by this version or an older one.
+
+    What older versions did not have is set to what they did: the Gaussian flow, and one crop per image and epoch.
+
+    Raises:
+        UserError: as from `from_dict`.
+    """
+    if isinstance(values, dict) and isinstance(values.get("flow"), dict) and isinstance(values.get("data"), dict):
+        older_flow = {"family": "gaussian", "consistency": 0.0}
+        values = {**values, "flow": older_flow | values["flow"], "data": {"crops_per_image": 1} | values["data"]}
+    return from_dict(Config, values)
 
 
 def differences(a: Any, b: Any, path: str = "") -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from flowseg.config import Config, DataConfig, EvalConfig, FilmConfig, ModelConfig
+from flowseg.config import Config, DataConfig, EvalConfig, Family, FilmConfig, FlowConfig, ModelConfig
 from flowseg.data.dataset import NetworkInput
 from flowseg.models.network import Params
 from flowseg.sampling.windows import WindowSampler
@@ -18,12 +18,20 @@ SHAPES = [(16, 16), (40, 23), (10, 12), (9, 33), (17, 16), (32, 48), (5, 5)]
 
 
 def config(
-    *, film: bool = False, batch: int = 3, overlap: float = 0.25, seed: int = 0, ensemble: int = 1, tta: bool = False
+    *,
+    family: Family = "gaussian",
+    film: bool = False,
+    batch: int = 3,
+    overlap: float = 0.25,
+    seed: int = 0,
+    ensemble: int = 1,
+    tta: bool = False,
 ) -> Config:
     stages = FilmConfig(stages=(0, 1) if film else (), embedding_width=4, condition_width=8, hidden_width=8)
     return Config(
         seed=seed,
         model=ModelConfig(dim=8, multipliers=(1, 1, 1, 1), heads=1, head_dim=8, film=stages),
+        flow=FlowConfig(family=family),
         data=DataConfig(crop=CROP),
         eval=EvalConfig("euler", steps=1, window_batch=batch, overlap=overlap, ensemble=ensemble, tta=tta),
     )

@@ -24,15 +24,22 @@ from flowseg.config import (
     check_batch,
     differences,
     from_dict,
+    saved_config,
     to_json,
 )
 from flowseg.errors import UserError
 from flowseg.models.network import abstract_params, parameter_counts
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
-PUBLISHED = {
-    "baseline": {"total": 10_694_977, "base": 10_694_977, "conditioner": 0, "film_heads": 0},
-    "vlm_film": {"total": 11_649_729, "base": 10_694_977, "conditioner": 525_056, "film_heads": 429_696},
+BASE = {"total": 10_694_977, "base": 10_694_977, "conditioner": 0, "film_heads": 0}
+FILM = {"total": 11_649_729, "base": 10_694_977, "conditioner": 525_056, "film_heads": 429_696}
+SHIPPED = {
+    "baseline": BASE,
+    "vlm_film": FILM,
+    "gaussian": BASE,
+    "vlm_film_gaussian": FILM,
+    "supervised": BASE,
+    "vlm_film_supervised": FILM,
 }
 
 
@@ -56,8 +63,11 @@ def refusal(values: object) -> str:
 def test_defaults_are_the_published_recipe() -> None:
     config = Config()
     assert config == from_dict(Config, {})
-    assert (config.data.crop, config.data.target, config.train.batch, config.train.epochs) == (320, "sauna", 6, 500)
-    assert (config.flow.sigma, config.flow.time_power) == (0.25, 1)
+    assert (config.data.crop, config.data.target, config.train.batch, config.train.epochs) == (320, "mask", 6, 500)
+    assert (config.data.crops_per_image, config.data.vessel_crops) == (16, 0.5)
+    flow = config.flow
+    assert (flow.family, flow.consistency, flow.consistency_probability) == ("binary", 0.1, 0.2)
+    assert (flow.sigma, flow.time_power) == (0.25, 1)
     optim = config.optim
     assert (optim.lr, optim.weight_decay, optim.clip_norm, optim.accumulate) == (2e-4, 1e-5, 1.0, 8)
     assert (optim.ema_decay, optim.schedule, config.precision) == (0.9999, "plateau", "float32")
@@ -82,7 +92,7 @@ def test_defaults_are_the_published_recipe() -> None:
         ("model.multipliers", (1, 2, 3)),
         ("model.film.stages", 3),
         ("model.film.stages", (True,)),
-        ("flow.family", "binary"),
+        ("flow.family", "diffusion"),
         ("model.film.point", "before_block1"),
         ("flow.sigma", "0.25"),
         ("flow.sigma", True),
@@ -192,7 +202,10 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("model.film.junction_radius", -1, "must be at least 0"),
     ("flow.sigma", -0.1, NOT_NEGATIVE),
     ("flow.time_power", 0.0, POSITIVE),
+    ("flow.consistency", -0.1, NOT_NEGATIVE),
+    ("flow.consistency_probability", 1.2, PROBABILITY),
     ("data.crop", 8, "must be a multiple of 8, at least 16"),
+    ("data.crops_per_image", 0, AT_LEAST_1),
     ("data.vessel_crops", 1.1, PROBABILITY),
     ("data.flip", -0.1, PROBABILITY),
     ("data.quarter_turn", 2, PROBABILITY),
@@ -265,10 +278,15 @@ def test_the_expected_type_is_told_without_its_bounds(path: str, value: object, 
     assert refusal(nested(path, value)) == f"{path} = {value!r}: expected {expected}"
 
 
-def test_a_config_of_before_flow_families_still_opens() -> None:
+def test_a_config_of_an_older_version_stays_what_it_was() -> None:
     values = json.loads(to_json(CHANGED))
-    del values["flow"]["family"]
-    assert from_dict(Config, values) == CHANGED and CHANGED.flow.family == "gaussian"
+    assert saved_config(values) == CHANGED
+    for name in ("family", "consistency", "consistency_probability"):
+        del values["flow"][name]
+    del values["data"]["crops_per_image"]
+    older = saved_config(values)
+    assert (older.flow.family, older.flow.consistency, older.data.crops_per_image) == ("gaussian", 0, 1)
+    assert older.data.crop == CHANGED.data.crop and older.flow.sigma == CHANGED.flow.sigma
 
 
 @pytest.mark.parametrize(
@@ -346,8 +364,8 @@ def test_differences_name_the_fields() -> None:
     ]
 
 
-def test_the_published_configs_are_there() -> None:
-    assert {path.stem for path in CONFIGS} >= set(PUBLISHED)
+def test_the_shipped_configs_are_there() -> None:
+    assert {path.stem for path in CONFIGS} == set(SHIPPED)
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
@@ -356,10 +374,18 @@ def test_each_config_makes_a_network_of_the_promised_size(path: Path) -> None:
     assert config.name == path.stem
     counts = parameter_counts(abstract_params(config))
     assert counts["total"] == counts["base"] + counts["conditioner"] + counts["film_heads"]
-    if path.stem in PUBLISHED:
-        assert counts == PUBLISHED[path.stem]
+    assert counts == SHIPPED[path.stem]
     # The file's docstring states the number.
     assert f"{counts['total']:,} parameters" in path.read_text()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_configs_of_one_network_differ_in_the_flow_alone(path: Path) -> None:
+    """Such a comparison shows what the flow does; the flow brings its target, its sampler and its precision along."""
+    config, base = load_config(path), load_config(path.with_name("baseline.py"))
+    fields = {line.split(":")[0] for line in differences(base, config)} - {"name", "model.film.stages"}
+    assert fields <= {"flow.family", "data.target", "eval.sampler", "eval.steps", "precision"}
+    assert ("model.film.stages" in str(differences(base, config))) == path.stem.startswith("vlm_film")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)

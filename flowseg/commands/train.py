@@ -1,7 +1,7 @@
 """The commands on a config: `flowseg train` trains it and scores the result, `flowseg params` counts parameters."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,8 +35,9 @@ class Train(OnConfig):
 
 
 def configured(args: list[str]) -> tuple[Train, bool]:
-    """Returns the options, their config already reduced if the preset says so, and whether it was reduced."""
+    """Returns the options and whether the config was reduced, as the preset says; its precision is settled too."""
     from flowseg.commands import presets
+    from flowseg.training.drivers import with_precision
 
     wanted = value_of(args, "--preset", "full")
     reduce = wanted in ("cpu", "auto") and (wanted == "cpu" or not presets.has_accelerator())
@@ -45,7 +46,8 @@ def configured(args: list[str]) -> tuple[Train, bool]:
         root = value_of(args, "--data.root", config.data.root or "")
         return presets.cpu_preset(config, demonstration=not root) if reduce else config
 
-    return with_config(Train, args, "train", adapt), reduce
+    parsed = with_config(Train, args, "train", adapt)
+    return replace(parsed, config=with_precision(parsed.config)), reduce
 
 
 def train(args: list[str]) -> None:

@@ -11,15 +11,16 @@ Image = Float32[np.ndarray, "h w"]
 
 
 def _corner(target: Image, crop: int, config: DataConfig, rng: np.random.Generator) -> tuple[int, int]:
-    """Returns the top-left corner of a crop: uniform, or such that a vessel pixel lies in its middle half."""
+    """Returns the top-left corner of a crop that is centred on a random vessel or background pixel.
+
+    An image without vessel pixels, or without background, has crops of the other kind only.
+    """
     h, w = target.shape
-    if rng.random() < config.vessel_crops:
-        vessel = np.flatnonzero(target > 0)
-        if len(vessel):
-            y, x = divmod(int(vessel[rng.integers(len(vessel))]), w)
-            shift = rng.integers(-(crop // 4), crop // 4 + 1, size=2) - crop // 2
-            return int(np.clip(y + shift[0], 0, h - crop)), int(np.clip(x + shift[1], 0, w - crop))
-    return int(rng.integers(h - crop + 1)), int(rng.integers(w - crop + 1))
+    vessel = target > 0
+    wanted = vessel if rng.random() < config.vessel_crops else ~vessel
+    pixels = np.flatnonzero(wanted if wanted.any() else ~wanted)
+    y, x = divmod(int(pixels[rng.integers(len(pixels))]), w)
+    return int(np.clip(y - crop // 2, 0, h - crop)), int(np.clip(x - crop // 2, 0, w - crop))
 
 
 def _rotated_crop(image: Image, top: int, left: int, crop: int, degrees: float) -> Image:

@@ -66,9 +66,8 @@ def load_example(pair: Pair, config: DataConfig) -> Example:
         raise UserError(f"{pair.label}: is {lw}x{lh} but its image is {w}x{h}; a label has its image's size")
     size = image.shape
     working = resample(image, config.max_side)
-    if working.shape != size:
-        mask = resample(mask.astype(np.float32), config.max_side) >= 0.5
-    return Example(pair.key, content, working, size, None, mask, make_target(mask, config.target))
+    coverage = resample(mask.astype(np.float32), config.max_side)
+    return Example(pair.key, content, working, size, None, coverage >= 0.5, make_target(coverage, config.target))
 
 
 class Dataset:

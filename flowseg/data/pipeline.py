@@ -16,8 +16,9 @@ _PREFETCH = 8
 
 
 def steps_per_epoch(config: Config, images: int) -> int:
-    """Returns the number of steps that show every training image once; the next epoch fills up the last batch."""
-    return config.train.epoch_steps or -(-images // config.train.batch)
+    """Returns the number of steps of an epoch: `train.epoch_steps`, or enough for `data.crops_per_image` crops of each
+    training image."""
+    return config.train.epoch_steps or -(-images * config.data.crops_per_image // config.train.batch)
 
 
 def training_batches(config: Config, dataset: Dataset) -> grain.MapDataset:

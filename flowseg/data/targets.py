@@ -39,11 +39,14 @@ def sauna_target(mask: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
     return np.clip(border + uncertain, -1, 1).astype(np.float32)
 
 
-def make_target(mask: Bool[np.ndarray, "h w"], kind: TargetKind) -> Float32[np.ndarray, "h w"]:
-    """Returns the target map of a whole image."""
+def make_target(coverage: Float32[np.ndarray, "h w"], kind: TargetKind) -> Float32[np.ndarray, "h w"]:
+    """Returns the target map of a whole image, from the share of each pixel's area that is vessel."""
+    if kind == "coverage":
+        return 2 * coverage - 1
+    mask = coverage >= 0.5
     return sauna_target(mask) if kind == "sauna" else mask_target(mask)
 
 
 def restore_target(interpolated: Float32[np.ndarray, "h w"], kind: TargetKind) -> Float32[np.ndarray, "h w"]:
     """Returns a target map after bilinear interpolation; a `mask` target is set back to -1 and 1."""
-    return interpolated if kind == "sauna" else mask_target(interpolated > 0)
+    return mask_target(interpolated > 0) if kind == "mask" else interpolated

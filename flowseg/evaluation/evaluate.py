@@ -109,7 +109,7 @@ def _measure(item: Scored) -> Row:
     if item.uncertainty is not None:
         auroc = uncertainty_auroc(item.prediction, item.truth, item.uncertainty)
         row[AUROC] = None if np.isnan(auroc) else auroc
-        row[EXPECTED_ERROR] = item.expected_error
+    row[EXPECTED_ERROR] = item.expected_error
     return row
 
 

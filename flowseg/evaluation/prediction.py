@@ -40,8 +40,8 @@ def predict_images(
     """Segments images and writes NAME_mask.png, NAME_probability.png and NAME_overlay.png into `out`.
 
     With an ensemble it also writes NAME_uncertainty.png. The pictures have the images' size. `prediction.json` records
-    the run, the settings and, with an ensemble, every image's expected error. Nothing is written before every image
-    has been read; then each image is finished before the next, and each file is whole or absent.
+    the run, the settings and every image's expected error. Nothing is written before every image has been read; then
+    each image is finished before the next, and each file is whole or absent.
 
     Args:
         paths: image files and folders of them (flowseg.data.inputs).
@@ -71,7 +71,7 @@ def predict_images(
         for item, found in zip(items, segment(trained.sampler, trained.params, images), strict=True):
             check_finite(item.name, found.probability)
             _write(out, item, found, threshold)
-            expected = expected_error(found.samples, threshold) if ensemble else None
+            expected = expected_error(found.probability, threshold)
             rows.append({"name": item.name, "file": str(item.path), "frame": item.frame, "expected_error": expected})
             advance()
     summary: dict[str, Any] = {

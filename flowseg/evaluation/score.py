@@ -29,8 +29,8 @@ class Scored:
     """The overlap metrics only: they are cheap, so that validation can score often."""
     threshold: float
     uncertainty: Float32[np.ndarray, "h w"] | None
-    """Each pixel's entropy in bits; None for a single sample, as is the expected error."""
-    expected_error: float | None
+    """Each pixel's entropy in bits; None for a single sample."""
+    expected_error: float
 
     @property
     def prediction(self) -> Bool[np.ndarray, "h w"]:
@@ -52,7 +52,7 @@ def score_split(
             metrics=overlap_metrics(found.probability > threshold, truth),
             threshold=threshold,
             uncertainty=found.uncertainty,
-            expected_error=expected_error(found.samples, threshold) if len(found.samples) > 1 else None,
+            expected_error=expected_error(found.probability, threshold),
         )
 
 

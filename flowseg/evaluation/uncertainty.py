@@ -1,34 +1,25 @@
-"""The uncertainty of an ensemble: where the mean of several samples of one image may be wrong, and how far."""
+"""Where a prediction may be wrong, and how far, without the truth."""
 
 import numpy as np
 from jaxtyping import Float32
 from scipy.stats import rankdata
 
 from flowseg.evaluation.arrays import Mask, check_masks
-from flowseg.evaluation.overlap import overlap_metrics
 
 AUROC, EXPECTED_ERROR = "uncertainty_auroc", "expected_error"
-"""Columns that an evaluation with an ensemble adds to the metrics; the second is an estimate without the truth."""
+"""Columns of an evaluation besides the metrics: the first with an ensemble, the second without the truth."""
 
 
-def expected_error(samples: Float32[np.ndarray, "n h w"], threshold: float) -> float:
-    """The error (1 - Dice) of the samples' mean mask that is to be expected if the truth were another such sample.
+def expected_error(probability: Float32[np.ndarray, "h w"], threshold: float) -> float:
+    """Returns the error (1 - Dice) of a prediction that its own probabilities lead to expect.
 
-    It is the mean over samples of 1 - Dice between the sample's mask and the mask of the mean of all other samples, so
-    that no sample is compared with itself. Roy et al. (NeuroImage 2019) use the agreement of samples in this way, in
-    place of a Dice that needs the truth. Errors that all samples share do not show: it ranks images by difficulty, but
-    it does not predict their Dice.
-
-    The samples are vessel probabilities; a pixel is vessel if its probability exceeds the threshold. Raises a
-    ValueError for fewer than two samples.
+    If each pixel were vessel with its probability p, the mask M of the pixels above the threshold would overlap with
+    the truth by the sum of p over M on average, and the truth's size would be the sum of p over the image: the
+    expected Dice is about 2 sum_M p / (|M| + sum p). It is as good as the probabilities are calibrated.
     """
-    if len(samples) < 2:
-        raise ValueError(f"need two samples or more, got {len(samples)}")
-    errors = []
-    for i, sample in enumerate(samples):
-        others = np.delete(samples, i, axis=0).mean(axis=0)
-        errors.append(1 - overlap_metrics(others > threshold, sample > threshold)["dice"])
-    return float(np.mean(errors))
+    mask = probability > threshold
+    total = float(np.count_nonzero(mask)) + float(probability.sum(dtype=np.float64))
+    return 1 - 2 * float(probability[mask].sum(dtype=np.float64)) / total if total else 0.0
 
 
 def uncertainty_auroc(prediction: Mask, truth: Mask, uncertainty: Float32[np.ndarray, "H W"]) -> float:

@@ -5,36 +5,61 @@ is at work: the training step asks for a loss, the sampler for probabilities, th
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
+import jax
 import numpy as np
-from jaxtyping import Array, Float, Float32, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from flowseg.config import EvalConfig, FlowConfig
 
 Maps = Float[Array, "b h w 1"]
 Times = Float[Array, " b"]
 Predict = Callable[[Maps, Times], Maps]
-"""The network's output at (x_t, t), for the images and embeddings of one batch."""
+"""The network's output at (x_t, t), for the images and embeddings of one batch, or for its first ones if x_t has fewer
+examples."""
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What the randomness of a step is drawn from, for the part of a batch that a device computes at a time."""
+
+    key: PRNGKeyArray
+    """The key of the step, the same for every part."""
+    places: Int[Array, " b"]
+    """Where the examples of this part stand in the whole batch, ascending."""
+    size: int
+    """Examples in the whole batch."""
+
+    @property
+    def keys(self) -> PRNGKeyArray:
+        """One key per example; they do not depend on how the batch is divided."""
+        return jax.vmap(jax.random.fold_in, (None, 0))(self.key, self.places)
+
+    @property
+    def batch_key(self) -> PRNGKeyArray:
+        """A key for what is drawn once per batch."""
+        return jax.random.fold_in(self.key, self.size)  # places are smaller
 
 
 class Flow(Protocol):
     """What every flow family can do."""
 
-    def loss(self, predict: Predict, target: Maps, keys: PRNGKeyArray) -> Float[Array, ""]:
-        """Returns the mean training loss of a batch.
+    def loss(self, predict: Predict, target: Maps, draw: Draw) -> Float[Array, ""]:
+        """Returns the training loss of a part of a batch; the loss of the batch is the mean over its equal parts.
 
         Args:
-            predict: the network for this batch.
+            predict: the network for this part.
             target: maps of the mask in [-1, 1], positive inside vessels (flowseg.data.targets).
-            keys: (b,) one key per example; its time and its noise are drawn from it.
+            draw: what times and noise are drawn from.
         """
 
-    def noise(self, rng: np.random.Generator, shape: tuple[int, int]) -> Float32[np.ndarray, "h w"]:
-        """Draws what one sample of an image starts from: a value per pixel, from which windows can be cut."""
+    def noise(self, rng: np.random.Generator, shape: tuple[int, int]) -> Shaped[np.ndarray, "h w"]:
+        """Draws what the randomness of one sample of an image is made of: a value per pixel, cut into windows."""
 
-    def sample(self, predict: Predict, noise: Maps, settings: EvalConfig) -> tuple[Maps, Float[Array, ""]]:
+    def sample(self, predict: Predict, noise: Any, settings: EvalConfig) -> tuple[Maps, Float[Array, ""]]:
         """Returns vessel probabilities in [0, 1] and the number of network evaluations (NFE).
 
         Args:

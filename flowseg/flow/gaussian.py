@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, PRNGKeyArray
 
 from flowseg.config import EvalConfig, FlowConfig
-from flowseg.flow import Maps, Predict, Times
+from flowseg.flow import Draw, Maps, Predict, Times
 from flowseg.flow.ode import integrate
 
 
@@ -43,8 +43,8 @@ class Family:
 
     config: FlowConfig
 
-    def loss(self, predict: Predict, target: Maps, keys: PRNGKeyArray) -> Float[Array, ""]:
-        x_t, t, u = jax.vmap(path, (0, 0, None, None))(keys, target, self.config.sigma, self.config.time_power)
+    def loss(self, predict: Predict, target: Maps, draw: Draw) -> Float[Array, ""]:
+        x_t, t, u = jax.vmap(path, (0, 0, None, None))(draw.keys, target, self.config.sigma, self.config.time_power)
         return velocity_loss(predict(x_t, t), u)
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, int]) -> Float32[np.ndarray, "h w"]:

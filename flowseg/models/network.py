@@ -30,7 +30,7 @@ def _parts(model: ModelConfig, size: int, precision: str, kernels: Kernels) -> t
 
 
 def _declared(config: Config) -> nnx.State:
-    return _parts(config.model, config.data.crop, config.precision, PLAIN)[1]
+    return _parts(config.model, config.data.crop, "float32", PLAIN)[1]  # whatever the products' precision
 
 
 def params_of(model: UNet) -> Params:

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from flowseg.config import Config, differences, from_dict
+from flowseg.config import Config, differences, saved_config
 from flowseg.errors import UserError
 from flowseg.models.network import Params, abstract_params
 from flowseg.models.vector import Layout
@@ -150,7 +150,7 @@ class Checkpoints:
 
     def check_config(self, kind: str, step: int, config: Config) -> None:
         """Raises a UserError that names the first field in which the checkpoint's config differs."""
-        differing = differences(from_dict(Config, self.meta(kind, step)["config"]), config)
+        differing = differences(saved_config(self.meta(kind, step)["config"]), config)
         if differing:
             more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
             raise UserError(

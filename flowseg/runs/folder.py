@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from flowseg import __version__
-from flowseg.config import Config, differences, from_dict, to_json
+from flowseg.config import Config, differences, saved_config, to_json
 from flowseg.embeddings.store import Encoder
 from flowseg.errors import UserError
 from flowseg.files import write_text
@@ -56,7 +56,7 @@ def open_run(path: Path) -> Run:
         content = json.loads(file.read_text())
         values, encoder = content["config"], content.get("encoder")
         made = Encoder(encoder["name"], encoder["settings"], encoder["width"]) if encoder else None
-        config = from_dict(Config, values)
+        config = saved_config(values)
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
     except (ValueError, KeyError, TypeError) as error:

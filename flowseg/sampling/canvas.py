@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Shaped
 
 SIGMA = 1 / 8
 """Standard deviation of the weights' Gaussian, as a share of the window's side; the same as nnU-Net's."""
 
 Map = Float32[np.ndarray, "h w"]
 Samples = Float32[np.ndarray, "n h w"]
+Noise = Shaped[np.ndarray, "n h w"]
+"""What `Flow.noise` drew, for each sample."""
 
 
 def corners(length: int, window: int, overlap: float) -> list[int]:
@@ -40,7 +42,7 @@ class Window:
     canvas: "Canvas"
     place: tuple[slice, slice]
     image: Map
-    noise: Samples
+    noise: Noise
     embedding: Float32[np.ndarray, " e"] | None
 
     def add(self, samples: Samples) -> None:
@@ -82,7 +84,7 @@ class Canvas:
         """Whether all windows have been added."""
         return self._missing == 0
 
-    def windows(self, noise: Samples) -> Iterator[Window]:
+    def windows(self, noise: Noise) -> Iterator[Window]:
         """Yields all windows; `noise` has a map of the canvas's shape per sample, from which each window is cut."""
         self._total = np.zeros(noise.shape, np.float32)
         for place in self._places:

@@ -1,12 +1,12 @@
 """The eight views of a square: its flips and quarter turns (the dihedral group), made and undone within a batch."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Int, Shaped
 
 VIEWS = 8
 """View 0 is the square as it is."""
 
-Batch = Float[Array, "b n n c"]
+Batch = Shaped[Array, "b n n c"]
 
 
 def _where(bit: int, views: Int[Array, " b"], changed: Batch, x: Batch) -> Batch:

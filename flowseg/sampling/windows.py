@@ -12,14 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from flowseg.config import Config
 from flowseg.data.dataset import NetworkInput
 from flowseg.flow import make_flow
 from flowseg.models import kernels
 from flowseg.models.network import Network, Params
-from flowseg.sampling.canvas import Canvas, Map, Samples, Window
+from flowseg.sampling.canvas import Canvas, Noise, Samples, Window
 from flowseg.sampling.views import VIEWS, make_view, undo_view
 
 # Stream of the seed tree (see training.step).
@@ -72,11 +72,11 @@ class WindowSampler:
         for canvas in canvases:
             yield canvas.samples()
 
-    def noise(self, content: str, shape: tuple[int, int]) -> Samples:
+    def noise(self, content: str, shape: tuple[int, int]) -> Noise:
         """Returns what each sample of an image starts from: a function of its content hash and the config's seed."""
         stream = [self.config.seed, SAMPLE_STREAM, int(content[:16], 16)]
 
-        def draw(sample: int) -> Map:
+        def draw(sample: int) -> Shaped[np.ndarray, "h w"]:
             return self.flow.noise(np.random.default_rng([*stream, sample] if sample else stream), shape)
 
         return np.stack([draw(sample) for sample in range(self.config.eval.ensemble)])
@@ -102,7 +102,7 @@ class WindowSampler:
             window.add(samples)
 
     def _batch(
-        self, params: Params, noise: Maps, image: Maps, embedding: Float[Array, "b e"] | None
+        self, params: Params, noise: Shaped[Array, "b h w 1"], image: Maps, embedding: Float[Array, "b e"] | None
     ) -> tuple[Maps, Float[Array, ""]]:
         """Returns vessel probabilities of one batch of windows, and their NFE."""
 
@@ -114,7 +114,7 @@ class WindowSampler:
     def _draw(
         self,
         params: Params,
-        noise: Float[Array, "n b h w 1"],
+        noise: Shaped[Array, "n b h w 1"],
         image: Maps,
         embedding: Float[Array, "b e"] | None,
         count: Int[Array, ""],
@@ -149,5 +149,5 @@ class WindowSampler:
             return total.at[sample, window].add(share * undo_view(probability, view)), evaluations.at[k].set(nfe)
 
         batches = (count * n * views + b - 1) // b
-        start = (jnp.zeros_like(noise), jnp.zeros(n * views))
+        start = (jnp.zeros(noise.shape), jnp.zeros(n * views))
         return jax.lax.fori_loop(0, batches, one, start)

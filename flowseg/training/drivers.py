@@ -116,6 +116,20 @@ def chosen_devices(config: Config) -> list[jax.Device]:
     return devices[:wanted]
 
 
+def with_precision(config: Config) -> Config:
+    """Returns the config with the precision that its devices have, where it says `auto`.
+
+    Raises:
+        UserError: as from `chosen_devices`.
+    """
+    if config.precision != "auto":
+        return config
+    device = chosen_devices(config)[0]
+    # GPUs have bfloat16 products from compute capability 8.0 (Ampere) on.
+    capable = device.platform == "gpu" and float(device.compute_capability) >= 8
+    return replace(config, precision="bf16" if capable else "float32")
+
+
 def make_driver(config: Config, total_steps: int) -> Driver:
     """Returns the driver that the config asks for, on its devices."""
     return Driver(config, total_steps, chosen_devices(config))

@@ -21,12 +21,13 @@ from flowseg.runs.folder import (
 )
 from flowseg.runs.prepare import check_encoder, prepare
 from flowseg.runs.trained import Trained
-from flowseg.training.drivers import chosen_devices
+from flowseg.training.drivers import chosen_devices, with_precision
 from flowseg.training.loop import train
 
 
 def run_experiment(config: Config, *, resume: str | None = None, out: Path | None = None) -> Run:
     """Trains, then scores the best checkpoint on the test split: all of `make train`."""
+    config = with_precision(config)
     chosen_devices(config)  # a batch that does not fit the devices is refused before anything is written
     prepared = prepare(config)
     run = choose_run(config, prepared.encoder, resume, out)

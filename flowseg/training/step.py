@@ -11,10 +11,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from flowseg.config import Config
-from flowseg.flow import Flow
+from flowseg.flow import Draw, Flow
 from flowseg.models.network import Network, Params
 from flowseg.models.vector import Layout
 from flowseg.training.optim import learning_rate
@@ -45,23 +45,27 @@ def make_step(config: Config, flow: Flow, network: Network, layout: Layout, tota
     update = make_update(config.optim, total_steps)
     rate = learning_rate(config.optim, max(total_steps // config.optim.accumulate, 1))
 
-    def loss_of(params: Params, batch: Batch, keys: PRNGKeyArray) -> Float[Array, ""]:
+    def loss_of(params: Params, batch: Batch, draw: Draw) -> Float[Array, ""]:
         def predict(x: Float[Array, "b h w 1"], t: Float[Array, " b"]) -> Float[Array, "b h w 1"]:
-            return network.apply(params, x, t, batch["image"], batch.get("embedding"))
+            given = {name: array[: len(x)] for name, array in batch.items()}
+            return network.apply(params, x, t, given["image"], given.get("embedding"))
 
-        return flow.loss(predict, batch["target"], keys)
+        return flow.loss(predict, batch["target"], draw)
 
-    def gradients(params: Float[Array, " p"], batch: Batch, keys: PRNGKeyArray) -> tuple[Array, Array]:
+    def gradients(
+        params: Float[Array, " p"], batch: Batch, key: PRNGKeyArray, places: Int[Array, " b"]
+    ) -> tuple[Array, Array]:
         """Mean loss and gradient of this device's share, `microbatch` examples at a time."""
 
-        def of_part(batch: Batch, keys: PRNGKeyArray) -> tuple[Array, Array]:
-            loss, grads = jax.value_and_grad(loss_of)(layout.unravel(params), batch, keys)
+        def of_part(batch: Batch, places: Int[Array, " b"]) -> tuple[Array, Array]:
+            draw = Draw(key, places, config.train.batch)
+            loss, grads = jax.value_and_grad(loss_of)(layout.unravel(params), batch, draw)
             return loss, layout.ravel(grads)
 
-        parts = keys.shape[0] // microbatch
+        parts = len(places) // microbatch
         if parts == 1:
-            return of_part(batch, keys)
-        split = jax.tree.map(lambda a: a.reshape(parts, -1, *a.shape[1:]), (batch, keys))
+            return of_part(batch, places)
+        split = jax.tree.map(lambda a: a.reshape(parts, -1, *a.shape[1:]), (batch, places))
         total, _ = jax.lax.scan(
             lambda total, part: (jax.tree.map(jnp.add, total, of_part(*part)), None),
             (jnp.zeros(()), jnp.zeros_like(params)),
@@ -73,8 +77,7 @@ def make_step(config: Config, flow: Flow, network: Network, layout: Layout, tota
         local = batch["image"].shape[0]
         places = jax.lax.axis_index(AXIS) * local + jnp.arange(local)
         key = jax.random.fold_in(jax.random.fold_in(key, NOISE_STREAM), state.step)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, places)
-        loss, grads = jax.lax.pmean(gradients(state.params, batch, keys), AXIS)
+        loss, grads = jax.lax.pmean(gradients(state.params, batch, key, places), AXIS)
         norm = optax.global_norm(grads)
         lr = rate(state.updates) * state.plateau.scale
         state = update(state, grads, jnp.isfinite(loss) & jnp.isfinite(norm))

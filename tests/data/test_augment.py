@@ -10,7 +10,7 @@ from flowseg.config import DataConfig
 from flowseg.data.augment import random_example
 
 CROP = 16
-PLAIN = DataConfig(crop=CROP, flip=0, quarter_turn=0, rotate=0, gamma=0, vessel_crops=0)
+PLAIN = DataConfig(crop=CROP, target="coverage", flip=0, quarter_turn=0, rotate=0, gamma=0, vessel_crops=0)
 MOVING = replace(PLAIN, flip=0.5, quarter_turn=0.5)
 # Every pixel has a value of its own, so that a crop tells where it comes from.
 IMAGE = np.random.default_rng(0).permutation(np.linspace(-1, 1, 40 * 52, dtype=np.float32)).reshape(40, 52)
@@ -45,12 +45,17 @@ def test_a_plain_crop_is_a_part_of_the_image() -> None:
         assert found is not None and found[2:] == (0, False)
 
 
-def test_crops_come_from_everywhere() -> None:
-    places = np.array([origin(example(PLAIN, seed)[0])[:2] for seed in range(1500)])  # type: ignore[index]
-    for axis, positions in ((0, 40 - CROP + 1), (1, 52 - CROP + 1)):
-        drawn = np.bincount(places[:, axis], minlength=positions)
-        assert len(drawn) == positions and drawn.min() > 0
-        assert abs(places[:, axis].mean() - (positions - 1) / 2) < 0.1 * positions
+@pytest.mark.parametrize(("share", "vessel"), [(0.0, 0.0), (0.3, 0.3), (1.0, 1.0)])
+def test_crops_are_centred_on_vessel_and_background_as_often_as_asked(share: float, vessel: float) -> None:
+    target = np.where(smooth(5) > 0.3, np.float32(1), np.float32(-1))
+    target[: CROP // 2], target[40 - CROP // 2 :], target[:, : CROP // 2], target[:, 52 - CROP // 2 :] = [-1] * 4
+    centres = []
+    for seed in range(1500):
+        _, made = example(replace(PLAIN, vessel_crops=share), seed, target=target)
+        centres.append(made[CROP // 2, CROP // 2] > 0)
+    # A background pixel near the border is not the centre of its crop, which is moved inside.
+    moved = (target <= 0).sum() / target.size
+    assert np.mean(centres) == pytest.approx(vessel, abs=0.04 + (1 - share) * 0.3 * moved)
 
 
 def test_flips_and_turns_only_move_pixels() -> None:
@@ -108,19 +113,12 @@ def test_vessel_crops_hold_a_vessel_pixel(place: tuple[int, int]) -> None:
         assert (example(replace(MOVING, vessel_crops=1.0), seed, target=target)[1] > 0).sum() == 1
 
 
-def test_vessel_crops_hold_it_in_their_middle_half() -> None:
-    target = np.full(IMAGE.shape, -1, np.float32)
-    target[20, 26] = 1
-    places = []
-    for seed in range(300):
-        y, x = np.argwhere(example(replace(PLAIN, vessel_crops=1.0), seed, target=target)[1] > 0)[0]
-        places.append((y, x))
-    assert set(np.unique(places)) == set(range(CROP // 4, 3 * CROP // 4 + 1))
-
-
-def test_vessel_crops_of_an_empty_image_are_any_crops() -> None:
-    target = np.full(IMAGE.shape, -1, np.float32)
-    places = {origin(example(replace(PLAIN, vessel_crops=1.0), seed, target=target)[0])[:2] for seed in range(50)}  # type: ignore[index]
+@pytest.mark.parametrize("value", [-1, 1])
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_crops_of_an_empty_or_full_image_come_from_everywhere(value: float, share: float) -> None:
+    target = np.full(IMAGE.shape, value, np.float32)
+    config = replace(PLAIN, vessel_crops=share)
+    places = {origin(example(config, seed, target=target)[0])[:2] for seed in range(50)}  # type: ignore[index]
     assert len(places) > 30
 
 

@@ -121,8 +121,11 @@ def test_rows_are_augmented_examples(dataset: Dataset) -> None:
 
 
 def test_steps_per_epoch() -> None:
-    for images, batch, steps in ((155, 6, 26), (6, 4, 2), (6, 6, 1), (1, 8, 1)):
+    # 16 crops of each image; the published set has 155.
+    for images, batch, steps in ((155, 6, 414), (6, 4, 24), (6, 96, 1), (1, 8, 2)):
         assert steps_per_epoch(replace(CONFIG, train=TrainConfig(batch=batch)), images) == steps
+    once = replace(CONFIG, data=replace(CONFIG.data, crops_per_image=1), train=TrainConfig(batch=6))
+    assert steps_per_epoch(once, 155) == 26
     assert steps_per_epoch(replace(CONFIG, train=TrainConfig(epoch_steps=20)), 155) == 20
 
 

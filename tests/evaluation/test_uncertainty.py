@@ -20,52 +20,38 @@ def test_entropy_is_that_of_a_coin_in_bits() -> None:
     np.testing.assert_allclose(found, found[:, ::-1], atol=1e-6)
 
 
-def masks(*rows: str) -> np.ndarray:
-    return np.array([[[float(c) for c in row]] for row in rows], np.float32)
-
-
 @pytest.mark.parametrize(
-    ("samples", "error"),
+    ("probability", "threshold", "error"),
     [
-        (masks("0110", "0110", "0110"), 0),
-        (masks("0000", "0000"), 0),  # two empty masks agree
-        (masks("1100", "0011"), 1),
-        (masks("1100", "0000"), 1),
-        # The mean of two masks exceeds 1/2 where both are set: 1100 against 0100 once, 0100 against 1100 twice.
-        (masks("1100", "1100", "0100"), (1 / 3 + 1 / 3 + 1 / 3) / 3),
+        ([0, 1, 1, 0], 0.5, 0),  # sure of every pixel
+        ([0, 0, 0, 0], 0.5, 0),  # of an empty mask too
+        ([0.8, 0.8, 0.2, 0.2], 0.5, 1 - 2 * 1.6 / (2 + 2)),
+        ([0.8, 0.8, 0.2, 0.2], 0.1, 1 - 2 * 2 / (4 + 2)),
+        ([0.4, 0.4, 0.4, 0.4], 0.5, 1),  # finds nothing of what is there
     ],
 )
-def test_expected_errors(samples: np.ndarray, error: float) -> None:
-    assert expected_error(samples, 0.5) == pytest.approx(error)
+def test_expected_errors(probability: list[float], threshold: float, error: float) -> None:
+    assert expected_error(np.asarray([probability], np.float32), threshold) == pytest.approx(error, abs=1e-6)
 
 
-def test_the_threshold_counts_for_samples_and_mean_alike() -> None:
-    samples = np.array([[[0.3, 0.6]], [[0.3, 0.6]], [[0.3, 0.2]]], np.float32)
-    assert expected_error(samples, 0.1) == 0
-    assert expected_error(samples, 0.5) > 0
+def test_one_sample_has_no_uncertainty_map() -> None:
+    assert Segmentation(np.zeros((1, 2, 2), np.float32)).uncertainty is None
 
 
-def test_one_sample_says_nothing() -> None:
-    with pytest.raises(ValueError, match="two samples"):
-        expected_error(masks("01"), 0.5)
-    assert Segmentation(masks("01")).uncertainty is None
-
-
-def test_the_expected_error_is_the_error_if_the_truth_is_one_more_sample() -> None:
-    """For discs of random radius, the expected error agrees in the mean over images with the error against a truth."""
+@pytest.mark.parametrize("overconfident", [False, True])
+def test_the_expected_error_is_the_mean_error_where_probabilities_are_calibrated(overconfident: bool) -> None:
+    """Truths drawn from the probabilities themselves; a sharpened map expects less than it meets."""
     rng = np.random.default_rng(0)
     distance = np.hypot(*np.ogrid[-20:21, -20:21])
     expected, met = [], []
-    for _ in range(400):
-        scale = rng.uniform(8, 14)
-        discs = np.stack([distance < scale + rng.normal(0, 2) for _ in range(6)]).astype(np.float32)
-        samples, truth = discs[:5], discs[5] > 0
-        expected.append(expected_error(samples, 0.5))
-        # The mean of four samples, as each sample is compared with the mean of the four others.
-        met.append(1 - overlap_metrics(samples[:4].mean(axis=0) > 0.5, truth)["dice"])
-    error = np.hypot(np.std(expected), np.std(met)) / np.sqrt(400)
-    assert abs(np.mean(expected) - np.mean(met)) < 3 * error
-    assert error < 0.1 * np.mean(met)
+    for _ in range(200):
+        p = 1 / (1 + np.exp((distance - rng.uniform(8, 14)) / 2)).astype(np.float32)
+        truth = rng.random(p.shape) < p
+        stated = p**3 / (p**3 + (1 - p) ** 3) if overconfident else p
+        expected.append(expected_error(stated, 0.5))
+        met.append(1 - overlap_metrics(stated > 0.5, truth)["dice"])
+    close = abs(np.mean(expected) - np.mean(met)) < 0.02 * np.mean(met)
+    assert close != overconfident and (np.mean(expected) < 0.6 * np.mean(met)) == overconfident
 
 
 @pytest.mark.parametrize("levels", [3, 50])

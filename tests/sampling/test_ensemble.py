@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from stub_network import CROP, QUERIES, SHAPES, StubSampler, config, noise_of, query, single
 
+from flowseg.config import Family
 from flowseg.models.network import init_params
 from flowseg.sampling.views import VIEWS, make_view, undo_view
 from flowseg.sampling.windows import WindowSampler
@@ -52,13 +53,14 @@ def test_each_sample_starts_from_noise_of_its_own(stub: StubSampler, batch: int,
             np.testing.assert_allclose(sample, np.clip((noise + 1) / 2, 0, 1), atol=1e-6)
 
 
-def test_a_network_s_samples_nest() -> None:
+@pytest.mark.parametrize("family", ["gaussian", "binary"])
+def test_a_network_s_samples_nest(family: Family) -> None:
     """A real network, with FiLM: sample 0 of an ensemble is the single sample, the others are others."""
-    settings = config(film=True)
+    settings = config(family=family, film=True)
     params = init_params(settings)
     queries = [query(i, shape, value=float(i)) for i, shape in enumerate(SHAPES[:4])]
     alone = list(single(WindowSampler(settings), queries, params))
-    sampler = WindowSampler(config(film=True, ensemble=3))
+    sampler = WindowSampler(config(family=family, film=True, ensemble=3))
     for samples, one in zip(sampler.samples(params, queries), alone, strict=True):
         np.testing.assert_allclose(samples[0], one, atol=1e-5)
         for other in (samples[0], samples[1]):

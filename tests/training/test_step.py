@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ import pytest
 from flowseg.config import Config
 from flowseg.errors import UserError
 from flowseg.models.network import init_params
-from flowseg.training.drivers import Driver, chosen_devices, make_driver
+from flowseg.training.drivers import Driver, chosen_devices, make_driver, with_precision
 from flowseg.training.state import TrainState, init_state
 from flowseg.training.step import METRICS, Batch
 
@@ -86,6 +87,20 @@ def test_a_microbatch_that_does_not_divide_the_batch_is_refused(tiny_config: Con
     config = replace(tiny_config, train=replace(tiny_config.train, microbatch=3))
     with pytest.raises(UserError, match=r"train\.microbatch = 3: does not divide the 4 crops"):
         chosen_devices(config)
+
+
+@pytest.mark.parametrize(
+    ("platform", "capability", "precision"),
+    [("cpu", None, "float32"), ("gpu", "7.5", "float32"), ("gpu", "8.0", "bf16"), ("gpu", "10.0", "bf16")],
+)
+def test_precision_follows_the_hardware_where_it_is_left_to_it(
+    monkeypatch: pytest.MonkeyPatch, tiny_config: Config, platform: str, capability: str | None, precision: str
+) -> None:
+    device = SimpleNamespace(platform=platform, compute_capability=capability)
+    monkeypatch.setattr("flowseg.training.drivers.chosen_devices", lambda config: [device])
+    assert with_precision(replace(tiny_config, precision="auto")).precision == precision
+    for asked in ("float32", "bf16"):
+        assert with_precision(replace(tiny_config, precision=asked)).precision == asked
 
 
 def test_pmap_and_jit_end_in_the_same_state(tiny_config: Config) -> None:

@@ -1,0 +1,34 @@
+"""The supervised family: no flow. The same network gives the logits of the mask at once, from x_t = 0 at t = 0.
+
+It is the control that tells what a flow adds to the same network, with the same parameters.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float32
+
+from flowseg.config import EvalConfig, FlowConfig
+from flowseg.flow import Draw, Maps, Predict, Times
+from flowseg.flow.binary import mask_loss, vessel_share
+
+
+@dataclass(frozen=True)
+class Family:
+    """The network's output is the logits of the mask; one evaluation, nothing drawn at random."""
+
+    config: FlowConfig
+
+    def loss(self, predict: Predict, target: Maps, draw: Draw) -> Float[Array, ""]:
+        return mask_loss(predict(jnp.zeros_like(target), jnp.zeros(len(target))), vessel_share(target))
+
+    def noise(self, rng: np.random.Generator, shape: tuple[int, int]) -> Float32[np.ndarray, "h w"]:
+        return np.zeros(shape, np.float32)
+
+    def sample(self, predict: Predict, noise: Maps, settings: EvalConfig) -> tuple[Maps, Array]:
+        return jax.nn.sigmoid(predict(noise, jnp.zeros(len(noise)))), jnp.asarray(1.0)
+
+    def estimate(self, output: Maps, x: Maps, t: Times) -> Maps:
+        return output
