@@ -1,10 +1,11 @@
-"""Dice, evaluations of the network (NFE) and images/s of every sampler, on a trained run and real test images.
+"""What more evaluations of the network buy: Dice, calibration and cost of every sampler, on a trained run.
 
-    python benchmarks/sampler_quality.py RUN [--images 10] [--max-nfe 32]
+    python benchmarks/sampler_quality.py RUN [--split val] [--images 10] [--max-nfe 50]
 
-Fixed-step samplers at 1, 2, 4, 8, 16 and 50 steps, and adaptive Dormand-Prince at the run's `eval.tolerance` (1e-4),
-all from the same noise. The split is `test` unless told otherwise: choose a default on `val`. Writes a JSON and a plot
-of Dice against time.
+The samplers of the run's flow at 1, 2, 4, 8, 16 and 50 steps, single samples and ensembles of 4 and 8; for the
+Gaussian flow also adaptive Dormand-Prince at the run's `eval.tolerance`. NFE counts the evaluations per window, those
+of all samples. ECE and Brier score are those of the mean probability, AUROC that of its entropy for wrong pixels, and
+the expected error stands beside the true one. Choose a default on `val`. Writes a JSON and a plot of Dice against NFE.
 """
 
 import argparse
@@ -26,42 +27,59 @@ from machine import describe_machine, write_results
 from rich.console import Console
 from rich.table import Table
 
-from flowseg.config import Sampler
-from flowseg.evaluation.score import mean_metrics, score_split
+from flowseg.config import SAMPLERS, Sampler
+from flowseg.evaluation.metrics import image_metrics
+from flowseg.evaluation.score import Scored, score_split
+from flowseg.evaluation.uncertainty import uncertainty_auroc
 from flowseg.runs.folder import open_run
 from flowseg.runs.trained import Trained
+from flowseg.sampling.segment import predictive_entropy
 from flowseg.sampling.windows import WindowSampler
 
 HERE = Path(__file__).resolve().parent
 STAGES: dict[Sampler, int] = {"euler": 1, "heun": 2, "midpoint": 2, "rk4": 4}
 STEPS = (1, 2, 4, 8, 16, 50)
+ENSEMBLES = (1, 4, 8)
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Dice against seconds per image."""
+    """Dice and Brier score against evaluations."""
     matplotlib.use("agg")
     from matplotlib import pyplot as plt
 
-    figure, axis = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    for name in dict.fromkeys(row["sampler"] for row in rows):
-        chosen = [row for row in rows if row["sampler"] == name]
-        seconds = [1 / row["images_per_s"] for row in chosen]
-        axis.plot(seconds, [row["dice"] for row in chosen], "o-", label=name, markersize=5)
-        for x, row in zip(seconds, chosen, strict=True):
-            label = f"{row['nfe']:.0f}"
-            axis.annotate(label, (x, row["dice"]), xytext=(3, 4), textcoords="offset points", fontsize=7)
-    axis.set(xscale="log", xlabel="seconds per image (numbers: evaluations of the network)", ylabel="Dice")
-    axis.legend()
-    axis.grid(alpha=0.3)
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+    for axis, name in zip(axes, ("dice", "brier"), strict=True):
+        for kind in dict.fromkeys((row["sampler"], row["ensemble"]) for row in rows):
+            chosen = [row for row in rows if (row["sampler"], row["ensemble"]) == kind]
+            label = kind[0] + (f", {kind[1]} samples" if kind[1] > 1 else "")
+            axis.plot([row["nfe"] for row in chosen], [row[name] for row in chosen], "o-", label=label, markersize=4)
+        axis.set(xscale="log", xlabel="evaluations of the network", ylabel=name)
+        axis.grid(alpha=0.3)
+    axes[0].legend(fontsize=7)
     figure.savefig(path, dpi=110)
+
+
+def describe(scored: list[Scored]) -> dict[str, Any]:
+    """Means over images."""
+    columns: dict[str, list[float]] = {}
+    for item in scored:
+        metrics = image_metrics(item.probability, item.truth)
+        entropy = predictive_entropy(item.probability)
+        values = {name: metrics[name] for name in ("dice", "cldice", "ece", "brier")}
+        values["uncertainty_auroc"] = uncertainty_auroc(item.prediction, item.truth, entropy)
+        values["expected_error"] = item.expected_error
+        for name, value in values.items():
+            columns.setdefault(name, []).append(np.nan if value is None else value)
+    means: dict[str, Any] = {name: float(np.nanmean(values)) for name, values in columns.items()}
+    return {**means, "error": 1 - means["dice"], "dice_per_image": columns["dice"]}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a trained run's folder")
-    parser.add_argument("--split", choices=("val", "test"), default="test")
+    parser.add_argument("--split", choices=("val", "test"), default="val")
     parser.add_argument("--images", type=int, help="only the first so many")
-    parser.add_argument("--max-nfe", type=int, default=200, help="leave out fixed-step samplers that need more")
+    parser.add_argument("--max-nfe", type=int, default=50, help="leave out what needs more evaluations")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "sampler_quality.json")
     args = parser.parse_args()
     machine = describe_machine()
@@ -70,44 +88,40 @@ def main() -> None:
     whole = trained.prepare([args.split]).datasets[args.split]
     count = min(args.images or len(whole), len(whole))
     dataset = whole.subset(range(count))
-    chosen: list[tuple[Sampler, int]] = [("dopri5", 1)]
-    chosen += [(name, steps) for name, stages in STAGES.items() for steps in STEPS if stages * steps <= args.max_nfe]
-    rows: list[dict[str, Any]] = []
     console = Console()
-    for name, steps in chosen:
-        config = replace(run.config, eval=replace(run.config.eval, sampler=name, steps=steps))
-        sampler = WindowSampler(config)
-        # Compiles; not counted.
-        list(score_split(sampler, trained.params, dataset.subset([0])))
-        sampler.evaluations.clear()
-        start = time.perf_counter()
-        scored = list(score_split(sampler, trained.params, dataset))
-        seconds = time.perf_counter() - start
-        row: dict[str, Any] = {
-            "sampler": name,
-            "steps": steps if name in STAGES else None,
-            "nfe": float(np.mean(sampler.evaluations)),
-            "dice": mean_metrics([s.metrics for s in scored])["dice"],
-            "images_per_s": len(scored) / seconds,
-            "dice_per_image": [s.metrics["dice"] for s in scored],
-        }
-        rows.append(row)
-        console.print(f"{name} {row['steps'] or ''}: Dice {row['dice']:.4f}, NFE {row['nfe']:.0f}, {seconds:.1f} s")
-    table = Table("sampler", "steps", "NFE", "Dice", "minus adaptive", "images/s")
+    rows: list[dict[str, Any]] = []
+    for name in SAMPLERS[run.config.flow.family]:
+        for ensemble in ENSEMBLES:
+            for steps in STEPS if name in STAGES else (1,):
+                if ensemble * steps * STAGES.get(name, args.max_nfe) > args.max_nfe:
+                    continue
+                settings = replace(run.config.eval, sampler=name, steps=steps, ensemble=ensemble)
+                sampler = WindowSampler(replace(run.config, eval=settings))
+                list(score_split(sampler, trained.params, dataset.subset([0])))  # compiles; not counted
+                sampler.evaluations.clear()
+                start = time.perf_counter()
+                scored = list(score_split(sampler, trained.params, dataset))
+                row: dict[str, Any] = {
+                    "sampler": name,
+                    "steps": steps if name in STAGES else None,
+                    "ensemble": ensemble,
+                    "nfe": float(np.mean(sampler.evaluations)) * ensemble,
+                    "images_per_s": len(scored) / (time.perf_counter() - start),
+                    **describe(scored),
+                }
+                rows.append(row)
+                console.print(
+                    f"{name} {row['steps'] or ''} x {ensemble}: Dice {row['dice']:.4f}, NFE {row['nfe']:.0f}"
+                )
+    names = ("dice", "cldice", "ece", "brier", "uncertainty_auroc", "error", "expected_error")
+    table = Table("sampler", "steps", "samples", "NFE", *names, "images/s")
     for row in rows:
-        difference = f"{row['dice'] - rows[0]['dice']:+.4f}"
-        steps_text = str(row["steps"] or "adaptive")
-        table.add_row(
-            row["sampler"],
-            steps_text,
-            f"{row['nfe']:.0f}",
-            f"{row['dice']:.4f}",
-            difference,
-            f"{row['images_per_s']:.2f}",
-        )
+        numbers = [f"{row[name]:.4f}" for name in names]
+        about = (row["sampler"], str(row["steps"] or "adaptive"), str(row["ensemble"]), f"{row['nfe']:.0f}")
+        table.add_row(*about, *numbers, f"{row['images_per_s']:.2f}")
     console.print(table)
-    about = {"split": args.split, "images": count, "run": run.path.name, "step": trained.step}
-    write_results(args.out, machine, **about, rows=rows)
+    about_run = {"split": args.split, "images": count, "run": run.path.name, "step": trained.step}
+    write_results(args.out, machine, **about_run, rows=rows)
     plot(rows, args.out.with_suffix(".png"))
 
 

@@ -25,11 +25,12 @@ Fraction = Annotated[float, Bound(lambda x: 0 < x < 1, "must lie between 0 and 1
 Probability = Annotated[float, Bound(lambda p: 0 <= p <= 1, "is a probability: choose a number from 0 to 1")]
 T = TypeVar("T")
 
-_SAMPLERS: dict[Family, tuple[Sampler, ...]] = {
+SAMPLERS: dict[Family, tuple[Sampler, ...]] = {
     "binary": ("euler", "heun"),
     "gaussian": typing.get_args(Sampler),
     "supervised": ("euler",),
 }
+"""The samplers of each family. The supervised one draws nothing; its single evaluation is called an Euler step."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,9 @@ class ModelConfig(Section, path="model"):
     """Channels of the finest level; a multiple of 8, the number of groups in GroupNorm."""
     multipliers: tuple[Count, Count, Count, Count] = (1, 2, 3, 4)
     """Output channels of the four levels, in units of dim."""
+    patch: Count = 1
+    """Side in pixels of the patches that the network takes for its positions. 1 (published): every pixel is one. With
+    2 its maps are half as high and wide, and a step costs a quarter."""
     heads: Count = 4
     """Attention heads."""
     head_dim: Count = 32
@@ -260,8 +264,13 @@ class Config(Section):
         super().__post_init__()
         if self.devices is not None:
             check_batch(self.train.batch, self.devices)
+        side = 8 * self.model.patch
+        fits = self.data.crop % side == 0
+        require(
+            fits, f"data.crop = {self.data.crop}", f"must be a multiple of {side} for patches of {self.model.patch}"
+        )
         family, sampling = self.flow.family, self.eval
-        samplers = _SAMPLERS[family]
+        samplers = SAMPLERS[family]
         require(
             sampling.sampler in samplers,
             f"eval.sampler = {sampling.sampler!r}",

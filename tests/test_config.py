@@ -191,6 +191,7 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("devices", 0, AT_LEAST_1),
     ("model.dim", 12, "must be a multiple of 8, at least 8"),
     ("model.multipliers", (1, 2, 3, 0), AT_LEAST_1),
+    ("model.patch", 0, AT_LEAST_1),
     ("model.heads", 0, AT_LEAST_1),
     ("model.head_dim", 0, AT_LEAST_1),
     ("model.full_attention_levels", (0, 4), LEVEL),

@@ -18,6 +18,7 @@ from flowseg.models.fourier import FourierConditioner
 from flowseg.models.junctions import at_stage
 from flowseg.models.kernels import Kernels
 from flowseg.models.layers import ChannelNorm, Compute, Conv, Dense, Downsample, ResnetBlock, TimeEmbedding, Upsample
+from flowseg.models.patches import from_patches, to_patches
 
 Map = Float[Array, "b h w c"]
 GammaBeta = tuple[Float[Array, "b c"], Float[Array, "b c"]]
@@ -151,7 +152,7 @@ class UNet(nnx.Module):
         dtype: what convolutions and products are computed in.
 
     Args of a call:
-        x: (B, H, W, 1) the map at time t. H and W are divisible by 8.
+        x: (B, H, W, 1) the map at time t. H and W are divisible by 8 times the patch.
         t: (B,) times in [0, 1].
         image: (B, H, W, 1) in [-1, 1].
         embedding: (B, E) one vector per image. With None, FiLM is disabled (gamma 1, beta 0). A network without FiLM
@@ -170,13 +171,14 @@ class UNet(nnx.Module):
         compute = Compute(kernels, dtype)
         levels = range(len(config.multipliers))
         self.time = TimeEmbedding(config.dim, compute)
-        self.stem_mask = Conv(1, config.dim, 7, compute)
-        self.stem_image = Conv(1, config.dim, 7, compute)
-        self.encoder = nnx.List(EncoderLevel(config, image_size, level, compute) for level in levels)
+        pixels = config.patch**2
+        self.stem_mask = Conv(pixels, config.dim, 7, compute)
+        self.stem_image = Conv(pixels, config.dim, 7, compute)
+        self.encoder = nnx.List(EncoderLevel(config, image_size // config.patch, level, compute) for level in levels)
         self.middle = Middle(config, compute)
         self.decoder = nnx.List(DecoderStage(config, stage, compute) for stage in levels)
         self.head_block = ResnetBlock(2 * config.dim, config.dim, 4 * config.dim, compute)
-        self.head = Dense(config.dim, 1, compute)
+        self.head = Dense(config.dim, pixels, compute)
         self.film = Film(config, compute) if config.film.stages else None
 
     def __call__(
@@ -192,8 +194,8 @@ class UNet(nnx.Module):
         if self.film is not None and embedding is not None:
             films = dict(zip(self.config.film.stages, self.film(embedding), strict=True))
         time = self.time(t)
-        stem = x = self.stem_mask(x)
-        c = self.stem_image(image)
+        stem = x = self.stem_mask(to_patches(x, self.config.patch))
+        c = self.stem_image(to_patches(image, self.config.patch))
         skips = []
         for level in self.encoder:
             x, c, skip = level(x, c, time)
@@ -202,16 +204,16 @@ class UNet(nnx.Module):
         for stage, (block, skip) in enumerate(zip(self.decoder, reversed(skips), strict=True)):
             x = block(x, skip, time, films.get(stage), gate)
         x = self.head_block(x, time, stem)
-        return self.head(x).astype(jnp.float32)
+        return from_patches(self.head(x).astype(jnp.float32), self.config.patch)
 
     def _check(self, x: Array, t: Array, image: Array, embedding: Array | None) -> None:
         if x.ndim != 4 or x.shape[-1] != 1 or image.shape != x.shape or t.shape != x.shape[:1]:
             raise ValueError(
                 f"x and image are (B, H, W, 1) and t is (B,): got x {x.shape}, image {image.shape}, t {t.shape}"
             )
-        halvings = 2 ** (len(self.config.multipliers) - 1)
-        if x.shape[1] % halvings or x.shape[2] % halvings:
-            raise ValueError(f"height and width must be divisible by {halvings}: got {x.shape[1]} x {x.shape[2]}")
+        divisor = self.config.patch * 2 ** (len(self.config.multipliers) - 1)
+        if x.shape[1] % divisor or x.shape[2] % divisor:
+            raise ValueError(f"height and width must be divisible by {divisor}: got {x.shape[1]} x {x.shape[2]}")
         if embedding is not None:
             if self.film is None:
                 raise ValueError("this network has no FiLM stages and takes no embedding")

@@ -27,7 +27,7 @@ FLOWS = {
     "gaussian": FlowConfig("gaussian"),
     "supervised": FlowConfig("supervised"),
     "binary": FlowConfig("binary", consistency=0.0),
-    "with consistency": FlowConfig("binary", consistency=30.0, consistency_probability=1.0),
+    "with consistency": FlowConfig("binary", consistency=300.0, consistency_probability=1.0),
 }
 
 
