@@ -264,11 +264,9 @@ class Config(Section):
         super().__post_init__()
         if self.devices is not None:
             check_batch(self.train.batch, self.devices)
-        side = 8 * self.model.patch
-        fits = self.data.crop % side == 0
-        require(
-            fits, f"data.crop = {self.data.crop}", f"must be a multiple of {side} for patches of {self.model.patch}"
-        )
+        patch, crop = self.model.patch, self.data.crop
+        remedy = f"must be a multiple of {8 * patch} for patches of {patch}"
+        require(crop % (8 * patch) == 0, f"data.crop = {crop}", remedy)
         family, sampling = self.flow.family, self.eval
         samplers = SAMPLERS[family]
         require(

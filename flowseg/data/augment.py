@@ -5,6 +5,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from flowseg.config import DataConfig
+from flowseg.data.dataset import mirrored
 from flowseg.data.targets import restore_target
 
 Image = Float32[np.ndarray, "h w"]
@@ -36,10 +37,12 @@ def random_example(
 ) -> tuple[Float32[np.ndarray, "c c"], Float32[np.ndarray, "c c"]]:
     """Returns one augmented crop of an image in [-1, 1] and of its target map.
 
-    Applies a crop, a small rotation (bilinear for both maps), flips, quarter turns, and a change of gamma of the
-    image's grey values, each with the probability that the config gives.
+    Images smaller than a crop are mirrored up to it, as in prediction. Applies a crop, a small rotation (bilinear for
+    both maps), flips, quarter turns, and a change of gamma of the image's grey values, each with the probability that
+    the config gives.
     """
     crop = config.crop
+    image, target = mirrored(image, crop), mirrored(target, crop)
     top, left = _corner(target, crop, config, rng)
     if rng.random() < config.rotate:
         degrees = float(rng.uniform(-config.rotate_degrees, config.rotate_degrees))

@@ -57,6 +57,14 @@ def resample(image: Float32[np.ndarray, "h w"], max_side: int | None) -> Float32
     return np.clip(cv2.resize(image, size, interpolation=cv2.INTER_AREA), -1, 1)
 
 
+def mirrored(image: Float32[np.ndarray, "h w"], side: int) -> Float32[np.ndarray, "h w"]:
+    """Returns the image mirrored at its lower and right border up to `side` pixels, or itself if it is as large."""
+    h, w = image.shape
+    if min(h, w) >= side:
+        return image
+    return np.pad(image, ((0, max(side - h, 0)), (0, max(side - w, 0))), mode="symmetric")
+
+
 def load_example(pair: Pair, config: DataConfig) -> Example:
     """Reads, checks and prepares one pair; it carries no embedding yet."""
     image, content = read_image(pair.image)
@@ -87,6 +95,8 @@ class Dataset:
         self.split = split
         self.config = config
         self.pairs = find_pairs(root, split)
+        self.smaller = 0
+        """How many images are smaller than a crop in one direction, and mirrored up to it; known once loaded."""
         self.contents: list[str] = []
         """Content hashes of the images, once they have been loaded."""
         self._examples: list[Example] | None = None
@@ -110,7 +120,7 @@ class Dataset:
         with ThreadPoolExecutor(self.config.threads) as pool, task(f"reading {self.split}", len(self)) as advance:
             for example in pool.map(lambda pair: load_example(pair, self.config), self.pairs):
                 self.contents.append(example.content)
-                self._check_crop(example)
+                self.smaller += self._is_smaller(example)
                 held += example.image.nbytes + example.mask.nbytes + example.target.nbytes
                 if held <= limit:
                     examples.append(example)
@@ -162,15 +172,17 @@ class Dataset:
             digest.update(np.ascontiguousarray(self._vectors).tobytes())
         return digest.hexdigest()
 
-    def _check_crop(self, example: Example) -> None:
+    def _is_smaller(self, example: Example) -> bool:
+        """Returns whether an image is smaller than a crop; raises a UserError if it is not even half as large."""
         h, w = example.image.shape
         crop = self.config.crop
-        if self.split == "train" and min(h, w) < crop:
+        if self.split == "train" and 2 * min(h, w) < crop:
             largest = min(h, w) // 8 * 8
             raise UserError(
                 f"data.crop = {crop}: {example.key} is only {w}x{h} pixels; "
                 f"choose --data.crop {largest} or less, or --preset cpu"
             )
+        return min(h, w) < crop
 
 
 def load_splits(

@@ -37,6 +37,11 @@ def prepare(config: Config, splits: Iterable[str] = SPLITS) -> Prepared:
             f"[bold]WARNING[/bold]: {len(shared)} images are in two splits ({shared[0][0]} is {shared[0][1]}): "
             "scores on them say little"
         )
+    if "train" in datasets and (smaller := datasets["train"].smaller):
+        crop = config.data.crop
+        console.print(
+            f"NOTE: {smaller} training images are smaller than a crop of {crop}x{crop}, and mirrored up to it"
+        )
     return Prepared(root, datasets, source.encoder if source is not None else None)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, Shaped
 
+from flowseg.data.dataset import mirrored
+
 SIGMA = 1 / 8
 """Standard deviation of the weights' Gaussian, as a share of the window's side; the same as nnU-Net's."""
 
@@ -64,8 +66,7 @@ class Canvas:
 
     def __init__(self, image: Map, embedding: Float32[np.ndarray, " e"] | None, crop: int, overlap: float):
         self._size = image.shape
-        h, w = image.shape
-        self._image = np.pad(image, ((0, max(crop - h, 0)), (0, max(crop - w, 0))), mode="symmetric")
+        self._image = mirrored(image, crop)
         self._embedding = embedding
         self._weights = window_weights(crop)
         tops, lefts = (corners(length, crop, overlap) for length in self._image.shape)

@@ -80,14 +80,14 @@ def test_constant_image(train_on: Callable[..., str], data: Path) -> None:
 
 
 def test_crop_larger_than_the_images(train_on: Callable[..., str]) -> None:
-    message = train_on("--data.crop", 128)
-    assert "data.crop = 128: train/0000 is only 64x64 pixels; choose --data.crop 64 or less" in message
+    message = train_on("--data.crop", 136)
+    assert "data.crop = 136: train/0000 is only 64x64 pixels; choose --data.crop 64 or less" in message
 
 
 def test_a_small_image_among_large_ones(train_on: Callable[..., str], data: Path) -> None:
     path = max((data / "train" / "image").iterdir())
     for file in (path, data / "train" / "label" / path.name):
         with Image.open(file) as image:
-            image.crop((0, 0, 40, 28)).save(file)
+            image.crop((0, 0, 40, 14)).save(file)
     message = train_on()
-    assert f"data.crop = 32: train/{path.stem} is only 40x28 pixels; choose --data.crop 24 or less" in message
+    assert f"data.crop = 32: train/{path.stem} is only 40x14 pixels; choose --data.crop 8 or less" in message

@@ -8,6 +8,8 @@ import pytest
 
 from flowseg.config import DataConfig
 from flowseg.data.augment import random_example
+from flowseg.data.dataset import mirrored
+from flowseg.sampling.canvas import Canvas
 
 CROP = 16
 PLAIN = DataConfig(crop=CROP, target="coverage", flip=0, quarter_turn=0, rotate=0, gamma=0, vessel_crops=0)
@@ -169,6 +171,23 @@ def test_everything_at_once_stays_finite_and_in_range() -> None:
         for array in example(config, seed, image=hard):
             assert np.isfinite(array).all()
             assert np.abs(array).max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("shape", [(10, 52), (40, 9), (12, 13)])
+def test_an_image_smaller_than_the_crop_is_mirrored_as_in_prediction(shape: tuple[int, int]) -> None:
+    image = IMAGE[: shape[0], : shape[1]]
+    made, target = example(PLAIN, 0, image=image)
+    assert made.shape == (CROP, CROP)
+    np.testing.assert_array_equal(made, target)
+    canvas = Canvas(image, None, CROP, 0.0)
+    windows = [window.image for window in canvas.windows(np.zeros((1, *canvas.shape), np.float32))]
+    larger = mirrored(image, CROP)
+    assert any(np.array_equal(larger[:CROP, :CROP], window) for window in windows)
+    assert any(
+        np.array_equal(made, larger[top : top + CROP, left : left + CROP])
+        for top in range(larger.shape[0] - CROP + 1)
+        for left in range(larger.shape[1] - CROP + 1)
+    )
 
 
 @pytest.mark.parametrize("shape", [(CROP, CROP), (CROP, 52), (40, CROP)])
