@@ -38,10 +38,8 @@ def prepare(config: Config, splits: Iterable[str] = SPLITS) -> Prepared:
             "scores on them say little"
         )
     if "train" in datasets and (smaller := datasets["train"].smaller):
-        crop = config.data.crop
-        console.print(
-            f"NOTE: {smaller} training images are smaller than a crop of {crop}x{crop}, and mirrored up to it"
-        )
+        side = f"{config.data.crop}x{config.data.crop}"
+        console.print(f"NOTE: {smaller} training images are smaller than a crop of {side}, and mirrored up to it")
     return Prepared(root, datasets, source.encoder if source is not None else None)
 
 

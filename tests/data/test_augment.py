@@ -29,15 +29,15 @@ def example(config: DataConfig, seed: int, image: np.ndarray = IMAGE, target: np
 
 def origin(crop: np.ndarray) -> tuple[int, int, int, bool] | None:
     """Top, left, quarter turns and mirroring with which a crop lies in IMAGE; None if it does not."""
-    for mirrored in (False, True):
+    for flipped in (False, True):
         for turns in range(4):
             undone = np.rot90(crop, -turns)
-            undone = undone[:, ::-1] if mirrored else undone
+            undone = undone[:, ::-1] if flipped else undone
             places = np.argwhere(undone[0, 0] == IMAGE)
             if len(places) == 1:
                 top, left = map(int, places[0])
                 if np.array_equal(IMAGE[top : top + CROP, left : left + CROP], undone):
-                    return top, left, turns, mirrored
+                    return top, left, turns, flipped
     return None
 
 
