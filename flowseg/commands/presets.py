@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from flowseg.config import Config
+from flowseg.data.pipeline import steps_per_epoch
 from flowseg.progress import duration
 
 # One forward pass of one 320x320 image at dim 32, counted; a training step takes about three times as many.
@@ -86,15 +87,16 @@ def full_cost(config: Config, steps: int) -> str:
 
 def banner(full: Config, reduced: Config, preset: str) -> str:
     """Returns what was reduced and why, how to run the full recipe, and how long that would take here."""
-    # The published experiment's epochs have 26 steps.
-    steps = full.train.epochs * (full.train.epoch_steps or 26)
+    images = 155  # of the published experiment; those of this one have not been read yet
+    steps = full.train.epochs * steps_per_epoch(full, images)
     why = "no accelerator was found" if preset == "auto" else f"--preset {preset}"
     warning = gpu_unused() if preset == "auto" else ""
-    size = f"images of at most {reduced.data.max_side} pixels, " if reduced.data.max_side else ""
+    length = f"{reduced.train.epochs * steps_per_epoch(reduced, images):,} steps of {reduced.train.batch} crops"
+    patches = f"patches of {reduced.model.patch}x{reduced.model.patch} pixels, " if reduced.model.patch > 1 else ""
     return (
-        f"{warning}Because {why}: {reduced.data.crop}x{reduced.data.crop} crops, {size}width {reduced.model.dim}, "
-        f"{reduced.train.epochs * (reduced.train.epoch_steps or 26)} steps of {reduced.train.batch} crops.\n"
-        f"The full recipe is {full.data.crop}x{full.data.crop} crops, width {full.model.dim}, "
-        f"{full.train.epochs} epochs: make train ... PRESET=full (or --preset full).\n"
+        f"{warning}Because {why}: images of at most {reduced.data.max_side} pixels, {reduced.data.crop}x"
+        f"{reduced.data.crop} crops, {patches}width {reduced.model.dim}, {length}.\n"
+        f"The full recipe is {full.data.crop}x{full.data.crop} crops, width {full.model.dim}, {full.train.epochs} "
+        f"epochs ({steps:,} steps with {images} images): make train ... PRESET=full (or --preset full).\n"
         f"Here that would take about {full_cost(full, steps)} (estimated from this machine's convolution speed)."
     )
