@@ -29,9 +29,8 @@ def test_a_gpu_that_jax_does_not_use_is_named(nvidia_smi: Path, monkeypatch: pyt
     assert first.startswith("WARNING: nvidia-smi finds a GPU") and "unset JAX_PLATFORMS=cpu" in first
     monkeypatch.delenv("JAX_PLATFORMS")
     assert "install jax[cuda]" in banner("auto").splitlines()[0]
-    assert len(rest) == 3 and rest[0].startswith(
-        "Because no accelerator was found: images of at most 192 pixels, 192x192 crops"
-    )
+    why = "Because no accelerator was found: images of at most 192 pixels, 192x192 crops"
+    assert len(rest) == 3 and rest[0].startswith(why)
     assert "500 epochs (207,000 steps with 155 images)" in rest[1]
 
 
