@@ -8,8 +8,9 @@ DynUNet with 2.2 million parameters, trained by Dice and cross-entropy.
 
 The budget counts processor time, that of all threads: of the training and its batches, not of scoring. The learning
 rate falls to 0 at its end. Before the training, a selection on the validation split chooses among crops and whole
-images, several sizes of the image and two learning rates: each candidate is trained for `--select-minutes`, then the
-best three anew for three times as long. The selection is not part of the budget; `--candidate` leaves it out.
+images, three sizes of the image and two learning rates: each candidate is trained for `--select-minutes`, then the
+best of each size anew for three times as long, because a short training favours small images. The selection is not
+part of the budget; `--candidate` leaves it out.
 
 OUT is written as a run: config.json says what the network is, metrics.jsonl has ten validations over the training
 (not counted, and nothing is chosen by them), eval/test is as `flowseg eval` writes it, at the threshold 0.5. Beside
@@ -62,8 +63,8 @@ from flowseg.runs.log import Log
 
 WEIGHTS = "weights.safetensors"
 VALIDATIONS = 10
-FINALISTS, LONGER = 3, 3
-"""So many candidates are trained again, so many times as long, before one is chosen."""
+LONGER = 3
+"""So many times as long are the best candidates trained before one is chosen."""
 _LOG_EVERY = 10  # steps
 
 
@@ -98,7 +99,10 @@ def select(
         return dice
 
     dices = {candidate: tried(candidate, minutes) for candidate in among}
-    best = sorted(dices, key=lambda candidate: -dices[candidate])[:FINALISTS]
+    sizes = dict.fromkeys(candidate.max_side for candidate in among)
+    best = [max((c for c in among if c.max_side == size), key=lambda c: dices[c]) for size in sizes]
+    if len(best) == 1:
+        return best[0], rows
     finals = {candidate: tried(candidate, LONGER * minutes) for candidate in best}
     return max(finals, key=lambda candidate: finals[candidate]), rows
 
