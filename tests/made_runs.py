@@ -9,7 +9,7 @@ import numpy as np
 
 from flowseg.config import Config, from_dict
 from flowseg.evaluation.overlays import save_png
-from flowseg.runs.folder import create_run
+from flowseg.runs.folder import OtherNetwork, create_run
 
 NARROW = {"dim": 8, "heads": 1, "head_dim": 8}
 STEPS = 10  # per epoch
@@ -24,6 +24,7 @@ def make_run(
     scores: Mapping[str, Sequence[float | None]] | None = None,
     images: Sequence[str] | None = None,
     config: Mapping[str, object] | None = None,
+    network: OtherNetwork | None = None,
     maps: bool = True,
     pixels: int = 0,
     size: tuple[int, int] = (40, 48),
@@ -36,11 +37,12 @@ def make_run(
         scores: test scores by metric, one value per image; None: the run has not been evaluated.
         images: names of the test images; None: test/0001 and so on.
         config: the settings that differ from a narrow baseline.
+        network: what another program trained.
         maps: whether there are maps of probability and uncertainty.
         pixels: seeds the test images; runs with the same value have the same test set.
     """
     values = {"model": NARROW, "train": {"epochs": len(losses)}, **(config or {})}
-    run = create_run(path, from_dict(Config, {"seed": seed, **values}), None)
+    run = create_run(path, from_dict(Config, {"seed": seed, **values}), None, network)
     lines = [
         {"kind": "train", "step": STEPS * e, "epoch": float(e), "steps": STEPS, "loss": loss}
         for e, loss in enumerate(losses, 1)
@@ -49,7 +51,8 @@ def make_run(
     (run.path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     if scores is not None:
         names = images or [f"test/{i + 1:04d}" for i in range(len(next(iter(scores.values()))))]
-        _evaluate(path / "eval" / "test", names, scores, maps, pixels, seed, size)
+        sampler = {} if network else {"sampler": {"sampler": "euler", "steps": 1}}
+        _evaluate(path / "eval" / "test", names, scores, sampler, maps, pixels, seed, size)
     return path
 
 
@@ -57,6 +60,7 @@ def _evaluate(
     folder: Path,
     names: Sequence[str],
     scores: Mapping[str, Sequence[float | None]],
+    sampler: Mapping[str, object],
     maps: bool,
     pixels: int,
     seed: int,
@@ -69,7 +73,7 @@ def _evaluate(
         for i, name in enumerate(names):
             cells = [scores[m][i] for m in scores]
             writer.writerow([name, *("" if v is None else f"{v:.6f}" for v in cells), "0.600000"])
-    about = {"data": "data", "sampler": {"sampler": "euler", "steps": 1}, "frangi": {"settings": {"scale": 2.0}}}
+    about = {"data": "data", **sampler, "frangi": {"settings": {"scale": 2.0}}}
     (folder / "metrics.json").write_text(json.dumps(about))
     for i, name in enumerate(names):
         image, truth = drawn_image(pixels + i, size)

@@ -3,7 +3,7 @@
 import csv
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,13 @@ from flowseg.evaluation import frangi
 from flowseg.evaluation.metric_table import MASK_METRICS, Metric, on_terminal
 from flowseg.evaluation.metrics import Interval, image_metrics, mask_metrics
 from flowseg.evaluation.overlays import grey, overlay, save_png, strip
-from flowseg.evaluation.score import Scored, check_finite, intervals, score_split
+from flowseg.evaluation.score import Scored, check_finite, intervals, score
 from flowseg.evaluation.uncertainty import AUROC, EXPECTED_ERROR, uncertainty_auroc
 from flowseg.files import replaced_folder
 from flowseg.progress import console, duration, task
 from flowseg.runs.prepare import Prepared
 from flowseg.runs.trained import Trained
+from flowseg.sampling.segment import FIXED, Segmentation, segment
 
 Row = dict[str, float | None]
 
@@ -116,24 +117,47 @@ def _measure(item: Scored) -> Row:
 def evaluate(
     trained: Trained, datasets: dict[str, Dataset], split: str, folder: Path, about: dict[str, Any]
 ) -> dict[str, Any]:
+    """Segments a split with a run and evaluates that (`evaluate_segmentations`).
+
+    Args:
+        trained: the run, opened with the settings to sample with.
+        datasets: the loaded splits `val` (for the reference) and `split`.
+        folder: what is written.
+        about: what identifies the evaluation, kept in metrics.json beside the settings of sampling.
+    """
+    found = segment(trained.sampler, trained.params, datasets[split])
+    about = {**about, "sampler": asdict(trained.config.eval)}
+    return evaluate_segmentations(found, datasets, split, folder, about, trained.config.name, trained.threshold)
+
+
+def evaluate_segmentations(
+    segmentations: Iterable[Segmentation],
+    datasets: dict[str, Dataset],
+    split: str,
+    folder: Path,
+    about: dict[str, Any],
+    name: str,
+    threshold: float = FIXED,
+) -> dict[str, Any]:
     """Scores a split, writes metrics.json, per_image.csv, overlays/ and images/, and returns what metrics.json holds.
 
     All of them are written or none. Raises a UserError if a prediction is not finite.
 
     Args:
-        trained: the run, opened with the settings to sample with.
+        segmentations: one per image of the split, in order, whatever made it.
         datasets: the loaded splits `val` (for the reference) and `split`.
         folder: what is written; an earlier evaluation there is replaced.
         about: what identifies the evaluation, kept in metrics.json.
+        name: what made the segmentations, for the table on the terminal.
+        threshold: the probability above which a pixel is vessel.
     """
     dataset = datasets[split]
-    threshold = trained.threshold
     with replaced_folder(folder) as part:
         (part / "overlays").mkdir()
         started = time.monotonic()
         rows = []
         with task(f"evaluation on {split}", len(dataset)) as advance:
-            for item in score_split(trained.sampler, trained.params, dataset, threshold):
+            for item in score(segmentations, dataset, threshold):
                 check_finite(item.key, item.probability)
                 rows.append(_measure(item))
                 _write_pictures(part, item, _pixels(dataset, item.index)[0])
@@ -145,7 +169,6 @@ def evaluate(
             **about,
             "split": split,
             "images": len(rows),
-            "sampler": asdict(trained.config.eval),
             "threshold": threshold,
             "seconds": round(seconds, 2),
             "model": _json(ours),
@@ -153,7 +176,7 @@ def evaluate(
         }
         _write_csv(part / "per_image.csv", [pair.key for pair in dataset.pairs], rows, reference)
         (part / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")
-    console.print(table(split, {trained.config.name: ours, "Frangi (tuned on val)": classical}, len(rows)))
+    console.print(table(split, {name: ours, "Frangi (tuned on val)": classical}, len(rows)))
     console.print(f"{len(rows)} images in {duration(seconds)}; all metrics, overlays: {folder}", markup=False)
     return result
 

@@ -1,6 +1,6 @@
 """Scoring a data set's split: every image against its label at its stored size."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from flowseg.evaluation.metrics import Interval, bootstrap_mean
 from flowseg.evaluation.overlap import overlap_metrics
 from flowseg.evaluation.uncertainty import expected_error
 from flowseg.models.network import Params
-from flowseg.sampling.segment import FIXED, segment
+from flowseg.sampling.segment import FIXED, Segmentation, segment
 from flowseg.sampling.windows import WindowSampler
 
 
@@ -41,7 +41,12 @@ def score_split(
     sampler: WindowSampler, params: Params, dataset: Dataset, threshold: float = FIXED
 ) -> Iterator[Scored]:
     """Yields the prediction and overlap of every image of a split, in order; a pixel above the threshold is vessel."""
-    for i, found in enumerate(segment(sampler, params, dataset)):
+    return score(segment(sampler, params, dataset), dataset, threshold)
+
+
+def score(segmentations: Iterable[Segmentation], dataset: Dataset, threshold: float = FIXED) -> Iterator[Scored]:
+    """Yields each segmentation with its overlap; there is one per image of the split, in order, whatever made it."""
+    for i, found in enumerate(segmentations):
         truth = dataset.truth(i)
         # The samples themselves are not passed on: those of all images would take much memory.
         yield Scored(

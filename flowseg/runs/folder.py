@@ -2,7 +2,7 @@
 
 import fcntl
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -19,6 +19,16 @@ RUNS = Path("runs")
 
 
 @dataclass(frozen=True)
+class OtherNetwork:
+    """A network that is not flowseg's, in the run of another program; `flowseg compare` reads such a run."""
+
+    name: str
+    parameters: int
+    settings: dict[str, Any]
+    """How it was made and trained, where the config has no field for it."""
+
+
+@dataclass(frozen=True)
 class Run:
     """A run's folder and what was written into it when it was made."""
 
@@ -26,13 +36,16 @@ class Run:
     config: Config
     encoder: Encoder | None
     """What made the embeddings that it was trained on; None without FiLM, or where it is not known."""
+    network: OtherNetwork | None = None
+    """What another program trained in place of flowseg's network; None for flowseg's own. Of the config, only the
+    name, the seed, the data, the optimiser and the batch then count."""
 
     @property
     def finished(self) -> bool:
         return (self.path / DONE_FILE).exists()
 
 
-def create_run(path: Path, config: Config, encoder: Encoder | None) -> Run:
+def create_run(path: Path, config: Config, encoder: Encoder | None, network: OtherNetwork | None = None) -> Run:
     """A new run's folder with its config in it."""
     if path.exists() and any(path.iterdir()):
         raise UserError(f"{path}: is not empty; choose another --out, or continue it with --resume {path}")
@@ -43,8 +56,10 @@ def create_run(path: Path, config: Config, encoder: Encoder | None) -> Run:
     content: dict[str, Any] = {"flowseg": __version__, "config": json.loads(to_json(config))}
     if encoder is not None:
         content["encoder"] = {"name": encoder.name, "settings": encoder.settings, "width": encoder.width}
+    if network is not None:
+        content["network"] = asdict(network)
     write_text(path / CONFIG_FILE, json.dumps(content, indent=2) + "\n")
-    return Run(path, config, encoder)
+    return Run(path, config, encoder, network)
 
 
 def open_run(path: Path) -> Run:
@@ -54,8 +69,9 @@ def open_run(path: Path) -> Run:
         raise UserError(f"{path}: no run there (no {CONFIG_FILE}); give a folder that `flowseg train` made")
     try:
         content = json.loads(file.read_text())
-        values, encoder = content["config"], content.get("encoder")
+        values, encoder, network = content["config"], content.get("encoder"), content.get("network")
         made = Encoder(encoder["name"], encoder["settings"], encoder["width"]) if encoder else None
+        other = OtherNetwork(network["name"], network["parameters"], network["settings"]) if network else None
         config = saved_config(values)
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
@@ -63,7 +79,7 @@ def open_run(path: Path) -> Run:
         raise UserError(
             f"{file}: is not a run's config ({type(error).__name__}: {error}); restore or remove it"
         ) from None
-    return Run(path, config, made)
+    return Run(path, config, made, other)
 
 
 def is_run(path: Path) -> bool:

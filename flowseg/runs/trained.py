@@ -48,8 +48,12 @@ class Trained:
             data, embeddings: another data set or embedding store than the run's own.
 
         Raises:
-            UserError: no best checkpoint, a damaged one, or one of another config.
+            UserError: no best checkpoint, a damaged one, one of another config, or another program's network.
         """
+        if run.network is not None:
+            raise UserError(
+                f"{run.path}: its network ({run.network.name}) is not flowseg's; only `flowseg compare` reads this run"
+            )
         checkpoints = Checkpoints(run.path)
         params, meta = checkpoints.restore_best(run.config)
         checkpoints.close()

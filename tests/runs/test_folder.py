@@ -7,7 +7,8 @@ import pytest
 from flowseg.config import Config, OptimConfig
 from flowseg.errors import UserError
 from flowseg.files import write_text
-from flowseg.runs.folder import create_run
+from flowseg.runs.folder import OtherNetwork, create_run, open_run
+from flowseg.runs.trained import Trained
 from flowseg.training.experiment import choose_run
 
 
@@ -28,3 +29,12 @@ def test_a_folder_of_one_s_own_is_kept_to(tmp_path: Path, monkeypatch: pytest.Mo
         assert choose_run(config, None, "auto", tmp_path / "mine").path == tmp_path / "mine"
     with pytest.raises(UserError, match=r"optim\.lr"):
         choose_run(Config(optim=OptimConfig(lr=0.5)), None, "auto", tmp_path / "mine")
+
+
+def test_another_program_s_network_is_kept_and_not_opened(tmp_path: Path) -> None:
+    network = OtherNetwork("plain U-Net", 1234, {"minutes": 25.0})
+    create_run(tmp_path / "other", Config(), None, network)
+    run = open_run(tmp_path / "other")
+    assert run.network == network
+    with pytest.raises(UserError, match=r"other: its network \(plain U-Net\) is not flowseg's"):
+        Trained.open(run)

@@ -166,6 +166,8 @@ def _same_loss(a: Group, b: Group) -> bool:
     """Whether the losses are in one unit, as far as is known."""
     if a.config is None or b.config is None:
         return True
+    if a.network is not None or b.network is not None:
+        return a.network == b.network
     return a.config.flow == b.config.flow and a.config.data.target == b.config.data.target
 
 

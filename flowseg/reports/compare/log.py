@@ -65,7 +65,7 @@ class RunLog:
     @property
     def planned(self) -> int | None:
         """Epochs that the run was to take; None where it is not known."""
-        return self.run.config.train.epochs if self.run is not None else None
+        return self.run.config.train.epochs if self.run is not None and self.run.network is None else None
 
     @property
     def dices(self) -> list[Row]:

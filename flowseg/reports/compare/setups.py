@@ -1,17 +1,23 @@
 """Set-ups side by side: parameter counts, and the settings in which they differ."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from flowseg.reports.compare.scores import Scores
 from flowseg.reports.compare.sources import Group
+
+_SHARED = ("name", "data.", "optim.", "train.batch")
+"""The fields of the config that count for another program's network as well."""
 
 
 def parameters(group: Group) -> dict[str, int] | None:
     """Numbers of parameters of a group's network: total, base, conditioner, film_heads; None for a CSV."""
     if group.config is None:
         return None
+    if group.network is not None:
+        count = group.network.parameters
+        return {"total": count, "base": count, "conditioner": 0, "film_heads": 0}
     # Imported here: JAX takes seconds, and logs alone need none of it.
     from flowseg.models.network import abstract_params, parameter_counts
 
@@ -21,24 +27,32 @@ def parameters(group: Group) -> dict[str, int] | None:
 def differing_settings(groups: Sequence[Group]) -> list[dict[str, Any]]:
     """Settings that are not the same in all groups, as the field and its value by group; a CSV has none.
 
-    The seed is left out. The encoder of the embeddings counts as a setting if it is known.
+    The seed is left out. The encoder of the embeddings counts as a setting if it is known. Settings of flowseg's
+    network are not compared with another program's network, which has none of them.
     """
-    return _differing({group.name: _settings(group) for group in groups if group.config is not None})
+    known = [group for group in groups if group.config is not None]
+    others = {group.name for group in known if group.network is not None}
+    return _differing({group.name: _settings(group) for group in known}, others)
 
 
 def differing_evaluation(scores: dict[str, Scores]) -> list[dict[str, Any]]:
-    """Settings of sampling, and the data, if they are not the same in all groups' evaluations."""
+    """Settings of sampling, and the data, if they are not the same in all groups' evaluations.
+
+    Another program's network is not sampled from, so its evaluation has only the data.
+    """
     return _differing(
-        {name: {**_flat(s.about.get("sampler", {})), "data": s.about.get("data")} for name, s in scores.items()}
+        {name: {**_flat(s.about.get("sampler", {})), "data": s.about.get("data")} for name, s in scores.items()},
+        [name for name, s in scores.items() if "sampler" not in s.about],
     )
 
 
-def _differing(settings: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+def _differing(settings: dict[str, dict[str, Any]], partial: Collection[str] = ()) -> list[dict[str, Any]]:
+    """Fields of more than one value. One that a group lacks is None there; if `partial`, it does not count."""
     fields = dict.fromkeys(field for values in settings.values() for field in values)
     return [
         {"field": field, "values": {name: values.get(field) for name, values in settings.items()}}
         for field in fields
-        if len({repr(values.get(field)) for values in settings.values()}) > 1
+        if len({repr(v.get(field)) for name, v in settings.items() if field in v or name not in partial}) > 1
     ]
 
 
@@ -49,6 +63,9 @@ def _settings(group: Group) -> dict[str, Any]:
     del settings["seed"]
     if run.encoder:
         settings |= {"embeddings.encoder": str(run.encoder), "embeddings.settings": run.encoder.settings}
+    if run.network:
+        settings = {field: value for field, value in settings.items() if field.startswith(_SHARED)}
+        settings |= {"network": run.network.name, **_flat(run.network.settings, "network.")}
     return settings
 
 

@@ -9,7 +9,7 @@ from flowseg.errors import UserError
 from flowseg.reports.compare.csv_log import read_csv_log
 from flowseg.reports.compare.log import RunLog
 from flowseg.reports.compare.run_log import read_run_log
-from flowseg.runs.folder import is_run, open_run
+from flowseg.runs.folder import OtherNetwork, is_run, open_run
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,12 @@ class Group:
         run = self.logs[0].run
         return run.config if run is not None else None
 
+    @property
+    def network(self) -> OtherNetwork | None:
+        """What another program trained; None for flowseg's network and for a CSV."""
+        run = self.logs[0].run
+        return run.network if run is not None else None
+
     def by_seed(self, value: Callable[[RunLog], float | None]) -> dict[int, float]:
         """A value of each of its run folders that has one, by seed."""
         found = {log.run.config.seed: value(log) for log in self.logs if log.run is not None}
@@ -41,10 +47,11 @@ def only_seeds_differ(a: Group, b: Group) -> bool:
     return set_up(a) is not None and set_up(a) == set_up(b) and not set(a.seeds) & set(b.seeds)
 
 
-def set_up(group: Group) -> tuple[Config, object] | None:
-    """What identifies a set-up: the config without its seed, and the encoder of the embeddings. None for a CSV."""
+def set_up(group: Group) -> tuple[object, ...] | None:
+    """What identifies a set-up: the config without its seed, the encoder of the embeddings, and another program's
+    network. None for a CSV."""
     run = group.logs[0].run
-    return (replace(run.config, seed=0), run.encoder) if run is not None else None
+    return (replace(run.config, seed=0), run.encoder, run.network) if run is not None else None
 
 
 def arrange(arguments: Sequence[str]) -> list[Group]:

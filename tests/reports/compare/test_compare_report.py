@@ -15,6 +15,7 @@ from refusals import refusal
 from flowseg.reports.compare import report as report_module
 from flowseg.reports.compare.report import compare_runs
 from flowseg.reports.compare.summary import KEYS
+from flowseg.runs.folder import OtherNetwork
 
 MARKUP = "<script>&\"'"
 """Begins the name of every image and every run."""
@@ -245,6 +246,24 @@ def test_an_imported_run_has_scores_and_no_log(runs: Path, tmp_path: Path) -> No
     run = found["runs"][1]
     assert run["best"] is None and run["epochs"] == {"first": None, "last": None, "max": 12} and run["windows"] == []
     assert found["early"] is None and found["tests"][0]["winner"] == "other-seed"
+
+
+def test_another_program_s_network_beside_a_run(runs: Path, tmp_path: Path) -> None:
+    """Settings of flowseg's network are not held against it, and it has not stopped before its planned epochs."""
+    network = OtherNetwork("plain U-Net", 1234, {"minutes": 25})
+    config = {"name": "other", "model": {}, "flow": {"sigma": 0.5}, "optim": {"lr": 0.5}, "train": {"epochs": 50}}
+    common = {"dices": {4: 0.6, 8: 0.7}, "losses": [0.5 / e for e in range(1, 13)], "images": names()}
+    make_run(tmp_path / "other", config=config, network=network, scores=scores(4, -WORSE), **common)
+    found = compare(tmp_path / "out", runs / "damaged", runs / f"{MARKUP}good", tmp_path / "other")
+    assert found["groups"][2]["parameters"] == {"total": 1234, "base": 1234, "conditioner": 0, "film_heads": 0}
+    fields = {row["field"]: row["values"]["other"] for row in found["differing"]}
+    assert fields == {"name": "other", "data.root": None, "optim.lr": 0.5, "network": "plain U-Net"} | {
+        "network.minutes": 25
+    }
+    assert found["test"]["evaluation"] == []
+    assert found["runs"][2]["epochs"]["max"] is None
+    rules = {row["rule"] for row in found["winners"] if row["item"] == "steadiness" and "other" in row["between"]}
+    assert rules == {"other_loss"}
 
 
 def test_the_early_phase_can_be_chosen(runs: Path, tmp_path: Path) -> None:
