@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from flowseg.config import Config, DataConfig, EvalConfig, FilmConfig, ModelConfig
+from flowseg.config import Config, DataConfig, EvalConfig, Family, FilmConfig, FlowConfig, ModelConfig
 from flowseg.embeddings.source import IMAGE_STATS, describe_images
 from flowseg.embeddings.store import Encoder, write_store
 from flowseg.models.network import init_params
@@ -52,12 +52,13 @@ def wide_store(path: Path, data: Path, width: int) -> Path:
     return path
 
 
-def trained_run(folder: Path, root: Path, **settings: object) -> Path:
+def trained_run(folder: Path, root: Path, family: Family = "binary", **settings: object) -> Path:
     """Makes a run of a narrow FiLM network with random parameters, whose output depends on the embedding.
 
     Args:
         folder: the run's folder.
         root: its data set.
+        family: its flow.
         settings: fields of its EvalConfig that differ from SETTINGS.
     """
     film = FilmConfig(stages=(1, 3), condition_width=8, hidden_width=8)
@@ -65,6 +66,7 @@ def trained_run(folder: Path, root: Path, **settings: object) -> Path:
         name="tiny",
         devices=1,
         model=ModelConfig(dim=8, heads=1, head_dim=8, film=film),
+        flow=FlowConfig(family),
         data=DataConfig(root=str(root), crop=16, max_side=48),
         eval=EvalConfig(**{**asdict(SETTINGS), **settings}),
     )

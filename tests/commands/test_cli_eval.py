@@ -27,7 +27,7 @@ def test_a_run_is_scored_with_another_sampler(flowseg: Flowseg, tiny_data: Path,
 
 
 def test_tolerance_is_the_adaptive_sampler_s(flowseg: Flowseg, tiny_data: Path, tmp_path: Path) -> None:
-    run = trained_run(tmp_path / "run", tiny_data, sampler="dopri5")
+    run = trained_run(tmp_path / "run", tiny_data, "gaussian", sampler="dopri5")
     assert flowseg("eval", run, "--tolerance", 0.1).status == 0
     assert scores(run)["sampler"] == asdict(replace(SETTINGS, sampler="dopri5", tolerance=0.1))
 

@@ -21,6 +21,7 @@ CHANGED: dict[str, Any] = {
     "model": {
         "dim": 16,
         "multipliers": (1, 1, 2, 2),
+        "patch": 2,
         "heads": 2,
         "head_dim": 8,
         "full_attention_levels": (1, 2, 3),
@@ -33,11 +34,18 @@ CHANGED: dict[str, Any] = {
             "junction_radius": 3,
         },
     },
-    "flow": {"sigma": 0.5, "time_power": 2.0},
+    "flow": {
+        "family": "gaussian",
+        "sigma": 0.5,
+        "time_power": 2.0,
+        "consistency": 0.5,
+        "consistency_probability": 0.5,
+    },
     "data": {
         "root": "somewhere",
-        "target": "mask",
+        "target": "coverage",
         "crop": 64,
+        "crops_per_image": 3,
         "vessel_crops": 0.25,
         "max_side": 128,
         "flip": 0.0,

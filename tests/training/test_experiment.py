@@ -114,7 +114,7 @@ def test_another_config_does_not_resume_a_run(
         flowseg(monkeypatch, *args)
     assert stopped.value.code == 1
     error = capsys.readouterr().err
-    assert "optim.lr: 0.001 != 0.5" in error and error.count("\n") == 1
+    assert "optim.lr: 0.002 != 0.5" in error and error.count("\n") == 1
 
 
 def test_a_killed_process_continues_with_resume_auto(tiny_data: Path, tmp_path: Path) -> None:
