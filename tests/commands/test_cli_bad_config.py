@@ -30,7 +30,10 @@ def test_a_file_that_is_no_config(refused: Callable[..., str], tmp_path: Path, t
 def test_a_missing_config_file_names_those_there(refused: Callable[..., str]) -> None:
     missing = BASELINE.with_name("basline.py")
     message = refused("train", missing)
-    assert f"{missing}: no such config file; there are: " in message and "baseline, gaussian, supervised, vlm_film" in message
+    assert (
+        f"{missing}: no such config file; there are: " in message
+        and "baseline, gaussian, supervised, vlm_film" in message
+    )
 
 
 @pytest.mark.parametrize("command", ["train", "params"])
