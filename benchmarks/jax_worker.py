@@ -22,7 +22,9 @@ CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Times flowseg; speaks JSON lines (see the file).")
-    parser.add_argument("--config", default="vlm_film", help="file under configs/, without .py")
+    parser.add_argument(
+        "--config", default="vlm_film_gaussian", help="file under configs/; the reference has its flow"
+    )
     parser.add_argument("--mode", choices=("train", "forward"), default="train", help="what a call computes")
     parser.add_argument("--size", type=int, default=128, help="side of the maps, pixels; a multiple of 8")
     parser.add_argument("--batch", type=int, default=6, help="images per call")

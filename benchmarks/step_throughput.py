@@ -112,7 +112,7 @@ def groups(full: bool, gpu: bool) -> dict[str, list[Program]]:
         "against PyTorch": [Program("flowseg vlm_film", OURS, []), *reference],
         "conditioning and drivers": [
             Program("flowseg vlm_film", OURS, []),
-            Program("flowseg baseline", OURS, ["--config", "baseline"]),
+            Program("flowseg baseline", OURS, ["--config", "gaussian"]),
             Program("flowseg vlm_film, jit", OURS, ["--parallel", "jit"]),
         ],
     }
