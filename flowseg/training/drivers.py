@@ -117,14 +117,10 @@ def chosen_devices(config: Config) -> list[jax.Device]:
 
 
 def with_precision(config: Config) -> Config:
-    """Returns the config with the precision that its devices have, where it says `auto`.
-
-    Raises:
-        UserError: as from `chosen_devices`.
-    """
+    """Returns the config with the precision that this machine's devices have, where it says `auto`."""
     if config.precision != "auto":
         return config
-    device = chosen_devices(config)[0]
+    device = jax.devices()[0]
     # GPUs have bfloat16 products from compute capability 8.0 (Ampere) on.
     capable = device.platform == "gpu" and float(device.compute_capability) >= 8
     return replace(config, precision="bf16" if capable else "float32")

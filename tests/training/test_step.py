@@ -97,7 +97,7 @@ def test_precision_follows_the_hardware_where_it_is_left_to_it(
     monkeypatch: pytest.MonkeyPatch, tiny_config: Config, platform: str, capability: str | None, precision: str
 ) -> None:
     device = SimpleNamespace(platform=platform, compute_capability=capability)
-    monkeypatch.setattr("flowseg.training.drivers.chosen_devices", lambda config: [device])
+    monkeypatch.setattr("flowseg.training.drivers.jax.devices", lambda: [device])
     assert with_precision(replace(tiny_config, precision="auto")).precision == precision
     for asked in ("float32", "bf16"):
         assert with_precision(replace(tiny_config, precision=asked)).precision == asked
