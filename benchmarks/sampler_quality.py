@@ -30,7 +30,7 @@ from rich.table import Table
 from flowseg.config import SAMPLERS, Sampler
 from flowseg.evaluation.metrics import image_metrics
 from flowseg.evaluation.score import Scored, score_split
-from flowseg.evaluation.uncertainty import uncertainty_auroc
+from flowseg.evaluation.uncertainty import expected_error, uncertainty_auroc
 from flowseg.runs.folder import open_run
 from flowseg.runs.trained import Trained
 from flowseg.sampling.segment import predictive_entropy
@@ -67,7 +67,7 @@ def describe(scored: list[Scored]) -> dict[str, Any]:
         entropy = predictive_entropy(item.probability)
         values = {name: metrics[name] for name in ("dice", "cldice", "ece", "brier")}
         values["uncertainty_auroc"] = uncertainty_auroc(item.prediction, item.truth, entropy)
-        values["expected_error"] = item.expected_error
+        values["expected_error"] = expected_error(item.probability, item.threshold)
         for name, value in values.items():
             columns.setdefault(name, []).append(np.nan if value is None else value)
     means: dict[str, Any] = {name: float(np.nanmean(values)) for name, values in columns.items()}

@@ -20,7 +20,7 @@ from flowseg.evaluation.metric_table import MASK_METRICS, Metric, on_terminal
 from flowseg.evaluation.metrics import Interval, image_metrics, mask_metrics
 from flowseg.evaluation.overlays import grey, overlay, save_png, strip
 from flowseg.evaluation.score import Scored, check_finite, intervals, score
-from flowseg.evaluation.uncertainty import AUROC, EXPECTED_ERROR, uncertainty_auroc
+from flowseg.evaluation.uncertainty import AUROC, EXPECTED_ERROR, expected_error, uncertainty_auroc
 from flowseg.files import replaced_folder
 from flowseg.progress import console, duration, task
 from flowseg.runs.prepare import Prepared
@@ -105,12 +105,12 @@ def _write_pictures(folder: Path, item: Scored, image: UInt8[np.ndarray, "h w"])
 
 
 def _measure(item: Scored) -> Row:
-    """All metrics of an image and, with an ensemble, the scores of its uncertainty."""
+    """All metrics of an image and, with an ensemble, the score of its uncertainty and its expected error."""
     row = image_metrics(item.probability, item.truth, item.threshold)
     if item.uncertainty is not None:
         auroc = uncertainty_auroc(item.prediction, item.truth, item.uncertainty)
         row[AUROC] = None if np.isnan(auroc) else auroc
-    row[EXPECTED_ERROR] = item.expected_error
+        row[EXPECTED_ERROR] = expected_error(item.probability, item.threshold)
     return row
 
 

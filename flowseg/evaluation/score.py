@@ -11,7 +11,6 @@ from flowseg.errors import UserError
 from flowseg.evaluation.arrays import Probability
 from flowseg.evaluation.metrics import Interval, bootstrap_mean
 from flowseg.evaluation.overlap import overlap_metrics
-from flowseg.evaluation.uncertainty import expected_error
 from flowseg.models.network import Params
 from flowseg.sampling.segment import FIXED, Segmentation, segment
 from flowseg.sampling.windows import WindowSampler
@@ -30,7 +29,6 @@ class Scored:
     threshold: float
     uncertainty: Float32[np.ndarray, "h w"] | None
     """Each pixel's entropy in bits; None for a single sample."""
-    expected_error: float
 
     @property
     def prediction(self) -> Bool[np.ndarray, "h w"]:
@@ -57,7 +55,6 @@ def score(segmentations: Iterable[Segmentation], dataset: Dataset, threshold: fl
             metrics=overlap_metrics(found.probability > threshold, truth),
             threshold=threshold,
             uncertainty=found.uncertainty,
-            expected_error=expected_error(found.probability, threshold),
         )
 
 

@@ -7,7 +7,7 @@ from scipy.stats import rankdata
 from flowseg.evaluation.arrays import Mask, check_masks
 
 AUROC, EXPECTED_ERROR = "uncertainty_auroc", "expected_error"
-"""Columns of an evaluation besides the metrics: the first with an ensemble, the second without the truth."""
+"""Columns that an evaluation with an ensemble adds to the metrics; the second is an estimate without the truth."""
 
 
 def expected_error(probability: Float32[np.ndarray, "h w"], threshold: float) -> float:
