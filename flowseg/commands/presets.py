@@ -92,10 +92,11 @@ def banner(full: Config, reduced: Config, preset: str) -> str:
     why = "no accelerator was found" if preset == "auto" else f"--preset {preset}"
     warning = gpu_unused() if preset == "auto" else ""
     length = f"{reduced.train.epochs * steps_per_epoch(reduced, images):,} steps of {reduced.train.batch} crops"
+    size = f"images of at most {reduced.data.max_side} pixels, " if reduced.data.max_side else ""
     patches = f"patches of {reduced.model.patch}x{reduced.model.patch} pixels, " if reduced.model.patch > 1 else ""
     return (
-        f"{warning}Because {why}: images of at most {reduced.data.max_side} pixels, {reduced.data.crop}x"
-        f"{reduced.data.crop} crops, {patches}width {reduced.model.dim}, {length}.\n"
+        f"{warning}Because {why}: {size}{reduced.data.crop}x{reduced.data.crop} crops, {patches}"
+        f"width {reduced.model.dim}, {length}.\n"
         f"The full recipe is {full.data.crop}x{full.data.crop} crops, width {full.model.dim}, {full.train.epochs} "
         f"epochs ({steps:,} steps with {images} images): make train ... PRESET=full (or --preset full).\n"
         f"Here that would take about {full_cost(full, steps)} (estimated from this machine's convolution speed)."

@@ -29,6 +29,10 @@ def vessel_share(target: Maps) -> Maps:
     return (target + 1) / 2
 
 
+def _wide(t: Times) -> Maps:
+    return t[:, None, None, None]
+
+
 def path(x1: Maps, t: Times, u_source: Maps, u_keep: Maps) -> Maps:
     """Returns x_t: each pixel is the mask's with probability t, else a fair coin toss.
 
@@ -38,7 +42,7 @@ def path(x1: Maps, t: Times, u_source: Maps, u_keep: Maps) -> Maps:
         u_source, u_keep: uniform numbers; x0 is u_source < 1/2, and a pixel of x_t is x1 where u_keep < t.
     """
     x0 = (u_source < 0.5).astype(x1.dtype)
-    return jnp.where(u_keep < t[:, None, None, None], x1, x0)
+    return jnp.where(u_keep < _wide(t), x1, x0)
 
 
 def bce_loss(logits: Maps, x1: Maps) -> Float[Array, ""]:
@@ -76,10 +80,6 @@ def consistency(predict: Predict, x: Maps, t1: Times, t2: Times) -> Float[Array,
     p = jnp.clip(x + v1 * _wide(middle - t1), 0, 1)
     halves = p + velocity(p, middle) * _wide(t2 - middle)
     return jnp.mean(jnp.square(x + v1 * _wide(t2 - t1) - halves), (1, 2, 3))
-
-
-def _wide(t: Times) -> Maps:
-    return t[:, None, None, None]
 
 
 def sample(predict: Predict, uniforms: Uniforms, *, heun: bool, steps: int) -> Maps:
