@@ -101,7 +101,7 @@ def run_config(candidate: Candidate, dataset: Dataset, seed: int) -> Config:
         gamma=0.5,
         gamma_range=(0.7, 1.5),
     )
-    optim = OptimConfig(candidate.lr, weight_decay=1e-4, schedule="cosine", accumulate=1, ema_decay=0.0)
+    optim = OptimConfig(lr=candidate.lr, weight_decay=1e-4, schedule="cosine", accumulate=1, ema_decay=0.0)
     return Config("plain_unet", seed, data=data, optim=optim, train=TrainConfig(batch=candidate.batch))
 
 

@@ -162,10 +162,15 @@ class EmbeddingConfig(Section, path="embeddings"):
 
 @dataclass(frozen=True)
 class OptimConfig(Section, path="optim"):
-    """AdamW, gradient clipping, learning rate schedule and EMA."""
+    """AdamW or Muon, gradient clipping, learning rate schedule and EMA."""
 
+    rule: Literal["adamw", "muon"] = "adamw"
+    """adamw (published), or muon: matrices are updated by their orthogonalised momentum, and what is not a matrix by
+    AdamW (flowseg.training.muon)."""
     lr: Positive = 2e-4
-    """Peak learning rate."""
+    """Peak learning rate of AdamW."""
+    muon_lr: Positive = 5e-3
+    """Peak learning rate of Muon. An update has a root mean square of 0.2 of it, about AdamW's at such a rate."""
     weight_decay: NotNegative = 1e-5
     """Decoupled weight decay."""
     clip_norm: Positive = 1.0

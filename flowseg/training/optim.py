@@ -1,4 +1,4 @@
-"""The optimiser of a config: clipping, AdamW, schedule."""
+"""The optimiser of a config: clipping, AdamW or Muon, schedule."""
 
 from typing import Any
 
@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import optax
 
 from flowseg.config import OptimConfig
+from flowseg.models.vector import Layout
+from flowseg.training.muon import muon
 
 
 def learning_rate(config: OptimConfig, updates: int) -> optax.Schedule:
@@ -21,12 +23,15 @@ def learning_rate(config: OptimConfig, updates: int) -> optax.Schedule:
     return optax.constant_schedule(config.lr)
 
 
-def optimizer(config: OptimConfig, total_steps: int) -> optax.GradientTransformation:
-    """Clip by global norm, AdamW (Loshchilov and Hutter 2019); the schedule counts updates."""
-    return optax.chain(
-        _clip_by_global_norm(config.clip_norm),
-        optax.adamw(learning_rate(config, max(total_steps // config.accumulate, 1)), weight_decay=config.weight_decay),
-    )
+def optimizer(config: OptimConfig, total_steps: int, layout: Layout) -> optax.GradientTransformation:
+    """Clip by global norm, then AdamW (Loshchilov and Hutter 2019) or Muon; the schedule counts updates.
+
+    It works on the vector of all parameters.
+    """
+    rate = learning_rate(config, max(total_steps // config.accumulate, 1))
+    adamw = optax.adamw(rate, weight_decay=config.weight_decay)
+    rule = muon(config, rate, layout) if config.rule == "muon" else adamw
+    return optax.chain(_clip_by_global_norm(config.clip_norm), rule)
 
 
 def _clip_by_global_norm(limit: float) -> optax.GradientTransformation:

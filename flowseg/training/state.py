@@ -42,13 +42,14 @@ def init_state(config: Config, params: Params, total_steps: int) -> TrainState:
     def zero() -> Array:
         return jnp.zeros((), jnp.int32)
 
-    vector = jnp.asarray(Layout(params).ravel_host(params))
+    layout = Layout(params)
+    vector = jnp.asarray(layout.ravel_host(params))
     return TrainState(
         step=zero(),
         params=vector,
         # A copy: the step donates its argument, and one buffer cannot be donated twice.
         ema=jnp.copy(vector),
-        opt=optimizer(config.optim, total_steps).init(vector),
+        opt=optimizer(config.optim, total_steps, layout).init(vector),
         gradient=jnp.zeros_like(vector) if config.optim.accumulate > 1 else None,
         plateau=plateau(config.optim).init(vector),
         updates=zero(),

@@ -42,7 +42,7 @@ def make_step(config: Config, flow: Flow, network: Network, layout: Layout, tota
     Args:
         microbatch: how many of a device's examples are computed at a time; it divides their number.
     """
-    update = make_update(config.optim, total_steps)
+    update = make_update(config.optim, total_steps, layout)
     rate = learning_rate(config.optim, max(total_steps // config.optim.accumulate, 1))
 
     def loss_of(params: Params, batch: Batch, draw: Draw) -> Float[Array, ""]:

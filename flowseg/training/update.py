@@ -13,15 +13,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from flowseg.config import OptimConfig
+from flowseg.models.vector import Layout
 from flowseg.training.optim import optimizer
 from flowseg.training.state import TrainState
 
 Update = Callable[[TrainState, Float[Array, " p"], Bool[Array, ""]], TrainState]
 
 
-def make_update(config: OptimConfig, total_steps: int) -> Update:
+def make_update(config: OptimConfig, total_steps: int, layout: Layout) -> Update:
     """Returns the function (state, gradient, finite) -> state; without `finite` only the counters change."""
-    transformation = optimizer(config, total_steps)
+    transformation = optimizer(config, total_steps, layout)
 
     def skip(state: TrainState, grads: Float[Array, " p"]) -> TrainState:
         return replace(state, skipped=state.skipped + 1, bad_run=state.bad_run + 1)
@@ -36,7 +37,7 @@ def make_update(config: OptimConfig, total_steps: int) -> Update:
             grads = state.gradient + grads / config.accumulate
             state = replace(state, gradient=jnp.zeros_like(grads))
         updates, opt = transformation.update(grads, state.opt, state.params)
-        # AdamW's update is proportional to its rate, decay included: scaling it is scaling the rate.
+        # Updates are proportional to the learning rate, decay included: scaling them is scaling the rate.
         params = state.params + updates * state.plateau.scale
         count = state.updates + 1
         decay = jnp.minimum(config.ema_decay, (1.0 + count) / (10.0 + count))

@@ -1,0 +1,86 @@
+"""Muon on the vector of all parameters, held to optax's on the tree."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from optax.contrib import MuonDimensionNumbers, muon
+
+from flowseg.config import OptimConfig
+from flowseg.models.vector import Layout
+from flowseg.training.muon import UPDATE_RMS, Matrices
+from flowseg.training.optim import optimizer
+
+CONFIG = OptimConfig(rule="muon", lr=1e-3, muon_lr=4e-3, weight_decay=0.1, clip_norm=1e9, schedule="cosine", accumulate=1)
+
+
+def _params(seed: int) -> dict:
+    rng = np.random.default_rng(seed)
+
+    def normal(*shape: int) -> np.ndarray:
+        return rng.normal(size=shape).astype(np.float32)
+
+    return {
+        "block": {"conv": {"kernel": normal(3, 3, 4, 8), "bias": normal(8)}, "spectrum": normal(6, 6, 4)},
+        "other": {"conv": {"kernel": normal(3, 3, 4, 8)}, "dense": {"kernel": normal(8, 4)}},
+        "head": {"kernel": normal(4, 1)},
+        "stem_mask": {"kernel": normal(7, 7, 1, 4), "bias": normal(4)},
+    }
+
+
+PARAMS, LAYOUT = _params(0), Layout(_params(0))
+
+
+def test_matrices_are_split_and_joined_without_loss():
+    matrices, vector = Matrices(LAYOUT), LAYOUT.ravel(PARAMS)
+    split = matrices.split(vector)
+    assert {name: array.shape for name, array in split.items()} == {
+        "rest": (8 + 144 + 4 + 196 + 4,),
+        "36x8": (2, 36, 8),
+        "8x4": (1, 8, 4),
+    }
+    np.testing.assert_array_equal(matrices.join(split), vector)
+
+
+def test_updates_are_those_of_optax_on_the_tree():
+    def dimensions(path: tuple, leaf: jax.Array) -> MuonDimensionNumbers | None:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        if not name.endswith("conv/kernel") and not name.endswith("dense/kernel"):
+            return None
+        return MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
+
+    rate = optax.warmup_cosine_decay_schedule(1e-3, 1e-3, 0, 10)
+    reference = muon(
+        lambda count: 4 * rate(count),
+        weight_decay=0.1,
+        adam_weight_decay=0.1,
+        adam_learning_rate=rate,
+        muon_weight_dimension_numbers=jax.tree_util.tree_map_with_path(dimensions, PARAMS),
+        consistent_rms=UPDATE_RMS,
+    )
+    rule = optimizer(CONFIG, 10, LAYOUT)
+    params, vector = PARAMS, LAYOUT.ravel(PARAMS)
+    state, state_of_vector = reference.init(params), rule.init(vector)
+    for seed in range(1, 4):
+        grads = _params(seed)
+        updates, state = reference.update(grads, state, params)
+        params = optax.apply_updates(params, updates)
+        update, state_of_vector = rule.update(LAYOUT.ravel(grads), state_of_vector, vector)
+        vector = vector + update
+    np.testing.assert_allclose(vector, LAYOUT.ravel(params), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["block/conv/kernel", "other/dense/kernel"])
+def test_an_update_has_the_root_mean_square_of_a_rate_times_a_fifth(name: str):
+    """Whatever the size of the gradient; orthogonalisation by five iterations is rough, hence the tolerance."""
+    rule = optimizer(replace(CONFIG, weight_decay=0.0), 10, LAYOUT)
+    vector = LAYOUT.ravel(PARAMS)
+    update, _ = rule.update(1e-4 * LAYOUT.ravel(_params(1)), rule.init(vector), vector)
+    of_matrix = LAYOUT.unravel(jnp.asarray(update))
+    for part in name.split("/"):
+        of_matrix = of_matrix[part]
+    rms = float(jnp.sqrt(jnp.mean(of_matrix**2)))
+    assert rms == pytest.approx(UPDATE_RMS * CONFIG.muon_lr, rel=0.35)
