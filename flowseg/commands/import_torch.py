@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -22,6 +23,9 @@ class ImportTorch:
     """Side of the training crops, in pixels; default: as stored in the checkpoint."""
     full_attention_at: tuple[Count, ...] | None = None
     """Sides of the feature maps with softmax attention; default: as stored in the checkpoint."""
+    flow: Literal["binary", "gaussian"] = "binary"
+    """Flow that the checkpoint was trained by, which its file does not record. The published runs most likely had the
+    binary one."""
     film_point: FilmPoint = "after_block1"
     """Where in a decoder stage the checkpoint's FiLM modulates the feature map."""
 
@@ -36,6 +40,9 @@ def import_torch(args: list[str]) -> None:
         parsed.out,
         image_size=parsed.image_size,
         full_attention_at=parsed.full_attention_at,
+        flow=parsed.flow,
         film_point=parsed.film_point,
     )
+    other = "gaussian" if parsed.flow == "binary" else "binary"
+    console.print(f"taken for a checkpoint of the {parsed.flow} flow; if it is not, import it with --flow {other}")
     console.print(f"{parsed.checkpoint.name} is now a run: {run.path}; score it with: flowseg eval {run.path}")

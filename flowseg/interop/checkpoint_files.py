@@ -1,14 +1,14 @@
 """`flowseg import-torch`: turns an original .ckpt file into a run that can be evaluated."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32
 
-from flowseg.config import Config, FilmPoint
+from flowseg.config import Config, DataConfig, EvalConfig, FilmPoint, FlowConfig
 from flowseg.errors import UserError
 from flowseg.files import write_text
 from flowseg.interop.torch_weights import import_torch
@@ -50,9 +50,13 @@ def import_run(
     *,
     image_size: int | None = None,
     full_attention_at: tuple[int, ...] | None = None,
+    flow: Literal["binary", "gaussian"] = "binary",
     film_point: FilmPoint = "after_block1",
 ) -> Run:
     """Makes a run in the folder `out` from an original checkpoint; sizes that are not given are read from it.
+
+    Args:
+        flow: the family that it was trained by, which no checkpoint records. A wrong one gives meaningless masks.
 
     Raises:
         UserError: the file cannot be read, a size is neither given nor in it, or the weights do not fit.
@@ -74,8 +78,13 @@ def import_run(
     if trained is not None and tuple(trained) != stages:
         what = f"names the FiLM stages {list(trained)}, but its weights have {list(stages)}"
         raise UserError(f"{path}: {what}; give an unchanged checkpoint")
-    base = Config(name="imported", model=model.config)
-    config = replace(base, data=replace(base.data, crop=int(size)))
+    config = Config(
+        name="imported",
+        model=model.config,
+        flow=FlowConfig(family=flow),
+        data=DataConfig(crop=int(size)),
+        eval=EvalConfig(sampler="midpoint", steps=4) if flow == "gaussian" else EvalConfig(),
+    )
     run = create_run(out, config, None)
     checkpoints = Checkpoints(run.path)
     record = {"best_dice": None, "imported_from": path.name, "epoch": content.get("epoch")}

@@ -187,6 +187,9 @@ def test_an_original_ckpt_becomes_a_run(shared: Path, whole: Params, tmp_path: P
     params, meta = checkpoints.restore_best(run.config)
     checkpoints.close()
     assert meta["record"]["imported_from"] == "original_checkpoint_dim8.ckpt"
+    assert run.config.flow.family == "binary"
+    gaussian = import_run(shared / "parity" / "original_checkpoint_dim8.ckpt", tmp_path / "gaussian", flow="gaussian")
+    assert gaussian.config.flow.family == "gaussian" and gaussian.config.eval.sampler == "midpoint"
     assert_equal(params, jax.tree.map(np.asarray, whole))
 
 

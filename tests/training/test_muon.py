@@ -14,7 +14,9 @@ from flowseg.models.vector import Layout
 from flowseg.training.muon import UPDATE_RMS, Matrices
 from flowseg.training.optim import optimizer
 
-CONFIG = OptimConfig(rule="muon", lr=1e-3, muon_lr=4e-3, weight_decay=0.1, clip_norm=1e9, schedule="cosine", accumulate=1)
+CONFIG = OptimConfig(
+    rule="muon", lr=1e-3, muon_lr=4e-3, weight_decay=0.1, clip_norm=1e9, schedule="cosine", accumulate=1
+)
 
 
 def _params(seed: int) -> dict:
