@@ -23,6 +23,7 @@ FileName = Annotated[str, Bound(lambda name: name != "" and Path(name).name == n
 Level = Annotated[int, Bound(lambda level: 0 <= level <= 3, "levels and stages are 0 to 3")]
 Fraction = Annotated[float, Bound(lambda x: 0 < x < 1, "must lie between 0 and 1, and be neither")]
 Probability = Annotated[float, Bound(lambda p: 0 <= p <= 1, "is a probability: choose a number from 0 to 1")]
+Range = Annotated[tuple[Positive, Positive], Bound(lambda pair: pair[0] <= pair[1], "give the smaller number first")]
 T = TypeVar("T")
 
 SAMPLERS: dict[Family, tuple[Sampler, ...]] = {
@@ -135,11 +136,13 @@ class DataConfig(Section, path="data"):
     """Probability of a small rotation."""
     rotate_degrees: NotNegative = 7.5
     """Largest small rotation, in degrees."""
+    zoom: Probability = 0.0
+    """Probability of a change of scale (published: none)."""
+    zoom_range: Range = (0.8, 1.25)
+    """Smallest and largest factor of it; above 1 the crop shows less, enlarged."""
     gamma: Probability = 0.25
     """Probability of a change of gamma."""
-    gamma_range: Annotated[
-        tuple[Positive, Positive], Bound(lambda pair: pair[0] <= pair[1], "give the smaller number first")
-    ] = (0.9, 1.1)
+    gamma_range: Range = (0.9, 1.1)
     """Smallest and largest gamma."""
     cache_gib: NotNegative = 4.0
     """A split that fits in this many GiB is kept decoded in memory; otherwise images are read again for each crop."""

@@ -24,10 +24,10 @@ def _corner(target: Image, crop: int, config: DataConfig, rng: np.random.Generat
     return int(np.clip(y - crop // 2, 0, h - crop)), int(np.clip(x - crop // 2, 0, w - crop))
 
 
-def _rotated_crop(image: Image, top: int, left: int, crop: int, degrees: float) -> Image:
-    """Returns the crop rotated about its centre; outside the image the pixels are mirrored."""
+def _turned_crop(image: Image, top: int, left: int, crop: int, degrees: float, zoom: float) -> Image:
+    """Returns the crop rotated and enlarged about its centre; outside the image the pixels are mirrored."""
     centre = (crop - 1) / 2
-    matrix = cv2.getRotationMatrix2D((left + centre, top + centre), degrees, 1.0)
+    matrix = cv2.getRotationMatrix2D((left + centre, top + centre), degrees, zoom)
     matrix[:, 2] -= (left, top)
     return cv2.warpAffine(image, matrix, (crop, crop), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
 
@@ -37,16 +37,20 @@ def random_example(
 ) -> tuple[Float32[np.ndarray, "c c"], Float32[np.ndarray, "c c"]]:
     """Returns one augmented crop of an image in [-1, 1] and of its target map.
 
-    Images smaller than a crop are mirrored up to it, as in prediction. Applies a crop, a small rotation (bilinear for
-    both maps), flips, quarter turns, and a change of gamma of the image's grey values, each with the probability that
-    the config gives.
+    Images smaller than a crop are mirrored up to it, as in prediction. Applies a crop, a small rotation and a zoom
+    (bilinear for both maps), flips, quarter turns, and a change of gamma of the image's grey values, each with the
+    probability that the config gives.
     """
     crop = config.crop
     image, target = mirrored(image, crop), mirrored(target, crop)
     top, left = _corner(target, crop, config, rng)
+    degrees, zoom = 0.0, 1.0
     if rng.random() < config.rotate:
         degrees = float(rng.uniform(-config.rotate_degrees, config.rotate_degrees))
-        x, y = (_rotated_crop(a, top, left, crop, degrees) for a in (image, target))
+    if rng.random() < config.zoom:
+        zoom = float(rng.uniform(*config.zoom_range))
+    if (degrees, zoom) != (0, 1):
+        x, y = (_turned_crop(a, top, left, crop, degrees, zoom) for a in (image, target))
         y = restore_target(y, config.target)
     else:
         x, y = (a[top : top + crop, left : left + crop] for a in (image, target))

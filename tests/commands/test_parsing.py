@@ -52,6 +52,8 @@ CHANGED: dict[str, Any] = {
         "quarter_turn": 0.0,
         "rotate": 0.0,
         "rotate_degrees": 1.0,
+        "zoom": 0.5,
+        "zoom_range": (0.5, 2.0),
         "gamma": 0.0,
         "gamma_range": (0.5, 2.0),
         "cache_gib": 0.0,
@@ -59,6 +61,8 @@ CHANGED: dict[str, Any] = {
     },
     "embeddings": {"store": "store.safetensors"},
     "optim": {
+        "rule": "muon",
+        "muon_lr": 1e-2,
         "lr": 1e-3,
         "weight_decay": 0.0,
         "clip_norm": 2.0,

@@ -77,7 +77,10 @@ def test_each_move_happens_as_often_as_asked(name: str, value: float) -> None:
     assert set(moved) == ({(2, False)} if name == "flip" else {(1, False), (2, False), (3, False)})
 
 
-@pytest.mark.parametrize("config", [MOVING, replace(MOVING, rotate=1.0), replace(MOVING, vessel_crops=1.0)])
+@pytest.mark.parametrize(
+    "config",
+    [MOVING, replace(MOVING, rotate=1.0), replace(MOVING, rotate=0.5, zoom=0.5), replace(MOVING, vessel_crops=1.0)],
+)
 def test_the_target_stays_aligned_with_the_image(config: DataConfig) -> None:
     for seed in range(50):
         image, target = example(config, seed)
@@ -145,6 +148,16 @@ def test_a_rotation_turns_by_the_drawn_angle_at_most() -> None:
     assert min(angles) < -8 and max(angles) > 8
 
 
+def test_a_zoom_changes_the_scale_of_image_and_target_by_the_drawn_factor() -> None:
+    x = np.mgrid[:40, :52][1].astype(np.float32) / 52
+    factors = []
+    for seed in range(200):
+        image, target = example(replace(PLAIN, zoom=1.0, zoom_range=(0.8, 1.25)), seed, image=x, target=x)
+        np.testing.assert_array_equal(image, target)
+        factors.append(1 / (52 * np.diff(image, axis=1)[4:12, 6:10].mean()))
+    assert 0.79 < min(factors) < 0.83 and 1.2 < max(factors) < 1.26
+
+
 def test_gamma_keeps_order_and_ends() -> None:
     config = replace(PLAIN, gamma=1.0, gamma_range=(0.5, 2.0))
     drawn = []
@@ -166,7 +179,7 @@ def test_gamma_keeps_order_and_ends() -> None:
 
 def test_everything_at_once_stays_finite_and_in_range() -> None:
     hard = np.where(IMAGE > 0, np.float32(1), np.float32(-1))
-    config = replace(MOVING, rotate=1.0, gamma=1.0, vessel_crops=0.5)
+    config = replace(MOVING, rotate=1.0, zoom=0.5, gamma=1.0, vessel_crops=0.5)
     for seed in range(200):
         for array in example(config, seed, image=hard):
             assert np.isfinite(array).all()
