@@ -9,8 +9,9 @@ DynUNet with 2.2 million parameters, trained by Dice and cross-entropy.
 The budget counts processor time, that of all threads: of the training and its batches, not of scoring. The learning
 rate falls to 0 at its end. Before the training, a selection on the validation split chooses among crops and whole
 images, three sizes of the image and two learning rates: each candidate is trained for `--select-minutes`, then the
-best of each size anew for three times as long, because a short training favours small images. The selection is not
-part of the budget; `--candidate` leaves it out.
+best of each size anew for three times as long, because a short training favours small images. The best of all is then
+tried with the reduced recipe's augmentation (a name that ends with -upright) in place of flips and quarter turns. The
+selection is not part of the budget; `--candidate` leaves it out.
 
 OUT is written as a run: config.json says what the network is, metrics.jsonl has ten validations over the training
 (not counted, and nothing is chosen by them), eval/test is as `flowseg eval` writes it, at the threshold 0.5. Beside
@@ -23,7 +24,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,11 @@ def validate(network: torch.nn.Module, dataset: Dataset, candidate: Candidate) -
 def select(
     among: Sequence[Candidate], datasets: dict[str, Dataset], minutes: float, seed: int
 ) -> tuple[Candidate, list[dict[str, Any]]]:
-    """Returns the candidate with the best validation Dice after the longer trainings, and a row for each training."""
+    """Returns the candidate with the best validation Dice after the longer trainings, and a row for each training.
+
+    The best of each size are trained anew for longer, if there are several sizes, and then the best of all once more
+    as an upright one.
+    """
     rows: list[dict[str, Any]] = []
 
     def tried(candidate: Candidate, minutes: float) -> float:
@@ -101,10 +106,12 @@ def select(
     dices = {candidate: tried(candidate, minutes) for candidate in among}
     sizes = dict.fromkeys(candidate.max_side for candidate in among)
     best = [max((c for c in among if c.max_side == size), key=lambda c: dices[c]) for size in sizes]
-    if len(best) == 1:
-        return best[0], rows
-    finals = {candidate: tried(candidate, LONGER * minutes) for candidate in best}
-    return max(finals, key=lambda candidate: finals[candidate]), rows
+    if len(best) > 1:
+        minutes *= LONGER
+        dices = {candidate: tried(candidate, minutes) for candidate in best}
+    winner = max(best, key=lambda candidate: dices[candidate])
+    upright = replace(winner, upright=True)
+    return (upright if tried(upright, minutes) > dices[winner] else winner), rows
 
 
 def logged(
@@ -152,7 +159,8 @@ def run(data: Path, out: Path, minutes: float, select_minutes: float, name: str 
         raise UserError(f"{out}: is not empty; choose another folder")
     # At full size: what a candidate is shown is made from them.
     datasets = load_splits(data, DataConfig(root=str(data), target="mask", crop=16))
-    known = {candidate.name: candidate for candidate in candidates(longest_side(datasets["train"]))}
+    among = candidates(longest_side(datasets["train"]))
+    known = {candidate.name: candidate for one in among for candidate in (one, replace(one, upright=True))}
     if name is not None and name not in known:
         raise UserError(f"--candidate {name}: choose one of {', '.join(known)}")
 
@@ -160,7 +168,7 @@ def run(data: Path, out: Path, minutes: float, select_minutes: float, name: str 
     if name is not None:
         candidate = known[name]
     else:
-        candidate, selection = select(list(known.values()), datasets, select_minutes, seed)
+        candidate, selection = select(among, datasets, select_minutes, seed)
 
     config = run_config(candidate, datasets["train"], seed)
     network = describe(candidate, minutes, "on the validation split" if selection else "by the user")

@@ -50,16 +50,20 @@ class Candidate:
     batch: int
     lr: float
     """The peak learning rate."""
+    upright: bool = False
+    """Images are rotated by up to 20 degrees, as in flowseg's reduced recipe, instead of flipped and turned."""
 
     @property
     def name(self) -> str:
-        return f"{'crops' if self.crop else 'whole'}-{self.max_side or 'full'}-{self.lr:g}"
+        upright = "-upright" if self.upright else ""
+        return f"{'crops' if self.crop else 'whole'}-{self.max_side or 'full'}-{self.lr:g}{upright}"
 
     @property
     def shown(self) -> str:
         """What the network is trained on, in words."""
         scaled = f"scaled to {self.max_side} px" if self.max_side else "at full size"
-        return f"{f'{self.crop}x{self.crop} crops of images' if self.crop else 'whole images'} {scaled}"
+        moved = "rotated by up to 20 degrees" if self.upright else "flipped and turned"
+        return f"{f'{self.crop}x{self.crop} crops of images' if self.crop else 'whole images'} {scaled}, {moved}"
 
     @property
     def prediction(self) -> str:
@@ -96,8 +100,10 @@ def run_config(candidate: Candidate, dataset: Dataset, seed: int) -> Config:
         max_side=candidate.max_side,
         crop=candidate.crop or _up(longest),
         vessel_crops=0.5 if candidate.crop else 0.0,
-        quarter_turn=0.75,
-        rotate=0.0,
+        flip=0.0 if candidate.upright else 0.5,
+        quarter_turn=0.0 if candidate.upright else 0.75,
+        rotate=1.0 if candidate.upright else 0.0,
+        rotate_degrees=20.0,
         gamma=0.5,
         gamma_range=(0.7, 1.5),
     )

@@ -79,7 +79,7 @@ def test_the_run_s_files_say_what_was_trained_and_what_it_cost(programs: Any, ch
     run, content = open_run(chosen), json.loads((chosen / "plain_unet.json").read_text())
     assert run.finished and run.network is not None and run.network.name == "plain U-Net (MONAI DynUNet)"
     tried = [row["candidate"] for row in content["selection"]]
-    assert len(tried) == 2 and run.network.settings["candidate"] in tried
+    assert len(tried) == 3 and run.network.settings["candidate"] in tried
     assert run.network.settings["chosen"] == "on the validation split"
     assert run.network.settings["processor_minutes"] == SECONDS / 60 <= content["processor_minutes"]
     assert content["machine"]["packages"]["monai"] and content["machine"]["commit"]
@@ -165,17 +165,18 @@ def test_candidates_that_make_no_difference_are_left_out(programs: Any) -> None:
     assert [c.name for c in programs[1].candidates(72)] == ["whole-full-0.001", "whole-full-0.003"]
 
 
+@pytest.mark.parametrize("upright", [0.74, 0.76])
 def test_the_longer_trainings_decide_on_validation_alone(
-    programs: Any, data: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch
+    programs: Any, data: dict[str, Dataset], monkeypatch: pytest.MonkeyPatch, upright: float
 ) -> None:
     program, training = programs
     among = [training.Candidate(side, 32, 2, lr) for side in (None, 48) for lr in (1e-3, 2e-3, 3e-3)]
-    scores = iter([0.1, 0.3, 0.2, 0.9, 0.7, 0.8, 0.75, 0.74])
+    scores = iter([0.1, 0.3, 0.2, 0.9, 0.7, 0.8, 0.75, 0.74, upright])
     monkeypatch.setattr(program, "validate", lambda *_: {"dice": next(scores)})
     without_test = {split: data[split] for split in ("train", "val")}
     best, rows = program.select(among, without_test, 1e-4, 0)
-    assert [row["candidate"] for row in rows[6:]] == [among[1].name, among[3].name]
-    assert best == among[1]
+    assert [row["candidate"] for row in rows[6:]] == [among[1].name, among[3].name, f"{among[1].name}-upright"]
+    assert best == training.Candidate(None, 32, 2, 2e-3, upright=upright > 0.75)
 
 
 def test_a_mistake_is_one_line_before_anything_is_trained(
@@ -185,5 +186,5 @@ def test_a_mistake_is_one_line_before_anything_is_trained(
     root = str(data["train"].root)
     with pytest.raises(SystemExit, match="is not empty"):
         programs[0].main([root, str(chosen)])
-    with pytest.raises(SystemExit, match=r"choose one of whole-full-0\.001, whole-full-0\.003"):
+    with pytest.raises(SystemExit, match=r"choose one of whole-full-0\.001, whole-full-0\.001-upright, "):
         programs[0].main([root, str(tmp_path / "out"), "--candidate", "x"])

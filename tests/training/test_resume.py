@@ -70,10 +70,12 @@ def _one_step_program() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def world(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> World:
-    prepared = prepare(tiny_config)
-    whole = create_run(tmp_path_factory.mktemp("runs") / "whole", tiny_config, prepared.encoder)
+    # Muon's state has the most parts.
+    config = replace(tiny_config, optim=replace(tiny_config.optim, rule="muon"))
+    prepared = prepare(config)
+    whole = create_run(tmp_path_factory.mktemp("runs") / "whole", config, prepared.encoder)
     go(whole, prepared)
-    return World(tiny_config, prepared, whole)
+    return World(config, prepared, whole)
 
 
 def at_step(monkeypatch: pytest.MonkeyPatch, step: int, action: Any) -> None:
