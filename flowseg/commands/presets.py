@@ -5,12 +5,14 @@ import shutil
 import subprocess
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 
 from flowseg.config import Config, OptimConfig
 from flowseg.data.pipeline import steps_per_epoch
+from flowseg.data.scale import SIDES, working_side
 from flowseg.progress import duration
 
 # One forward pass of one 320x320 image at dim 32, counted; a training step takes about three times as many.
@@ -18,16 +20,18 @@ _GFLOP_FORWARD = 178.0
 # Speed of a step relative to the convolution of `_gflops`. Rough: a profiled step at 64x64 reached 40 GFLOP/s where
 # this convolution alone reached about 134, on a busy machine.
 _SHARE = 0.3
+PHANTOM_SIDE = 256
+"""What `working_side` finds for the phantoms, which are not drawn yet when it is needed."""
 
 
-def cpu_preset(config: Config, *, demonstration: bool = False) -> Config:
+def cpu_preset(config: Config, max_side: int | None = SIDES[0], *, demonstration: bool = False) -> Config:
     """Returns the experiment reduced to about twenty minutes on two cores (docs/recipes.md says how it was found).
 
-    Images are downsampled to 192 pixels and seen whole and upright, because what belongs to the vessel tree shows from
-    afar and has its usual place. The network takes patches of 2x2 pixels, and half the channels. `demonstration` takes
-    fewer steps, for the phantoms: a first try ends within twelve minutes, installation included.
+    Images are downsampled to `max_side` pixels, as few as their labels survive (`working_side`), and seen upright:
+    what belongs to the vessel tree shows from afar, and has its usual place. The network takes patches of 2x2 pixels,
+    and half the channels. `demonstration` takes fewer steps: a first try ends within twelve minutes, installation
+    included.
     """
-    side = 192
     target = config.data.target if config.flow.family == "gaussian" else "coverage"
     return replace(
         config,
@@ -36,8 +40,8 @@ def cpu_preset(config: Config, *, demonstration: bool = False) -> Config:
         flow=replace(config.flow, time_power=2.5, consistency=0.0),
         data=replace(
             config.data,
-            crop=side,
-            max_side=side,
+            crop=SIDES[0],
+            max_side=max_side,
             target=target,
             flip=0.0,
             quarter_turn=0.0,
@@ -60,6 +64,16 @@ def cpu_preset(config: Config, *, demonstration: bool = False) -> Config:
         ),
         eval=replace(config.eval, sampler="euler", steps=1, window_batch=4),
     )
+
+
+def reduced_recipe(config: Config, root: str | None) -> Config:
+    """Returns the reduced recipe for the data set in a folder, or without one for the phantoms.
+
+    Raises:
+        UserError: training labels are missing or cannot be read.
+    """
+    side = working_side(Path(root))[0] if root else PHANTOM_SIDE
+    return cpu_preset(config, side, demonstration=not root)
 
 
 def has_accelerator() -> bool:

@@ -43,8 +43,8 @@ def configured(args: list[str]) -> tuple[Train, bool]:
     reduce = wanted in ("cpu", "auto") and (wanted == "cpu" or not presets.has_accelerator())
 
     def adapt(config: Config) -> Config:
-        root = value_of(args, "--data.root", config.data.root or "")
-        return presets.cpu_preset(config, demonstration=not root) if reduce else config
+        root = value_of(args, "--data.root", config.data.root or "") or None
+        return presets.reduced_recipe(config, root) if reduce else config
 
     parsed = with_config(Train, args, "train", adapt)
     return replace(parsed, config=with_precision(parsed.config)), reduce

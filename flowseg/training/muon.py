@@ -21,13 +21,15 @@ UPDATE_RMS = 0.2
 
 Split = dict[str, Float[Array, "..."]]
 _REST = "rest"
+_BY_ADAMW = ("stem_mask", "stem_image", "head", "film")
 
 
 class Matrices:
     """Takes the matrices out of the vector of all parameters, and puts them back.
 
     A matrix is the kernel of a convolution or a dense layer as (fan-in, fan-out), where the fan-in of a convolution is
-    its window times its channels. The first and the last layer's are left to AdamW, as is usual with Muon.
+    its window times its channels. The first and last layers' are left to AdamW, as is usual with Muon, and so are those
+    of FiLM, which see one vector per image.
     """
 
     def __init__(self, layout: Layout):
@@ -86,8 +88,7 @@ def muon(config: OptimConfig, rate: optax.Schedule, layout: Layout) -> optax.Gra
 
 def _matrix(name: str, shape: tuple[int, ...]) -> tuple[int, int] | None:
     """Returns a parameter's shape as a matrix, or None if Muon does not update it."""
-    outermost = name.split("/")[0]
-    if not name.endswith("/kernel") or outermost.startswith("stem") or outermost == "head":
+    if not name.endswith("/kernel") or name.split("/")[0] in _BY_ADAMW:
         return None
     return math.prod(shape[:-1]), shape[-1]
 

@@ -30,6 +30,7 @@ def _params(seed: int) -> dict:
         "other": {"conv": {"kernel": normal(3, 3, 4, 8)}, "dense": {"kernel": normal(8, 4)}},
         "head": {"kernel": normal(4, 1)},
         "stem_mask": {"kernel": normal(7, 7, 1, 4), "bias": normal(4)},
+        "film": {"conditioner": {"dense": {"kernel": normal(16, 4)}}},
     }
 
 
@@ -40,7 +41,7 @@ def test_matrices_are_split_and_joined_without_loss():
     matrices, vector = Matrices(LAYOUT), LAYOUT.ravel(PARAMS)
     split = matrices.split(vector)
     assert {name: array.shape for name, array in split.items()} == {
-        "rest": (8 + 144 + 4 + 196 + 4,),
+        "rest": (8 + 144 + 64 + 4 + 196 + 4,),
         "36x8": (2, 36, 8),
         "8x4": (1, 8, 4),
     }
@@ -50,7 +51,7 @@ def test_matrices_are_split_and_joined_without_loss():
 def test_updates_are_those_of_optax_on_the_tree():
     def dimensions(path: tuple, leaf: jax.Array) -> MuonDimensionNumbers | None:
         name = jax.tree_util.keystr(path, simple=True, separator="/")
-        if not name.endswith("conv/kernel") and not name.endswith("dense/kernel"):
+        if not name.startswith(("block", "other")) or not name.endswith("/kernel"):
             return None
         return MuonDimensionNumbers(tuple(range(leaf.ndim - 1)), leaf.ndim - 1)
 

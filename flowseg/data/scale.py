@@ -1,0 +1,46 @@
+"""How far images can be scaled down before their labels are lost."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Bool
+
+from flowseg.data.dataset import resample
+from flowseg.data.folders import find_pairs, read_label
+
+SIDES = (192, 224, 256, 288, 320, 384, 448, 512)
+"""Sizes that are tried, in pixels of the longer side."""
+KEPT = 0.98
+"""Dice that a label has to keep, on average."""
+_LABELS = 32  # so many are read, at equal distances
+
+
+def label_survival(label: Bool[np.ndarray, "h w"], side: int) -> float:
+    """Returns the Dice of a label with itself, scaled down to `side` pixels (area means), back up, and cut at 1/2."""
+    h, w = label.shape
+    small = resample(label.astype(np.float32), side)
+    back = cv2.resize(small, (w, h), interpolation=cv2.INTER_LINEAR) > 0.5
+    total = int(back.sum() + label.sum())
+    return 2 * int((back & label).sum()) / total if total else 1.0
+
+
+@cache
+def working_side(root: Path, sides: Sequence[int] = SIDES) -> tuple[int | None, float]:
+    """Returns the smallest of `sides` that training labels survive, and their mean Dice at it.
+
+    They survive if they keep a Dice of `KEPT`. If they survive none of the sizes, that is None, and the Dice 1.
+
+    Raises:
+        UserError: the training split is missing or has a file that cannot be read.
+    """
+    pairs = find_pairs(root, "train")
+    chosen = pairs[:: -(-len(pairs) // _LABELS)]
+    labels = [read_label(pair.label) for pair in chosen]
+    for side in sides:
+        kept = float(np.mean([label_survival(label, side) for label in labels]))
+        if kept >= KEPT:
+            return side, kept
+    return None, 1.0

@@ -1,0 +1,55 @@
+"""How far images can be scaled down, told from their labels."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from refusals import refusal
+
+from flowseg.commands.presets import PHANTOM_SIDE
+from flowseg.data.scale import KEPT, label_survival, working_side
+from flowseg.phantoms.angiogram import write_phantoms
+
+
+def stripes(width: int, side: int = 480) -> np.ndarray:
+    """A label of slanted stripes of some width, as far apart as they are wide."""
+    y, x = np.mgrid[:side, :side]
+    return (x + y // 3) % (2 * width) < width
+
+
+def written(root: Path, *labels: np.ndarray) -> Path:
+    for folder in ("image", "label"):
+        (root / "train" / folder).mkdir(parents=True)
+    for i, label in enumerate(labels):
+        for folder in ("image", "label"):
+            cv2.imwrite(str(root / "train" / folder / f"{i}.png"), 255 * label.astype(np.uint8))
+    return root
+
+
+def test_wide_vessels_survive_what_narrow_ones_do_not() -> None:
+    kept = [[label_survival(stripes(width), side) for side in (60, 120, 240, 480, 800)] for width in (3, 6, 12)]
+    assert (np.diff(kept, axis=0)[:, :3] > 0).all()
+    assert (np.diff(kept, axis=1)[:, :3] > 0).all()
+    assert [row[3:] for row in kept] == [[1, 1]] * 3  # nothing is scaled up
+    assert label_survival(np.zeros((40, 40), bool), 16) == 1
+
+
+def test_the_size_follows_the_labels_mean(tmp_path: Path) -> None:
+    wide, narrow = (working_side(written(tmp_path / str(n), stripes(n)))[0] for n in (24, 3))
+    assert wide == 192 and narrow is not None and 224 < narrow < 480
+    mixed, kept = working_side(written(tmp_path / "mixed", stripes(3), stripes(24)))
+    assert mixed is not None and wide < mixed <= narrow and kept >= KEPT
+
+
+def test_labels_that_survive_no_size_are_left_at_their_own(tmp_path: Path) -> None:
+    assert working_side(written(tmp_path / "fine", stripes(1, side=1500))) == (None, 1.0)
+
+
+def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:
+    assert "train" in refusal(lambda: working_side(tmp_path))
+
+
+def test_the_phantoms_survive_the_size_that_the_reduced_recipe_has_for_them(tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "phantoms", counts={"train": 8, "val": 0, "test": 0})
+    side, _ = working_side(tmp_path / "phantoms")
+    assert side is not None and side <= PHANTOM_SIDE
