@@ -28,8 +28,8 @@ class Matrices:
     """Takes the matrices out of the vector of all parameters, and puts them back.
 
     A matrix is the kernel of a convolution or a dense layer as (fan-in, fan-out), where the fan-in of a convolution is
-    its window times its channels. The first and last layers' are left to AdamW, as is usual with Muon, and so are those
-    of FiLM, which see one vector per image.
+    its window times its channels. The first and last layers' are left to AdamW, as is usual with Muon, and so are
+    those of FiLM, which see one vector per image.
     """
 
     def __init__(self, layout: Layout):
