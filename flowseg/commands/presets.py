@@ -110,7 +110,11 @@ def _gflops() -> float:
 def full_cost(config: Config, steps: int) -> str:
     """Returns about how long `steps` steps of a config would take on this machine, as text."""
     scale = (config.model.dim / 32 * config.data.crop / 320) ** 2
-    return duration(steps * 3 * config.train.batch * scale * _GFLOP_FORWARD / (_SHARE * _gflops()))
+    evaluated = float(config.train.batch)
+    if config.flow.family == "binary" and config.flow.consistency:
+        # Twice for each of two examples, in some of the steps.
+        evaluated += 4 * config.flow.consistency_probability
+    return duration(steps * 3 * evaluated * scale * _GFLOP_FORWARD / (_SHARE * _gflops()))
 
 
 def banner(full: Config, reduced: Config, preset: str) -> str:

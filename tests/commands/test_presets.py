@@ -1,11 +1,14 @@
-"""The banner of the reduced recipe, with its warning of a GPU that JAX does not use."""
+"""The reduced recipe and its banner, with the warning of a GPU that JAX does not use."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from refusals import refusal
 
 from flowseg.commands import presets
-from flowseg.config import Config
+from flowseg.config import Config, FlowConfig
+from flowseg.phantoms.angiogram import write_phantoms
 
 
 def banner(preset: str) -> str:
@@ -46,3 +49,23 @@ def test_nothing_is_said_of_a_gpu_that_is_not_there_or_not_wanted(
     monkeypatch.setenv("PATH", str(nvidia_smi.parent))
     monkeypatch.setattr(presets, "has_accelerator", lambda: True)
     assert presets.gpu_unused() == ""
+
+
+def test_the_reduced_recipe_is_fitted_to_the_labels(tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "small", size=64, counts={"train": 2, "val": 1, "test": 1})
+    of_data, of_phantoms = (presets.reduced_recipe(Config(), root) for root in (str(tmp_path / "small"), None))
+    assert (of_data.data.max_side, of_phantoms.data.max_side) == (192, presets.PHANTOM_SIDE)
+    assert of_phantoms.train.epochs < of_data.train.epochs
+    assert "train" in refusal(lambda: presets.reduced_recipe(Config(), str(tmp_path)))
+
+
+def test_the_full_recipe_costs_what_its_evaluations_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of the binary flow evaluates the network 6.8 times with the consistency term, and 6 times without."""
+    seconds: list[float] = []
+    monkeypatch.setattr(presets, "_gflops", lambda: 100.0)
+    monkeypatch.setattr(presets, "duration", lambda value: seconds.append(value) or "")
+    plain = replace(Config(), flow=FlowConfig(consistency=0.0))
+    for config in (Config(), plain, replace(plain, data=replace(plain.data, crop=160))):
+        presets.full_cost(config, 10)
+    assert seconds[0] / seconds[1] == pytest.approx(6.8 / 6)
+    assert seconds[1] / seconds[2] == pytest.approx(4)
