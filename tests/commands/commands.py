@@ -52,13 +52,14 @@ def wide_store(path: Path, data: Path, width: int) -> Path:
     return path
 
 
-def trained_run(folder: Path, root: Path, family: Family = "binary", **settings: object) -> Path:
+def trained_run(folder: Path, root: Path, family: Family = "binary", flip: float = 0.5, **settings: object) -> Path:
     """Makes a run of a narrow FiLM network with random parameters, whose output depends on the embedding.
 
     Args:
         folder: the run's folder.
         root: its data set.
         family: its flow.
+        flip: how often it was shown flipped images.
         settings: fields of its EvalConfig that differ from SETTINGS.
     """
     film = FilmConfig(stages=(1, 3), condition_width=8, hidden_width=8)
@@ -67,7 +68,7 @@ def trained_run(folder: Path, root: Path, family: Family = "binary", **settings:
         devices=1,
         model=ModelConfig(dim=8, heads=1, head_dim=8, film=film),
         flow=FlowConfig(family),
-        data=DataConfig(root=str(root), crop=16, max_side=48),
+        data=DataConfig(root=str(root), crop=16, max_side=48, flip=flip),
         eval=EvalConfig(**{**asdict(SETTINGS), **settings}),
     )
     run = create_run(folder, config, IMAGE_STATS)
