@@ -20,7 +20,7 @@ _GFLOP_FORWARD = 178.0
 # Speed of a step relative to the convolution of `_gflops`. Rough: a profiled step at 64x64 reached 40 GFLOP/s where
 # this convolution alone reached about 134, on a busy machine.
 _SHARE = 0.3
-PHANTOM_SIDE = 256
+PHANTOM_SIDE = 288
 """What `working_side` finds for the phantoms, which are not drawn yet when it is needed."""
 
 
@@ -52,12 +52,19 @@ def cpu_preset(config: Config, max_side: int | None = SIDES[0], *, demonstration
             gamma_range=(0.7, 1.5),
         ),
         optim=OptimConfig(
-            rule="muon", lr=2e-3, muon_lr=5e-3, schedule="cosine", warmup_steps=50, accumulate=1, ema_decay=0.99
+            rule="muon",
+            lr=2e-3,
+            muon_lr=5e-3,
+            weight_decay=0.1,
+            schedule="cosine",
+            warmup_steps=50,
+            accumulate=1,
+            ema_decay=0.99,
         ),
         train=replace(
             config.train,
             batch=4,
-            epochs=7 if demonstration else 12,
+            epochs=8 if demonstration else 12,
             epoch_steps=100,
             validate_every=2,
             checkpoint_every=100,

@@ -13,7 +13,7 @@ from flowseg.data.folders import find_pairs, read_label
 
 SIDES = (192, 224, 256, 288, 320, 384, 448, 512)
 """Sizes that are tried, in pixels of the longer side."""
-KEPT = 0.98
+KEPT = 0.985
 """Dice that a label has to keep, on average."""
 _LABELS = 32  # so many are read, at equal distances
 
