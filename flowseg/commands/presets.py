@@ -17,9 +17,9 @@ from flowseg.progress import duration
 
 # One forward pass of one 320x320 image at dim 32, counted; a training step takes about three times as many.
 _GFLOP_FORWARD = 178.0
-# Speed of a step relative to the convolution of `_gflops`. Rough: a profiled step at 64x64 reached 40 GFLOP/s where
-# this convolution alone reached about 134, on a busy machine.
-_SHARE = 0.3
+# Speed of a step relative to the convolution of `_gflops`: 0.41 on two cores of an Intel Xeon with AVX-512 (33 s for
+# six 320x320 images, the convolution at 235 GFLOP/s), about 0.55 on two of an AMD EPYC.
+_SHARE = 0.45
 PHANTOM_SIDE = 288
 """What `working_side` finds for the phantoms, which are not drawn yet when it is needed."""
 
