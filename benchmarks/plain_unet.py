@@ -10,7 +10,7 @@ The budget counts processor time, that of all threads: of the training and its b
 rate falls to 0 at its end. Before the training, a selection on the validation split chooses among crops and whole
 images, three sizes of the image and two learning rates: each candidate is trained for `--select-minutes`, then the
 best of each size anew for three times as long, because a short training favours small images. The best of all is then
-tried with the reduced recipe's augmentation (a name that ends with -upright) in place of flips and quarter turns. The
+tried with rotations by up to 20 degrees in place of flips and quarter turns (a name that ends with -upright). The
 selection is not part of the budget; `--candidate` leaves it out.
 
 OUT is written as a run: config.json says what the network is, metrics.jsonl has ten validations over the training

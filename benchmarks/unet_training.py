@@ -6,7 +6,7 @@ It shares flowseg's reading, scaling and augmentation of images, and nothing of 
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -100,13 +100,13 @@ def run_config(candidate: Candidate, dataset: Dataset, seed: int) -> Config:
         max_side=candidate.max_side,
         crop=candidate.crop or _up(longest),
         vessel_crops=0.5 if candidate.crop else 0.0,
-        flip=0.0 if candidate.upright else 0.5,
-        quarter_turn=0.0 if candidate.upright else 0.75,
-        rotate=1.0 if candidate.upright else 0.0,
-        rotate_degrees=20.0,
+        quarter_turn=0.75,
+        rotate=0.0,
         gamma=0.5,
         gamma_range=(0.7, 1.5),
     )
+    if candidate.upright:
+        data = replace(data, flip=0.0, quarter_turn=0.0, rotate=1.0, rotate_degrees=20.0)
     optim = OptimConfig(lr=candidate.lr, weight_decay=1e-4, schedule="cosine", accumulate=1, ema_decay=0.0)
     return Config("plain_unet", seed, data=data, optim=optim, train=TrainConfig(batch=candidate.batch))
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from flowseg.config import Config, OptimConfig
+from flowseg.config import Config
 from flowseg.data.pipeline import steps_per_epoch
-from flowseg.data.scale import SIDES, working_side
+from flowseg.evaluation.label_survival import SIDES, working_side
 from flowseg.progress import duration
 
 # One forward pass of one 320x320 image at dim 32, counted; a training step takes about three times as many.
@@ -51,7 +51,8 @@ def cpu_preset(config: Config, max_side: int | None = SIDES[0], *, demonstration
             gamma=0.5,
             gamma_range=(0.7, 1.5),
         ),
-        optim=OptimConfig(
+        optim=replace(
+            config.optim,
             rule="muon",
             lr=2e-3,
             muon_lr=5e-3,

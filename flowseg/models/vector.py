@@ -26,8 +26,9 @@ class Layout:
         assert all(leaf.dtype == np.float32 for _, leaf in leaves), "parameters are float32"
         names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
         self.shapes = {name: tuple(leaf.shape) for name, (_, leaf) in zip(names, leaves, strict=True)}
-        self._sizes = [math.prod(shape) for shape in self.shapes.values()]
-        self.size = sum(self._sizes)
+        self.sizes = [math.prod(shape) for shape in self.shapes.values()]
+        """Numbers of each parameter, in the order of `shapes`."""
+        self.size = sum(self.sizes)
 
     def ravel(self, params: Params) -> Float[Array, " p"]:
         """Returns the vector of a tree. Differentiable."""
@@ -39,11 +40,11 @@ class Layout:
 
     def unravel(self, vector: Float[Array, " p"]) -> Params:
         """Returns the tree of a vector. Differentiable."""
-        return self._tree(jax.lax.split(vector, self._sizes))
+        return self._tree(jax.lax.split(vector, self.sizes))
 
     def unravel_host(self, vector: Float[np.ndarray, " p"]) -> Params:
         """Returns the tree of a vector, as views of it."""
-        return self._tree(np.split(vector, list(accumulate(self._sizes))[:-1]))
+        return self._tree(np.split(vector, list(accumulate(self.sizes))[:-1]))
 
     def _tree(self, parts: Sequence[Any]) -> Params:
         shaped = [part.reshape(shape) for part, shape in zip(parts, self.shapes.values(), strict=True)]

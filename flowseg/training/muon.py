@@ -33,7 +33,7 @@ class Matrices:
     """
 
     def __init__(self, layout: Layout):
-        self._sizes = [math.prod(shape) for shape in layout.shapes.values()]
+        self._sizes = layout.sizes
         self._shapes = [_matrix(name, shape) for name, shape in layout.shapes.items()]
         self._rest_sizes = [size for size, shape in zip(self._sizes, self._shapes, strict=True) if shape is None]
         self.groups = {_group(shape) for shape in self._shapes if shape is not None}

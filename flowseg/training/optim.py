@@ -29,8 +29,7 @@ def optimizer(config: OptimConfig, total_steps: int, layout: Layout) -> optax.Gr
     It works on the vector of all parameters.
     """
     rate = learning_rate(config, max(total_steps // config.accumulate, 1))
-    adamw = optax.adamw(rate, weight_decay=config.weight_decay)
-    rule = muon(config, rate, layout) if config.rule == "muon" else adamw
+    rule = muon(config, rate, layout) if config.rule == "muon" else optax.adamw(rate, weight_decay=config.weight_decay)
     return optax.chain(_clip_by_global_norm(config.clip_norm), rule)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from refusals import refusal
 
 from flowseg.commands.presets import PHANTOM_SIDE
-from flowseg.data.scale import KEPT, label_survival, working_side
+from flowseg.evaluation.label_survival import KEPT, label_survival, working_side
 from flowseg.phantoms.angiogram import write_phantoms
 
 

@@ -1,6 +1,5 @@
 """How far images can be scaled down before their labels are lost."""
 
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from jaxtyping import Bool
 
 from flowseg.data.dataset import resample
 from flowseg.data.folders import find_pairs, read_label
+from flowseg.evaluation.overlap import overlap_metrics
 
 SIDES = (192, 224, 256, 288, 320, 384, 448, 512)
 """Sizes that are tried, in pixels of the longer side."""
@@ -23,13 +23,12 @@ def label_survival(label: Bool[np.ndarray, "h w"], side: int) -> float:
     h, w = label.shape
     small = resample(label.astype(np.float32), side)
     back = cv2.resize(small, (w, h), interpolation=cv2.INTER_LINEAR) > 0.5
-    total = int(back.sum() + label.sum())
-    return 2 * int((back & label).sum()) / total if total else 1.0
+    return overlap_metrics(back, label)["dice"]
 
 
 @cache
-def working_side(root: Path, sides: Sequence[int] = SIDES) -> tuple[int | None, float]:
-    """Returns the smallest of `sides` that training labels survive, and their mean Dice at it.
+def working_side(root: Path) -> tuple[int | None, float]:
+    """Returns the smallest of `SIDES` that training labels survive, and their mean Dice at it.
 
     They survive if they keep a Dice of `KEPT`. If they survive none of the sizes, that is None, and the Dice 1.
 
@@ -39,7 +38,7 @@ def working_side(root: Path, sides: Sequence[int] = SIDES) -> tuple[int | None, 
     pairs = find_pairs(root, "train")
     chosen = pairs[:: -(-len(pairs) // _LABELS)]
     labels = [read_label(pair.label) for pair in chosen]
-    for side in sides:
+    for side in SIDES:
         kept = float(np.mean([label_survival(label, side) for label in labels]))
         if kept >= KEPT:
             return side, kept
