@@ -59,6 +59,12 @@ def test_the_reduced_recipe_is_fitted_to_the_labels(tmp_path: Path) -> None:
     assert "train" in refusal(lambda: presets.reduced_recipe(Config(), str(tmp_path)))
 
 
+def test_what_the_reduced_recipe_does_not_name_is_kept() -> None:
+    config = replace(Config(), optim=replace(Config().optim, clip_norm=0.5), data=replace(Config().data, threads=3))
+    reduced = presets.cpu_preset(config)
+    assert (reduced.optim.clip_norm, reduced.data.threads) == (0.5, 3)
+
+
 def test_the_full_recipe_costs_what_its_evaluations_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step of the binary flow evaluates the network 6.8 times with the consistency term, and 6 times without."""
     seconds: list[float] = []
