@@ -119,7 +119,7 @@ def test_a_batch_gives_what_single_images_give(model: Path, images: list[LoadedI
     encoding = Qwen(str(model), features, batch=5, device="cpu")
     batch = encoding.encode(images)
     single = np.concatenate([encoding.encode([image]) for image in images])
-    np.testing.assert_allclose(batch, single, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(batch, single, rtol=1e-4, atol=1e-5)
     assert np.ptp(single, axis=0).max() > 1e-3  # and they are not all the same
 
 
