@@ -51,7 +51,8 @@ class WindowSampler:
         self._sharding = None
         if len(devices) > 1 and config.eval.window_batch % len(devices) == 0:
             self._sharding = NamedSharding(jax.sharding.Mesh(np.asarray(devices), ("devices",)), P("devices"))
-        self._sample = jax.jit(self._draw)
+        self.program = jax.jit(self._draw)
+        """(params, noise (n, b, h, w, 1), image, embedding, count) to what `_draw` returns."""
 
     def samples(self, params: Params, images: Iterable[NetworkInput]) -> Iterator[Samples]:
         """Yields the samples of each image, in order: `eval.ensemble` maps of the vessel probability in [0, 1]."""
@@ -96,7 +97,7 @@ class WindowSampler:
         if self._sharding is not None:
             mesh = self._sharding.mesh
             arrays = jax.device_put(arrays, (NamedSharding(mesh, P(None, "devices")), *[self._sharding] * 2))
-        found, nfe = self._sample(params, *arrays, len(batch))
+        found, nfe = self.program(params, *arrays, len(batch))
         self.evaluations += [float(v) for v in nfe if v]
         for window, samples in zip(batch, np.moveaxis(np.asarray(found)[..., 0], 1, 0), strict=False):
             window.add(samples)

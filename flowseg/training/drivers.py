@@ -1,6 +1,6 @@
 """The training step spread over devices: by `jax.pmap`, or by `jax.jit` over a mesh. Both give the same numbers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -21,14 +21,14 @@ from flowseg.training.step import AXIS, Batch, Step, make_step
 from flowseg.training.traces import KeptTrace
 
 
-def by_pmap(step: Step, mesh: Mesh) -> tuple[Callable[..., Any], Callable[[Batch], Batch]]:
+def by_pmap(step: Step, mesh: Mesh) -> tuple[jax.stages.Wrapped, Callable[[Batch], Batch]]:
     """Returns the step mapped by `jax.pmap`, with a state that is not stacked, and how a batch is cut for it."""
     devices = list(mesh.devices.flat)
     mapped = jax.pmap(step, AXIS, in_axes=(None, 0, None), out_axes=None, devices=devices, donate_argnums=(0,))
     return mapped, lambda batch: {k: v.reshape(len(devices), -1, *v.shape[1:]) for k, v in batch.items()}
 
 
-def by_jit(step: Step, mesh: Mesh) -> tuple[Callable[..., Any], Callable[[Batch], Batch]]:
+def by_jit(step: Step, mesh: Mesh) -> tuple[jax.stages.Wrapped, Callable[[Batch], Batch]]:
     """Returns the step mapped by `jax.shard_map` over the mesh, and a batch as it is.
 
     `check_vma` stays off: with it, the gradient by the replicated parameters is already summed over the devices, and
@@ -36,6 +36,18 @@ def by_jit(step: Step, mesh: Mesh) -> tuple[Callable[..., Any], Callable[[Batch]
     """
     mapped = jax.shard_map(step, mesh=mesh, in_specs=(P(), P(AXIS), P()), out_specs=P(), check_vma=False)
     return jax.jit(mapped, donate_argnums=(0,)), lambda batch: batch
+
+
+MAPPINGS = {"pmap": by_pmap, "jit": by_jit}
+"""How each value of the config's `parallel` spreads a step over a mesh."""
+
+
+def local_step(config: Config, total_steps: int, devices: Sequence[jax.Device]) -> Step:
+    """Returns the training step of one of these devices. They may be abstract: nothing is put on them."""
+    flow, platform = make_flow(config.flow), devices[0].platform
+    network = Network(config, kernels.choose(platform, config.precision), flow.estimate)
+    size = microbatch(config, platform, config.train.batch // len(devices))
+    return make_step(config, flow, network, Layout(abstract_params(config)), total_steps, size)
 
 
 class Driver:
@@ -47,18 +59,15 @@ class Driver:
         mesh = Mesh(np.asarray(devices), (AXIS,))
         self._replicated, self._shared = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXIS))
         self._key = jax.device_put(jax.random.key(config.seed), self._replicated)
-        flow, platform = make_flow(config.flow), devices[0].platform
-        network = Network(config, kernels.choose(platform, config.precision), flow.estimate)
-        size = microbatch(config, platform, config.train.batch // len(devices))
-        step = make_step(config, flow, network, Layout(abstract_params(config)), total_steps, size)
+        step = local_step(config, total_steps, devices)
 
         def counted(state: TrainState, batch: Batch, key: Array) -> tuple[TrainState, Float[Array, " m"]]:
             self._traced += 1
             return step(state, batch, key)
 
-        mapped, self._cut = {"pmap": by_pmap, "jit": by_jit}[config.parallel](counted, mesh)
+        mapped, self._cut = MAPPINGS[config.parallel](counted, mesh)
         self._step: Callable[..., Any] = mapped
-        if platform == "cpu":
+        if devices[0].platform == "cpu":
             # Runs that differ in these share a program.
             alike = replace(config, name="any", seed=0, data=replace(config.data, root=None))
             self._step = KeptTrace(

@@ -71,8 +71,8 @@ def test_a_network_s_samples_nest(family: Family) -> None:
 def test_an_image_s_samples_come_in_one_call_and_fill_their_batches(stub: StubSampler) -> None:
     """Eight samples of one window, batches of three: three batches, not eight, all within one compiled program."""
     sampler = stub(lambda x, image, embedding: x, ensemble=8, batch=3)
-    calls, draw = [], sampler._sample
-    sampler._sample = lambda *args: calls.append(1) or draw(*args)  # type: ignore[func-returns-value]
+    calls, draw = [], sampler.program
+    sampler.program = lambda *args: calls.append(1) or draw(*args)  # type: ignore[func-returns-value]
     next(sampler.samples({}, [query(0, (CROP, CROP))]))
     assert (len(calls), sampler.traces, sampler.evaluations) == (1, 1, [1.0] * 3)
     # A larger image has several windows: the same program, as many evaluations as it needs.

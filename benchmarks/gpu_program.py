@@ -1,0 +1,199 @@
+"""What the training step and the sampler cost on a GPU, counted from programs compiled for one on any machine.
+
+    pip install -e ".[gpu-check]"
+    python benchmarks/gpu_program.py [vlm_film] [--card h100] [--precision bf16] [--parallel jit] [--json FILE]
+
+XLA compiles for a card that is not there (the extra brings its CUDA compiler, without NVIDIA's libraries). Prints peak
+memory, kernels, bytes, arithmetic, the time that these need at least (a kernel takes 2 us at least), and the ten lines
+of flowseg that move most. `program_cost.py` says how it is counted and what it cannot see. `--tiny` takes a narrow
+network on small maps. `--against FILE` compares with an earlier JSON and fails if a figure has grown by more than 2 %.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+os.environ["JAX_PLATFORMS"] = "cpu"  # the CUDA plugin would look for a card when JAX starts
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gpu_cards import TARGETS, Target
+from jax.experimental import topologies
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from machine import describe_machine, write_results
+from program_cost import Kernel, by, kernels, totals
+from program_text import read_program
+from rich.console import Console
+from rich.table import Table
+
+from flowseg.commands.parsing import load_config
+from flowseg.config import Config
+from flowseg.flow import make_flow
+from flowseg.models.network import abstract_params, init_params
+from flowseg.sampling.windows import WindowSampler
+from flowseg.training.drivers import MAPPINGS, local_step
+from flowseg.training.state import init_state
+from flowseg.training.step import AXIS
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+FIGURES = ("peak_bytes", "bytes", "kernels", "flop", "roofline_ms")
+STEPS = 1000
+TOLERANCE = 0.02
+"""By how much a figure may grow before `--against` fails: other versions of XLA schedule a little differently."""
+
+
+def mesh_of(target: Target) -> Mesh:
+    """Returns a mesh of one card that does not exist: programs can be lowered and compiled for it, not run."""
+    # JAX asks the installed cuDNN whether it has the attention kernel. There is none; 9.28 is the target's.
+    from jax._src.cudnn import fused_attention_stablehlo
+
+    fused_attention_stablehlo.check_cudnn_version = lambda: 92800
+    described = topologies.get_topology_desc("", "cuda", target_config=target.text, topology="1x1x1")
+    return Mesh(np.asarray(described.devices), (AXIS,))
+
+
+def lower_step(config: Config, mesh: Mesh) -> jax.stages.Lowered:
+    """Returns the training step of a config, lowered for the devices of a mesh."""
+    replicated, shared = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXIS))
+    mapped, cut = MAPPINGS[config.parallel](local_step(config, STEPS, list(mesh.devices.flat)), mesh)
+    state = jax.eval_shape(lambda: init_state(config, init_params(config), STEPS))
+    crop, batch = config.data.crop, config.train.batch
+    arrays = {name: np.zeros((batch, crop, crop, 1), np.float32) for name in ("image", "target")}
+    if config.model.film.stages:
+        arrays["embedding"] = np.zeros((batch, config.model.film.embedding_width), np.float32)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    return mapped.lower(_placed(state, replicated), _placed(cut(arrays), shared), _placed(key, replicated))
+
+
+def lower_sampler(config: Config, mesh: Mesh) -> jax.stages.Lowered:
+    """Returns the sampler of one batch of windows, lowered for the first device of a mesh."""
+    sampler = WindowSampler(config, [mesh.devices.flat[0]])
+    settings, crop = config.eval, config.data.crop
+    maps = (settings.window_batch, crop, crop, 1)
+    noise = make_flow(config.flow).noise(np.random.default_rng(0), (1, 1))
+    shapes: list[Any] = [
+        abstract_params(config),
+        jax.ShapeDtypeStruct((settings.ensemble, *maps), noise.dtype),
+        jax.ShapeDtypeStruct(maps, jnp.float32),
+        None,
+        jax.ShapeDtypeStruct((), jnp.int32),
+    ]
+    if config.model.film.stages:
+        shapes[3] = jax.ShapeDtypeStruct((maps[0], config.model.film.embedding_width), jnp.float32)
+    return sampler.program.lower(*_placed(shapes, NamedSharding(mesh, P())))
+
+
+def _placed(tree: Any, sharding: NamedSharding) -> Any:
+    """Returns the shapes of a tree of arrays as they lie on the devices."""
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), tree)
+
+
+def tiny(config: Config) -> Config:
+    """Returns a config with the same parts, narrow and on small maps, that compiles in a minute."""
+    return replace(
+        config,
+        model=replace(config.model, dim=16, heads=2),
+        data=replace(config.data, crop=64),
+        train=replace(config.train, batch=2),
+        eval=replace(config.eval, window_batch=2, steps=2),
+    )
+
+
+def measure(lower: Callable[[Config, Mesh], jax.stages.Lowered], config: Config, target: Target) -> dict[str, Any]:
+    """Compiles a program for a card and returns its figures, with the kernels as `found`."""
+    start = time.monotonic()
+    compiled = lower(config, mesh_of(target)).compile()
+    seconds = time.monotonic() - start
+    memory, text = compiled.memory_analysis(), compiled.as_text()
+    assert memory is not None and text is not None
+    peak = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    found = kernels(read_program(text), target.card)
+    figures = totals(found, target.card)
+    return {"peak_bytes": peak + memory.temp_size_in_bytes, **figures, "compile_s": seconds, "found": found}
+
+
+def show(name: str, figures: dict[str, Any], found: list[Kernel], target: Target, console: Console) -> None:
+    """Prints the figures of a program, and where its traffic comes from."""
+    console.print(
+        f"[bold]{name}[/]: peak {figures['peak_bytes'] / 1e9:.2f} GB, {figures['kernels']:,} kernels, "
+        f"{figures['bytes'] / 1e9:.1f} GB moved, {figures['flop'] / 1e12:.2f} TFLOP, at least "
+        f"{figures['roofline_ms']:.1f} ms on {target.card.name} (compiled in {figures['compile_s']:.0f} s)"
+    )
+    for key, heading in (("place", "line of flowseg"), ("kind", "kind of kernel")):
+        table = Table(heading, "GB moved", "share", "kernels", "TFLOP", "ms")
+        for label, sums in by(found, target.card, key)[:10]:
+            share = sums["bytes"] / figures["bytes"]
+            table.add_row(
+                label or "(none)",
+                f"{sums['bytes'] / 1e9:.3f}",
+                f"{share:.1%}",
+                f"{sums['kernels']:,}",
+                f"{sums['flop'] / 1e12:.3f}",
+                f"{sums['roofline_ms']:.2f}",
+            )
+        console.print(table)
+
+
+def grown(figures: dict[str, Any], earlier: dict[str, Any]) -> list[str]:
+    """Returns a line for each figure that is larger than it was, beyond the tolerance."""
+    return [
+        f"{program}: {name} has grown from {earlier[program][name]:.6g} to {figures[program][name]:.6g}"
+        for program in figures
+        for name in FIGURES
+        if figures[program][name] > earlier[program][name] * (1 + TOLERANCE)
+    ]
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="Counts what step and sampler cost on a GPU (see the file).")
+    parser.add_argument("config", nargs="?", default="vlm_film", help="file under configs/")
+    parser.add_argument("--card", choices=TARGETS, default="h100")
+    parser.add_argument("--precision", choices=("float32", "bf16"), default="bf16")
+    parser.add_argument("--parallel", choices=("pmap", "jit"), default="pmap")
+    parser.add_argument("--programs", nargs="+", choices=("train_step", "sampler"), default=["train_step", "sampler"])
+    parser.add_argument("--size", type=int, help="side of the maps, pixels; default: the config's")
+    parser.add_argument("--batch", type=int, help="images of a step; default: the config's")
+    parser.add_argument("--microbatch", type=int, default=0, help="images at a time; 0: all")
+    parser.add_argument("--tiny", action="store_true", help="a narrow network on 64 x 64 maps")
+    parser.add_argument("--json", type=Path, help="where the figures are written")
+    parser.add_argument("--against", type=Path, help="an earlier JSON; fails if a figure has grown")
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse()
+    console, machine, target = Console(width=119), describe_machine(), TARGETS[args.card]
+    config = load_config(CONFIGS / f"{args.config}.py")
+    config = tiny(config) if args.tiny else config
+    config = replace(
+        config,
+        precision=args.precision,
+        parallel=args.parallel,
+        devices=1,
+        data=replace(config.data, crop=args.size or config.data.crop),
+        train=replace(config.train, batch=args.batch or config.train.batch, microbatch=args.microbatch),
+    )
+    figures = {}
+    for name in args.programs:
+        measured = measure({"train_step": lower_step, "sampler": lower_sampler}[name], config, target)
+        found = measured.pop("found")
+        figures[name] = measured
+        show(name, measured, found, target, console)
+    if args.json:
+        asked = {name: str(value) for name, value in vars(args).items() if value not in (None, False)}
+        write_results(args.json, machine, asked=asked, **figures)
+    if args.against and (worse := grown(figures, json.loads(args.against.read_text()))):
+        sys.exit("\n".join(worse))
+
+
+if __name__ == "__main__":
+    main()
