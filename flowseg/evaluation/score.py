@@ -62,7 +62,8 @@ def check_finite(key: str, probability: Probability) -> None:
     """Raises a UserError if the prediction for an image is not finite."""
     if not np.isfinite(probability).all():
         raise UserError(
-            f"{key}: the network's prediction is not finite; its parameters are damaged or diverged: train again"
+            f"{key}: the network's prediction is not finite; its parameters are damaged or diverged: train again "
+            "(or, with eval.sampler = dopri5, the tolerance is out of reach: take a larger eval.tolerance)"
         )
 
 

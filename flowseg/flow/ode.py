@@ -43,7 +43,8 @@ def integrate(
         tolerance: relative and absolute local tolerance (dopri5).
 
     Returns:
-        x(1), and the number of velocity evaluations (NFE).
+        x(1), and the number of velocity evaluations (NFE). x(1) is NaN if dopri5 cannot keep its tolerance within
+        4096 steps.
     """
     if sampler == "dopri5":
         import diffrax  # imported here: only this rule needs it, and it takes a tenth of a start
@@ -57,9 +58,11 @@ def integrate(
             y0=x0,
             stepsize_controller=diffrax.PIDController(rtol=tolerance, atol=tolerance),
             max_steps=_MAX_ADAPTIVE_STEPS,
+            throw=False,  # the check would call the host from the device
         )
+        reached = solution.result == diffrax.RESULTS.successful
         # Each step takes six new slopes; the last of them is the first of the next step.
-        return solution.ys[-1], 6.0 * solution.stats["num_steps"] + 1.0
+        return jnp.where(reached, solution.ys[-1], jnp.nan), 6.0 * solution.stats["num_steps"] + 1.0
     nodes, rows, weights = _TABLEAUX[sampler]
     h = 1.0 / steps
 

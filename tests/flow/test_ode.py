@@ -66,6 +66,12 @@ def test_dopri5_works_harder_for_a_smaller_tolerance() -> None:
     assert counts[0] < counts[1]
 
 
+def test_a_tolerance_out_of_reach_is_not_taken_for_a_solution(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("flowseg.flow.ode._MAX_ADAPTIVE_STEPS", 2)
+    found, _ = integrate(velocity, start(), sampler="dopri5", tolerance=1e-6)
+    assert bool(jnp.isnan(found).all())
+
+
 @pytest.mark.parametrize("sampler", [*FIXED, "dopri5"])
 def test_float32_stays_float32(sampler: Sampler) -> None:
     assert start().dtype == jnp.float32
