@@ -88,13 +88,15 @@ def main() -> None:
     whole = trained.prepare([args.split]).datasets[args.split]
     count = min(args.images or len(whole), len(whole))
     dataset = whole.subset(range(count))
-    console = Console()
+    console = Console(width=140)
     rows: list[dict[str, Any]] = []
     for name in SAMPLERS[run.config.flow.family]:
         for ensemble in ENSEMBLES:
             for steps in STEPS if name in STAGES else (1,):
                 if ensemble * steps * STAGES.get(name, args.max_nfe) > args.max_nfe:
                     continue
+                if run.config.flow.family == "supervised" and ensemble * steps > 1:
+                    continue  # it has no times and draws nothing
                 settings = replace(run.config.eval, sampler=name, steps=steps, ensemble=ensemble)
                 sampler = WindowSampler(replace(run.config, eval=settings))
                 list(score_split(sampler, trained.params, dataset.subset([0])))  # compiles; not counted
