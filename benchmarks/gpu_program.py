@@ -14,7 +14,6 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from machine import describe_machine, write_results
-from program_cost import Kernel, by, kernels, totals
+from program_cost import Card, Kernel, by, kernels, totals
 from program_text import read_program
 from rich.console import Console
 from rich.table import Table
@@ -60,35 +59,42 @@ def mesh_of(target: Target) -> Mesh:
     return Mesh(np.asarray(described.devices), (AXIS,))
 
 
-def lower_step(config: Config, mesh: Mesh) -> jax.stages.Lowered:
-    """Returns the training step of a config, lowered for the devices of a mesh."""
-    replicated, shared = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXIS))
-    mapped, cut = MAPPINGS[config.parallel](local_step(config, STEPS, list(mesh.devices.flat)), mesh)
+def step_inputs(config: Config) -> tuple[Any, dict[str, np.ndarray], Any]:
+    """Returns state, batch and key of a config's training step: shapes and dtypes count, not values."""
     state = jax.eval_shape(lambda: init_state(config, init_params(config), STEPS))
     crop, batch = config.data.crop, config.train.batch
     arrays = {name: np.zeros((batch, crop, crop, 1), np.float32) for name in ("image", "target")}
     if config.model.film.stages:
         arrays["embedding"] = np.zeros((batch, config.model.film.embedding_width), np.float32)
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    return mapped.lower(_placed(state, replicated), _placed(cut(arrays), shared), _placed(key, replicated))
+    return state, arrays, jax.eval_shape(lambda: jax.random.key(0))
+
+
+def sampler_inputs(config: Config) -> list[Any]:
+    """Returns the shapes and dtypes of what `WindowSampler.program` takes."""
+    settings, crop, film = config.eval, config.data.crop, config.model.film
+    maps = (settings.window_batch, crop, crop, 1)
+    noise = make_flow(config.flow).noise(np.random.default_rng(0), (1, 1))
+    return [
+        abstract_params(config),
+        jax.ShapeDtypeStruct((settings.ensemble, *maps), noise.dtype),
+        jax.ShapeDtypeStruct(maps, jnp.float32),
+        jax.ShapeDtypeStruct((maps[0], film.embedding_width), jnp.float32) if film.stages else None,
+        jax.ShapeDtypeStruct((), jnp.int32),
+    ]
+
+
+def lower_step(config: Config, mesh: Mesh) -> jax.stages.Lowered:
+    """Returns the training step of a config, lowered for the devices of a mesh."""
+    replicated, shared = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXIS))
+    mapped, cut = MAPPINGS[config.parallel](local_step(config, STEPS, list(mesh.devices.flat)), mesh)
+    state, batch, key = step_inputs(config)
+    return mapped.lower(_placed(state, replicated), _placed(cut(batch), shared), _placed(key, replicated))
 
 
 def lower_sampler(config: Config, mesh: Mesh) -> jax.stages.Lowered:
     """Returns the sampler of one batch of windows, lowered for the first device of a mesh."""
     sampler = WindowSampler(config, [mesh.devices.flat[0]])
-    settings, crop = config.eval, config.data.crop
-    maps = (settings.window_batch, crop, crop, 1)
-    noise = make_flow(config.flow).noise(np.random.default_rng(0), (1, 1))
-    shapes: list[Any] = [
-        abstract_params(config),
-        jax.ShapeDtypeStruct((settings.ensemble, *maps), noise.dtype),
-        jax.ShapeDtypeStruct(maps, jnp.float32),
-        None,
-        jax.ShapeDtypeStruct((), jnp.int32),
-    ]
-    if config.model.film.stages:
-        shapes[3] = jax.ShapeDtypeStruct((maps[0], config.model.film.embedding_width), jnp.float32)
-    return sampler.program.lower(*_placed(shapes, NamedSharding(mesh, P())))
+    return sampler.program.lower(*_placed(sampler_inputs(config), NamedSharding(mesh, P())))
 
 
 def _placed(tree: Any, sharding: NamedSharding) -> Any:
@@ -107,33 +113,33 @@ def tiny(config: Config) -> Config:
         model=replace(config.model, dim=16, heads=2),
         data=replace(config.data, crop=64),
         train=replace(config.train, batch=2),
-        eval=replace(config.eval, window_batch=2, steps=2),
+        eval=replace(config.eval, window_batch=2),
     )
 
 
-def measure(lower: Callable[[Config, Mesh], jax.stages.Lowered], config: Config, target: Target) -> dict[str, Any]:
-    """Compiles a program for a card and returns its figures, with the kernels as `found`."""
+def measure(lowered: jax.stages.Lowered, card: Card) -> tuple[dict[str, Any], list[Kernel]]:
+    """Compiles a program for a card, and returns its figures and its kernels."""
     start = time.monotonic()
-    compiled = lower(config, mesh_of(target)).compile()
+    compiled = lowered.compile()
     seconds = time.monotonic() - start
     memory, text = compiled.memory_analysis(), compiled.as_text()
     assert memory is not None and text is not None
     peak = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-    found = kernels(read_program(text), target.card)
-    figures = totals(found, target.card)
-    return {"peak_bytes": peak + memory.temp_size_in_bytes, **figures, "compile_s": seconds, "found": found}
+    found = kernels(read_program(text), card)
+    figures = {"peak_bytes": peak + memory.temp_size_in_bytes, **totals(found, card), "compile_s": seconds}
+    return figures, found
 
 
-def show(name: str, figures: dict[str, Any], found: list[Kernel], target: Target, console: Console) -> None:
+def show(name: str, figures: dict[str, Any], found: list[Kernel], card: Card, console: Console) -> None:
     """Prints the figures of a program, and where its traffic comes from."""
     console.print(
         f"[bold]{name}[/]: peak {figures['peak_bytes'] / 1e9:.2f} GB, {figures['kernels']:,} kernels, "
         f"{figures['bytes'] / 1e9:.1f} GB moved, {figures['flop'] / 1e12:.2f} TFLOP, at least "
-        f"{figures['roofline_ms']:.1f} ms on {target.card.name} (compiled in {figures['compile_s']:.0f} s)"
+        f"{figures['roofline_ms']:.1f} ms on {card.name} (compiled in {figures['compile_s']:.0f} s)"
     )
     for key, heading in (("place", "line of flowseg"), ("kind", "kind of kernel")):
         table = Table(heading, "GB moved", "share", "kernels", "TFLOP", "ms")
-        for label, sums in by(found, target.card, key)[:10]:
+        for label, sums in by(found, card, key)[:10]:
             share = sums["bytes"] / figures["bytes"]
             table.add_row(
                 label or "(none)",
@@ -186,12 +192,11 @@ def main() -> None:
         data=replace(config.data, crop=args.size or config.data.crop),
         train=replace(config.train, batch=args.batch or config.train.batch, microbatch=args.microbatch),
     )
-    figures = {}
+    mesh, figures = mesh_of(target), {}
     for name in args.programs:
-        measured = measure({"train_step": lower_step, "sampler": lower_sampler}[name], config, target)
-        found = measured.pop("found")
-        figures[name] = measured
-        show(name, measured, found, target, console)
+        lower = {"train_step": lower_step, "sampler": lower_sampler}[name]
+        figures[name], found = measure(lower(config, mesh), target.card)
+        show(name, figures[name], found, target.card, console)
     if args.json:
         asked = {name: str(value) for name, value in vars(args).items() if value not in (None, False)}
         write_results(args.json, machine, asked=asked, **figures)

@@ -6,10 +6,11 @@ does not show the choice of algorithms (autotuning), the workspace of convolutio
 between kernels.
 """
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from program_text import Computation, Instruction, Program, Shape
@@ -17,7 +18,7 @@ from program_text import Computation, Instruction, Program, Shape
 # These start no kernel.
 _FREE = {
     *("parameter", "constant", "tuple", "get-tuple-element", "bitcast", "after-all", "partition-id", "replica-id"),
-    *("opt-barrier", "optimization-barrier", "iota-done", "domain"),
+    "opt-barrier",
 }
 _SLICES = ("slice", "dynamic-slice", "gather")
 LAUNCH_SECONDS = 2e-6
@@ -84,7 +85,7 @@ def kernels(program: Program, card: Card, within: str = "flowseg/") -> list[Kern
             elif i.op in ("call", "async-start"):
                 yield from walk(i.called()[0], runs)
             else:
-                yield replace(_kernel(program, computation, i), runs=runs, place=program.place(i, within))
+                yield _kernel(program, computation, i, runs, program.place(i, within))
 
     return list(walk(program.entry, 1))
 
@@ -108,7 +109,7 @@ def by(found: list[Kernel], card: Card, key: str) -> list[tuple[str, dict[str, A
     return sorted(summed, key=lambda row: -row[1]["bytes"])
 
 
-def _kernel(program: Program, computation: Computation, i: Instruction) -> Kernel:
+def _kernel(program: Program, computation: Computation, i: Instruction, runs: int, place: str) -> Kernel:
     operands = computation.operands(i)
     read, written = sum(operand.bytes for operand in operands), i.bytes
     flop, dtype, kind = 0, "", i.op
@@ -131,7 +132,7 @@ def _kernel(program: Program, computation: Computation, i: Instruction) -> Kerne
         read, written = operands[1].bytes, operands[1].bytes
     elif i.op in _SLICES:
         read = written
-    return Kernel(i.name, kind, read, written, flop, dtype, 1, "")
+    return Kernel(i.name, kind, read, written, flop, dtype, runs, place)
 
 
 def _fusion_traffic(body: Computation) -> tuple[int, int]:
@@ -164,9 +165,8 @@ def _products(program: Program, body: Computation) -> tuple[int, str]:
         if i.op == "dot":
             flop, dtype = flop + _dot(body.operands(i), i), body.operands(i)[0].shapes[0].dtype
         elif i.op == "convolution":
-            labels = i.attribute(r"dim_labels=(\S+?)(?:,|$)") or ""
             kernel = body.operands(i)[1].shapes[0]
-            flop, dtype = flop + _convolution(labels, i.shapes[0], kernel), kernel.dtype
+            flop, dtype = flop + _convolution(i, i.shapes[0], kernel), kernel.dtype
         elif i.op == "fusion":
             more, inner = _products(program, program.computations[i.called()[0]])
             flop, dtype = flop + more, inner or dtype
@@ -174,17 +174,18 @@ def _products(program: Program, body: Computation) -> tuple[int, str]:
 
 
 def _dot(operands: list[Instruction], i: Instruction) -> int:
-    left = operands[0].shapes[0]
-    contracted = [int(d) for d in (i.attribute(r"lhs_contracting_dims=\{([\d,]*)\}") or "").split(",") if d]
-    flop = 2 * i.shapes[0].size
-    for d in contracted:
-        flop *= left.dims[d]
-    return flop
+    contracted = i.attribute(r"lhs_contracting_dims=\{([\d,]*)\}") or ""
+    return _product(i.shapes[0], operands[0].shapes[0], contracted)
 
 
-def _convolution(labels: str, out: Shape, kernel: Shape) -> int:
-    """FLOP of a convolution, by its output, its kernel and its dimensions, such as `b01f_01io->b01f`."""
-    filters = labels.partition("_")[2].partition("->")[0]
+def _product(out: Shape, left: Shape, contracted: str) -> int:
+    """FLOP of a product, by its result, its left factor and the dimensions of that which are summed over."""
+    return 2 * out.size * math.prod(left.dims[int(d)] for d in re.findall(r"\d+", contracted))
+
+
+def _convolution(i: Instruction, out: Shape, kernel: Shape) -> int:
+    """FLOP of a convolution, by its output and its kernel; `dim_labels` is for example `b01f_01io->b01f`."""
+    filters = i.attribute(r"dim_labels=\w+_(\w+)->") or ""
     return 2 * out.size * kernel.size // kernel.dims[filters.index("o")]
 
 
@@ -192,18 +193,14 @@ def _library_flop(target: str, operands: list[Instruction], results: list[Shape]
     """FLOP of a call of cuDNN or cuBLAS; 0 of any other."""
     given = [operand.shapes[0] for operand in operands]
     if "cudnn$conv" in target:
-        labels = i.attribute(r"dim_labels=(\S+?)(?:,|$)") or ""
         if "BackwardFilter" in target:
-            return _convolution(labels, given[1], results[0])
-        return _convolution(labels, given[0] if "BackwardInput" in target else results[0], given[1])
+            return _convolution(i, given[1], results[0])
+        return _convolution(i, given[0] if "BackwardInput" in target else results[0], given[1])
     if "fmha" in target:
         (b, n, h, d), m = given[0].dims, given[1].dims[1]
         # Two products forward; backward five, one of which computes the weights again.
         return (10 if "Backward" in target else 4) * b * h * n * m * d
     if "gemm" in target or "matmul" in target:
-        contracted = re.findall(r"\d+", i.attribute(r'lhs_contracting_dimensions":\[([^\]]*)\]') or "")
-        flop = 2 * results[0].size
-        for d in contracted:
-            flop *= given[0].dims[int(d)]
-        return flop
+        contracted = i.attribute(r'lhs_contracting_dimensions":\[([^\]]*)\]') or ""
+        return _product(results[0], given[0], contracted)
     return 0
