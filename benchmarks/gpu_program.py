@@ -172,7 +172,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--programs", nargs="+", choices=("train_step", "sampler"), default=["train_step", "sampler"])
     parser.add_argument("--size", type=int, help="side of the maps, pixels; default: the config's")
     parser.add_argument("--batch", type=int, help="images of a step; default: the config's")
-    parser.add_argument("--microbatch", type=int, default=0, help="images at a time; 0: all")
+    parser.add_argument("--microbatch", type=int, help="images at a time; default: all")
     parser.add_argument("--tiny", action="store_true", help="a narrow network on 64 x 64 maps")
     parser.add_argument("--json", type=Path, help="where the figures are written")
     parser.add_argument("--against", type=Path, help="an earlier JSON; fails if a figure has grown")
