@@ -1,5 +1,6 @@
 """The reduced recipe for machines without an accelerator, and what is printed about it."""
 
+import math
 import os
 import shutil
 import subprocess
@@ -11,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from flowseg.config import Config
+from flowseg.data.folders import find_pairs
 from flowseg.data.pipeline import steps_per_epoch
 from flowseg.evaluation.label_survival import SIDES, working_side
 from flowseg.progress import duration
@@ -24,13 +26,17 @@ PHANTOM_SIDE = 288
 """What `working_side` finds for the phantoms, which are not drawn yet when it is needed."""
 
 
-def cpu_preset(config: Config, max_side: int | None = SIDES[0], *, demonstration: bool = False) -> Config:
+_FEW = 100
+"""With fewer training images of the crop's size than this, longer training only fits them more closely."""
+
+
+def cpu_preset(config: Config, max_side: int | None = SIDES[0], *, short: bool = False) -> Config:
     """Returns the experiment reduced to about twenty minutes on two cores (docs/recipes.md says how it was found).
 
     Images are downsampled to `max_side` pixels, as few as their labels survive (`working_side`), and seen upright:
     what belongs to the vessel tree shows from afar, and has its usual place. The network takes patches of 2x2 pixels,
-    and half the channels. `demonstration` takes fewer steps: a first try ends within twelve minutes, installation
-    included.
+    and half the channels. `short` halves the steps: for the phantoms, so that a first try ends within twelve minutes,
+    installation included, and for sets of few images.
     """
     target = config.data.target if config.flow.family == "gaussian" else "coverage"
     return replace(
@@ -65,7 +71,7 @@ def cpu_preset(config: Config, max_side: int | None = SIDES[0], *, demonstration
         train=replace(
             config.train,
             batch=4,
-            epochs=8 if demonstration else 12,
+            epochs=6 if short else 12,
             epoch_steps=100,
             validate_every=2,
             checkpoint_every=100,
@@ -80,8 +86,12 @@ def reduced_recipe(config: Config, root: str | None) -> Config:
     Raises:
         UserError: training labels are missing or cannot be read.
     """
-    side = working_side(Path(root))[0] if root else PHANTOM_SIDE
-    return cpu_preset(config, side, demonstration=not root)
+    if not root:
+        return cpu_preset(config, PHANTOM_SIDE, short=True)
+    side = working_side(Path(root))[0]
+    # Of large images each crop shows a part.
+    crops_per_image = (side / SIDES[0]) ** 2 if side else math.inf
+    return cpu_preset(config, side, short=len(find_pairs(Path(root), "train")) * crops_per_image < _FEW)
 
 
 def has_accelerator() -> bool:

@@ -55,8 +55,17 @@ def test_the_reduced_recipe_is_fitted_to_the_labels(tmp_path: Path) -> None:
     write_phantoms(tmp_path / "small", size=64, counts={"train": 2, "val": 1, "test": 1})
     of_data, of_phantoms = (presets.reduced_recipe(Config(), root) for root in (str(tmp_path / "small"), None))
     assert (of_data.data.max_side, of_phantoms.data.max_side) == (192, presets.PHANTOM_SIDE)
-    assert of_phantoms.train.epochs < of_data.train.epochs
     assert "train" in refusal(lambda: presets.reduced_recipe(Config(), str(tmp_path)))
+
+
+def test_few_small_images_are_trained_on_for_half_as_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A set counts as small by how many crops of 192x192 its images hold: here 100 of one, and 25 of four."""
+    monkeypatch.setattr(presets, "find_pairs", lambda root, split: [None] * int(root.name))
+    for side, least in ((192, 100), (384, 25), (None, 1)):
+        monkeypatch.setattr(presets, "working_side", lambda root, side=side: (side, 1.0))
+        short, long = (presets.reduced_recipe(Config(), str(tmp_path / str(n))) for n in (least - 1, least))
+        assert long.train.epochs == 12
+        assert short.train.epochs == (6 if side else 12)
 
 
 def test_what_the_reduced_recipe_does_not_name_is_kept() -> None:
