@@ -75,7 +75,7 @@ def prepare(args: argparse.Namespace) -> Callable[[], None]:
         batch["embedding"] = rng.standard_normal((args.batch, config.model.film.embedding_width), np.float32)
     params = init_params(config)
     if args.mode == "forward":
-        chosen = kernels.choose(jax.devices()[0].platform, args.precision)
+        chosen = kernels.choose(jax.devices()[0], args.precision)
         forward = jax.jit(Network(config, chosen, make_flow(config.flow).estimate).apply)
         placed = jax.device_put(params)
         t = np.full((args.batch,), 0.5, np.float32)

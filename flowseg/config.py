@@ -63,8 +63,10 @@ class ModelConfig(Section, path="model"):
 
     dim: Annotated[int, Bound(lambda n: n > 0 and n % 8 == 0, "must be a multiple of 8, at least 8")] = 32
     """Channels of the finest level; a multiple of 8, the number of groups in GroupNorm."""
-    multipliers: tuple[Count, Count, Count, Count] = (1, 2, 3, 4)
-    """Output channels of the four levels, in units of dim."""
+    multipliers: Annotated[
+        tuple[Count, ...], Bound(lambda levels: 1 <= len(levels) <= 4, "give one number for each of 1 to 4 levels")
+    ] = (1, 2, 3, 4)
+    """Output channels of each level, in units of dim. Each level but the last halves the map; four are published."""
     patch: Count = 1
     """Side in pixels of the patches that the network takes for its positions. 1 (published): every pixel is one. With
     2 its maps are half as high and wide, and a step costs a quarter."""
@@ -77,13 +79,25 @@ class ModelConfig(Section, path="model"):
     80x80 and 40x40 maps of 320x320 crops."""
     film: FilmConfig = field(default_factory=FilmConfig)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        levels = len(self.multipliers)
+        for name, chosen in (("full_attention_levels", self.full_attention_levels), ("film.stages", self.film.stages)):
+            remedy = f"with {levels} multipliers there are levels and stages 0 to {levels - 1}"
+            require(all(level < levels for level in chosen), f"model.{name} = {chosen}", remedy)
+
+    @property
+    def divisor(self) -> int:
+        """What height and width of an image must be divisible by, in pixels."""
+        return self.patch * 2 ** (len(self.multipliers) - 1)
+
     @property
     def widths(self) -> tuple[int, ...]:
-        """Channels into levels 0 to 3, then out of level 3."""
+        """Channels into each level, then out of the last."""
         return (self.dim, *(self.dim * m for m in self.multipliers))
 
     def stage_width(self, stage: int) -> int:
-        """Channels that FiLM modulates in a decoder stage, 0 (coarsest) to 3."""
+        """Channels that FiLM modulates in a decoder stage, 0 being the coarsest."""
         return self.widths[len(self.multipliers) - stage]
 
 
@@ -272,9 +286,9 @@ class Config(Section):
         super().__post_init__()
         if self.devices is not None:
             check_batch(self.train.batch, self.devices)
-        patch, crop = self.model.patch, self.data.crop
-        remedy = f"must be a multiple of {8 * patch} for patches of {patch}"
-        require(crop % (8 * patch) == 0, f"data.crop = {crop}", remedy)
+        patch, crop, divisor = self.model.patch, self.data.crop, self.model.divisor
+        remedy = f"must be a multiple of {divisor} for patches of {patch}"
+        require(crop % divisor == 0, f"data.crop = {crop}", remedy)
         family, sampling = self.flow.family, self.eval
         samplers = SAMPLERS[family]
         require(

@@ -73,7 +73,7 @@ def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_config(tiny_data: Path) -> "Config":
-    """A narrow network on small maps: trains 12 steps of 4 crops of 16x16 on the small phantoms; one device."""
+    """A narrow network of two levels on small maps: 12 steps of 4 crops of 16x16 on the small phantoms."""
     from flowseg.config import (
         Config,
         DataConfig,
@@ -89,7 +89,12 @@ def tiny_config(tiny_data: Path) -> "Config":
         name="tiny",
         devices=1,
         model=ModelConfig(
-            dim=8, heads=1, head_dim=8, film=FilmConfig(stages=(1, 3), condition_width=8, hidden_width=8)
+            dim=8,
+            multipliers=(1, 2),
+            heads=1,
+            head_dim=8,
+            full_attention_levels=(1,),
+            film=FilmConfig(stages=(0, 1), condition_width=8, hidden_width=8),
         ),
         flow=FlowConfig(consistency=0.0),  # the term makes the program three times as large
         data=replace(DataConfig(), root=str(tiny_data), crop=16, max_side=48, vessel_crops=0.5),

@@ -89,7 +89,7 @@ def test_defaults_are_the_published_recipe() -> None:
         ("devices", True),
         ("model.dim", 32.0),
         ("model.heads", True),
-        ("model.multipliers", (1, 2, 3)),
+        ("model.multipliers", (1, 2, 0.5)),
         ("model.film.stages", 3),
         ("model.film.stages", (True,)),
         ("flow.family", "diffusion"),
@@ -193,6 +193,7 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("devices", 0, AT_LEAST_1),
     ("model.dim", 12, "must be a multiple of 8, at least 8"),
     ("model.multipliers", (1, 2, 3, 0), AT_LEAST_1),
+    ("model.multipliers", (), "give one number for each of 1 to 4 levels"),
     ("model.patch", 0, AT_LEAST_1),
     ("model.heads", 0, AT_LEAST_1),
     ("model.head_dim", 0, AT_LEAST_1),
@@ -250,6 +251,15 @@ BROKEN: list[tuple[str, Any, str]] = [
 @pytest.mark.parametrize(("path", "value", "remedy"), BROKEN)
 def test_a_broken_bound_is_told_with_field_value_and_remedy(path: str, value: object, remedy: str) -> None:
     assert refusal(nested(path, value)) == f"{path} = {value!r}: {remedy}"
+
+
+def test_levels_and_stages_follow_from_the_multipliers() -> None:
+    shallow = ModelConfig(multipliers=(1, 2), full_attention_levels=(1,), film=FilmConfig(stages=(0, 1)))
+    assert (shallow.divisor, shallow.widths) == (2, (32, 32, 64))
+    remedy = "with 2 multipliers there are levels and stages 0 to 1"
+    for fields in ({"full_attention_levels": (1, 2)}, {"film": FilmConfig(stages=(2,))}):
+        with pytest.raises(UserError, match=remedy):
+            replace(shallow, **fields)
 
 
 def bounds_in(hint: object) -> Iterator[Bound]:

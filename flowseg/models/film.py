@@ -5,7 +5,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from flowseg.models.layers import NORM_EPSILON, Compute, Dense
+from flowseg.models.group_norm import NORM_EPSILON
+from flowseg.models.layers import Compute, Dense
 from flowseg.models.parameters import ones, parameter, zeros
 
 

@@ -12,12 +12,10 @@ from flax import nnx
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from flowseg.models.group_norm import NORM_EPSILON, GroupNorm
 from flowseg.models.kernels import Kernels
 from flowseg.models.parameters import ones, parameter, uniform_fan_in, zeros
 from flowseg.models.recompute import recompute, save_activation
-
-NORM_EPSILON = 1e-5
-GROUPS = 8
 
 
 @dataclass(frozen=True)
@@ -73,26 +71,6 @@ class ChannelNorm(nnx.Module):
         if self.bias is not None:
             h = h + self.bias[...]
         return h.astype(x.dtype)
-
-
-class GroupNorm(nnx.Module):
-    """GroupNorm over 8 groups of channels (Wu and He 2018)."""
-
-    def __init__(self, width: int):
-        self.gain = parameter(ones, width)
-        self.bias = parameter(zeros, width)
-
-    def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
-        b, _, _, c = x.shape
-        h = x.astype(jnp.float32)
-        # The mean over positions comes first, then the one over a group's channels: on CPUs a single mean over
-        # (h, w, c/8) is slow.
-        size = c // GROUPS
-        mean = save_activation(jnp.mean(h, axis=(1, 2)).reshape(b, GROUPS, size).mean(-1))
-        centred = h - jnp.repeat(mean, size, axis=1)[:, None, None]
-        variance = save_activation(jnp.mean(centred * centred, axis=(1, 2)).reshape(b, GROUPS, size).mean(-1))
-        scale = jnp.repeat(jax.lax.rsqrt(variance + NORM_EPSILON), size, axis=1) * self.gain[...]
-        return (centred * scale[:, None, None] + self.bias[...]).astype(x.dtype)
 
 
 class Downsample(nnx.Module):
@@ -152,10 +130,10 @@ class ResnetBlock(nnx.Module):
         """The same without `recompute`, for use inside a larger function that has it."""
         if skip is not None:
             x = jnp.concatenate([x, skip], axis=-1)
-        h = self.norm1(self.conv1(x))
+        scale = shift = None
         if self.time is not None and time is not None:
-            scale, shift = jnp.split(self.time(jax.nn.silu(time))[:, None, None], 2, axis=-1)
-            h = h * (scale + 1) + shift
+            scale, shift = jnp.split(self.time(jax.nn.silu(time)), 2, axis=-1)
+        h = self.norm1(self.conv1(x), scale, shift)
         h = self.norm2(self.conv2(jax.nn.silu(h)))
         return jax.nn.silu(h) + (self.residual(x) if self.residual is not None else x)
 

@@ -152,7 +152,7 @@ class UNet(nnx.Module):
         dtype: what convolutions and products are computed in.
 
     Args of a call:
-        x: (B, H, W, 1) the map at time t. H and W are divisible by 8 times the patch.
+        x: (B, H, W, 1) the map at time t. H and W are divisible by the config's `divisor`.
         t: (B,) times in [0, 1].
         image: (B, H, W, 1) in [-1, 1].
         embedding: (B, E) one vector per image. With None, FiLM is disabled (gamma 1, beta 0). A network without FiLM
@@ -211,7 +211,7 @@ class UNet(nnx.Module):
             raise ValueError(
                 f"x and image are (B, H, W, 1) and t is (B,): got x {x.shape}, image {image.shape}, t {t.shape}"
             )
-        divisor = self.config.patch * 2 ** (len(self.config.multipliers) - 1)
+        divisor = self.config.divisor
         if x.shape[1] % divisor or x.shape[2] % divisor:
             raise ValueError(f"height and width must be divisible by {divisor}: got {x.shape[1]} x {x.shape[2]}")
         if embedding is not None:

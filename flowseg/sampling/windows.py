@@ -47,7 +47,7 @@ class WindowSampler:
         """Network evaluations (NFE) of each batch of windows."""
         devices = list(devices or jax.devices()[:1])
         self.flow = make_flow(config.flow)
-        self.network = Network(config, kernels.choose(devices[0].platform, config.precision), self.flow.estimate)
+        self.network = Network(config, kernels.choose(devices[0], config.precision), self.flow.estimate)
         self._sharding = None
         if len(devices) > 1 and config.eval.window_batch % len(devices) == 0:
             self._sharding = NamedSharding(jax.sharding.Mesh(np.asarray(devices), ("devices",)), P("devices"))

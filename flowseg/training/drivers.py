@@ -45,7 +45,7 @@ MAPPINGS = {"pmap": by_pmap, "jit": by_jit}
 def local_step(config: Config, total_steps: int, devices: Sequence[jax.Device]) -> Step:
     """Returns the training step of one of these devices. They may be abstract: nothing is put on them."""
     flow, platform = make_flow(config.flow), devices[0].platform
-    network = Network(config, kernels.choose(platform, config.precision), flow.estimate)
+    network = Network(config, kernels.choose(devices[0], config.precision), flow.estimate)
     size = microbatch(config, platform, config.train.batch // len(devices))
     return make_step(config, flow, network, Layout(abstract_params(config)), total_steps, size)
 
@@ -129,10 +129,7 @@ def with_precision(config: Config) -> Config:
     """Returns the config with the precision that this machine's devices have, where it says `auto`."""
     if config.precision != "auto":
         return config
-    device = jax.devices()[0]
-    # GPUs have bfloat16 products from compute capability 8.0 (Ampere) on.
-    capable = device.platform == "gpu" and float(device.compute_capability) >= 8
-    return replace(config, precision="bf16" if capable else "float32")
+    return replace(config, precision="bf16" if kernels.has_half_precision(jax.devices()[0]) else "float32")
 
 
 def make_driver(config: Config, total_steps: int) -> Driver:

@@ -62,11 +62,11 @@ def trained_run(folder: Path, root: Path, family: Family = "binary", flip: float
         flip: how often it was shown flipped images.
         settings: fields of its EvalConfig that differ from SETTINGS.
     """
-    film = FilmConfig(stages=(1, 3), condition_width=8, hidden_width=8)
+    film = FilmConfig(stages=(0, 1), condition_width=8, hidden_width=8)
     config = Config(
         name="tiny",
         devices=1,
-        model=ModelConfig(dim=8, heads=1, head_dim=8, film=film),
+        model=ModelConfig(dim=8, multipliers=(1, 2), heads=1, head_dim=8, full_attention_levels=(1,), film=film),
         flow=FlowConfig(family),
         data=DataConfig(root=str(root), crop=16, max_side=48, flip=flip),
         eval=EvalConfig(**{**asdict(SETTINGS), **settings}),

@@ -10,6 +10,7 @@ from flowseg.commands.experiment import Experiment, plan
 from flowseg.runs.folder import create_run
 
 TINY = (*SMALL, "--model.dim", "8", "--model.heads", "1", "--model.head-dim", "8", "--data.crop", "16")
+TINY += ("--model.multipliers", "1", "2", "--model.full-attention-levels", "1")
 # The consistency term makes the program three times as large.
 TINY += ("--flow.consistency", "0", "--train.epochs", "2", "--train.epoch-steps", "2")
 TINY += ("--train.validate-every", "1", "--eval.steps", "1")

@@ -60,9 +60,13 @@ def test_the_gate_is_closed_in_a_disc_around_the_junction() -> None:
     np.testing.assert_array_equal(coarse, gate.reshape(10, 4, 12, 4).min(axis=(1, 3)))
 
 
+def small_config(film: FilmConfig) -> Config:
+    model = ModelConfig(dim=8, multipliers=(1, 2), heads=1, head_dim=8, full_attention_levels=(1,), film=film)
+    return Config(data=DataConfig(crop=16), model=model)
+
+
 def test_film_is_left_out_where_the_gate_is_closed() -> None:
-    film = FilmConfig(stages=(0, 1, 2, 3), embedding_width=8)
-    config = Config(data=DataConfig(crop=16), model=ModelConfig(dim=8, heads=1, head_dim=8, film=film))
+    config = small_config(FilmConfig(stages=(0, 1), embedding_width=8))
     params = init_params(config)
     for head in params["film"]["heads"].values():
         head["dense2"]["bias"] = np.full_like(head["dense2"]["bias"], 0.5)
@@ -79,8 +83,7 @@ def test_film_is_left_out_where_the_gate_is_closed() -> None:
 
 
 def test_a_gated_network_trains_through_its_second_evaluation_only() -> None:
-    film = FilmConfig(stages=(0, 1, 2, 3), embedding_width=8, junction_radius=2)
-    config = Config(data=DataConfig(crop=16), model=ModelConfig(dim=8, heads=1, head_dim=8, film=film))
+    config = small_config(FilmConfig(stages=(0, 1), embedding_width=8, junction_radius=2))
     params = init_params(config)
     rng = np.random.default_rng(0)
     x, image = (jnp.asarray(rng.standard_normal((1, 16, 16, 1), np.float32)) for _ in range(2))

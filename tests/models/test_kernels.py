@@ -1,7 +1,8 @@
 """Both forms of each kernel have the same values and gradients, on their own and in the whole network."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -12,7 +13,7 @@ from flax import nnx
 
 from flowseg.config import ModelConfig
 from flowseg.models import attention
-from flowseg.models.kernels import BLOCKS, FLASH, PLAIN, Kernels, blocks, choose, plain
+from flowseg.models.kernels import BLOCKS, FLASH, PLAIN, Kernels, blocks, choose, flash, plain
 from flowseg.models.layers import Compute
 from flowseg.models.parameters import draw
 from flowseg.models.unet import UNet
@@ -125,7 +126,7 @@ def test_linear_attention_is_the_formula(block: None, kernels: Kernels) -> None:
 
 @pytest.fixture
 def loss_and_gradients() -> Callable[..., list[jax.Array]]:
-    config = replace(ModelConfig(), dim=8, heads=1, head_dim=8)
+    config = ModelConfig(dim=8, multipliers=(1, 2), heads=1, head_dim=8, full_attention_levels=(1,))
     x, image, t = normal(0, 2, 16, 16, 1), normal(1, 2, 16, 16, 1), jnp.array([0.2, 0.9])
 
     def of_network(kernels: Kernels, dtype: jnp.dtype) -> list[jax.Array]:
@@ -180,15 +181,61 @@ def test_half_precision_is_as_near_in_blocks(
     assert error < 1.5 * plain_error
 
 
-def test_kernels_are_chosen_by_platform_and_precision() -> None:
-    assert choose("cpu", "float32") is choose("cpu", "bf16") is BLOCKS
-    assert choose("gpu", "float32") is choose("tpu", "bf16") is PLAIN
-    assert choose("gpu", "bf16") is FLASH
+def device(platform: str, compute_capability: str = "") -> Any:
+    return SimpleNamespace(platform=platform, compute_capability=compute_capability)
+
+
+def test_kernels_are_chosen_by_device_and_precision() -> None:
+    assert choose(device("cpu"), "float32") is choose(device("cpu"), "bf16") is BLOCKS
+    assert choose(device("gpu", "7.5"), "float32") is choose(device("tpu"), "bf16") is PLAIN
+    assert choose(device("gpu", "8.0"), "bf16") is choose(device("gpu", "12.0"), "float32") is FLASH
+    with jax.default_matmul_precision("highest"):
+        assert choose(device("gpu", "9.0"), "float32") is PLAIN
+        assert choose(device("gpu", "9.0"), "bf16") is FLASH
+
+
+def kernel_in(dtype: Any) -> Callable[..., jax.Array]:
+    """Stands in for cuDNN's kernel where there is none: the same inputs, weights rounded as it rounds them."""
+
+    def attend(q: jax.Array, k: jax.Array, v: jax.Array, scale: float) -> jax.Array:
+        assert q.dtype == dtype and q.shape[-1] % 8 == 0
+        scores = scale * jnp.einsum("bnhd,bmhd->bhnm", q, k, preferred_element_type=jnp.float32)
+        weights = jax.nn.softmax(scores, axis=-1).astype(dtype)
+        return jnp.einsum("bhnm,bmhd->bnhd", weights, v, preferred_element_type=jnp.float32).astype(dtype)
+
+    return attend
+
+
+@pytest.mark.parametrize("width", [8, 12, 136])
+def test_float32_goes_through_float16_and_loses_what_tf32_loses(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gradients as small as those of a mean over many pixels come through: 1e-9 is below float16's range."""
+    monkeypatch.setattr(flash, "_kernel", kernel_in(jnp.float16))
+    q, k, v = (normal(seed, 2, 24, 2, width) for seed in range(3))
+
+    def loss(attend: Callable[..., jax.Array], *parts: jax.Array) -> jax.Array:
+        return 1e-9 * jnp.sum(jnp.sin(attend(*parts)))
+
+    found, wanted = (
+        [form(q, k, v), *jax.grad(partial(loss, form), argnums=(0, 1, 2))(q, k, v)]
+        for form in (flash.attention, plain.softmax_attention)
+    )
+    for a, b in zip(found, wanted, strict=True):
+        assert a.dtype == jnp.float32 and a.shape == b.shape
+        error = float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b))
+        assert error < (1e-3 if width <= flash.WIDEST else 1e-6)
+
+
+def test_no_gradient_stays_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flash, "_kernel", kernel_in(jnp.float16))
+    q, k, v = (normal(seed, 1, 16, 1, 8) for seed in range(3))
+    _, pull = jax.vjp(flash.attention, q, k, v)
+    assert all(bool(jnp.all(part == 0)) for part in pull(jnp.zeros_like(q)))
 
 
 def test_half_precision_attention_on_a_gpu_is_cudnn_s(cudnn: None) -> None:
     """Lowered for CUDA on this machine, which shows the kernels that a GPU would be asked to run."""
-    graph, state = nnx.split(attention.FullAttention(16, 2, 8, Compute(choose("gpu", "bf16"), jnp.bfloat16)))
+    chosen = choose(device("gpu", "9.0"), "bf16")
+    graph, state = nnx.split(attention.FullAttention(16, 2, 8, Compute(chosen, jnp.bfloat16)))
     x = jax.ShapeDtypeStruct((2, 8, 8, 16), jnp.bfloat16)
 
     def loss(state: nnx.State, x: jax.Array) -> jax.Array:

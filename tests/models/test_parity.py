@@ -16,8 +16,8 @@ from flowseg.flow import make_flow
 from flowseg.flow.gaussian import velocity_loss
 from flowseg.interop import import_torch
 from flowseg.interop.torch_weights import entries
+from flowseg.models.group_norm import GROUPS
 from flowseg.models.kernels import BLOCKS
-from flowseg.models.layers import GROUPS
 from flowseg.models.network import Network, Params, abstract_params, init_params, params_of
 
 PREFIX = "unet.base_unet."

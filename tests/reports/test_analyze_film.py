@@ -26,6 +26,7 @@ REPO = Path(__file__).resolve().parents[2]
 SMALL = [
     *("--preset", "cpu", "--devices", "1", "--data.crop", "16", "--data.max-side", "48"),
     *("--model.dim", "8", "--model.heads", "1", "--model.head-dim", "8", "--optim.lr", "0.01"),
+    *("--model.multipliers", "1", "2", "--model.full-attention-levels", "1", "--model.film.stages", "0", "1"),
     *("--train.epochs", "2", "--train.epoch-steps", "4", "--train.validate-every", "1"),
     *("--eval.steps", "1", "--eval.overlap", "0"),
 ]
@@ -84,7 +85,7 @@ def test_own_is_what_eval_gives(report: Path, trained: Path) -> None:
 def test_report_json_is_whole_and_says_what_it_holds(report: Path) -> None:
     found = content(report)
     assert set(found) == set(found["keys"])
-    assert list(found["conditions"]) == ["own", "other", "mean", "none", *(f"no stage {s}" for s in range(4))]
+    assert list(found["conditions"]) == ["own", "other", "mean", "none", *(f"no stage {s}" for s in range(2))]
     assert list(found["differences"]) == list(found["conditions"])[1:]
     assert found["programs"] == 1 and found["finished"] is True and found["seed"] == 0
     assert found["mean_from"] == "the training split (4 images)"
@@ -94,7 +95,7 @@ def test_report_json_is_whole_and_says_what_it_holds(report: Path) -> None:
         own, other = (np.array(found["conditions"][c]["per_image"]["dice"]) for c in ("own", name))
         assert row["dice"]["mean"] == pytest.approx((own - other).mean(), abs=1e-9)
         assert row["dice"]["p"] <= row["dice"]["p_holm"] <= 1
-    assert [row["stage"] for row in found["modulation"]] == [0, 1, 2, 3]
+    assert [row["stage"] for row in found["modulation"]] == [0, 1]
     assert all(0 <= row[part]["share"] <= 1 for row in found["modulation"] for part in ("gamma", "beta"))
 
 

@@ -16,13 +16,15 @@ from flowseg.errors import UserError
 from flowseg.runs.folder import lock, open_run
 
 REPO = Path(__file__).resolve().parents[2]
-# A narrow network, 16x16 crops, 8 steps.
+# A narrow network of two levels, 16x16 crops, 8 steps.
 SMALL = [
     *("--preset", "cpu", "--devices", "1", "--data.crop", "16", "--data.max-side", "48"),
     *("--model.dim", "8", "--model.heads", "1", "--model.head-dim", "8"),
+    *("--model.multipliers", "1", "2", "--model.full-attention-levels", "1"),
     *("--train.epochs", "2", "--train.epoch-steps", "4", "--train.validate-every", "1"),
     *("--train.checkpoint-every", "2", "--train.log-every", "2", "--eval.steps", "1", "--eval.overlap", "0"),
 ]
+STAGES = ["--model.film.stages", "0", "1"]
 
 
 def flowseg(monkeypatch: pytest.MonkeyPatch, *args: str) -> None:
@@ -36,7 +38,7 @@ def trained(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run") / "tiny"
     with pytest.MonkeyPatch.context() as patch:
         config = str(REPO / "configs" / "vlm_film.py")
-        flowseg(patch, "train", config, *SMALL, "--data.root", str(tiny_data), "--out", str(out))
+        flowseg(patch, "train", config, *SMALL, *STAGES, "--data.root", str(tiny_data), "--out", str(out))
     return out
 
 
@@ -109,7 +111,18 @@ def test_another_config_does_not_resume_a_run(
     trained: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = str(REPO / "configs" / "vlm_film.py")
-    args = ["train", config, *SMALL, "--data.root", str(tiny_data), "--resume", str(trained), "--optim.lr", "0.5"]
+    args = [
+        "train",
+        config,
+        *SMALL,
+        *STAGES,
+        "--data.root",
+        str(tiny_data),
+        "--resume",
+        str(trained),
+        "--optim.lr",
+        "0.5",
+    ]
     with pytest.raises(SystemExit) as stopped:
         flowseg(monkeypatch, *args)
     assert stopped.value.code == 1

@@ -20,7 +20,7 @@ from flowseg.training.step import AXIS
 
 REPO = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((REPO / "configs").glob("*.py"))
-GPU: Any = SimpleNamespace(platform="gpu")
+GPU: Any = SimpleNamespace(platform="gpu", compute_capability="9.0")
 ATTENTION = "__cudnn$fmhaSoftmax"
 
 pytestmark = pytest.mark.usefixtures("cudnn")
@@ -67,10 +67,17 @@ def test_every_config_s_step_and_sampler(programs: Any, file: Path) -> None:
     assert ATTENTION in sampler and ATTENTION + "Backward" not in sampler
 
 
-def test_float32_has_no_half_precision_kernels(programs: Any) -> None:
+def test_float32_has_float16_attention_and_no_other_half_precision(programs: Any) -> None:
     config = replace(programs.tiny(load_config(CONFIGS[0])), precision="float32")
     for program in (lowered_step(programs, config)[0], lowered_sampler(programs, config)):
-        assert ATTENTION not in program and "bf16" not in program
+        assert ATTENTION in program and "bf16" not in program
+
+
+def test_exact_float32_has_no_half_precision_at_all(programs: Any) -> None:
+    config = replace(programs.tiny(load_config(CONFIGS[0])), precision="float32")
+    with jax.default_matmul_precision("highest"):
+        program, _ = lowered_step(programs, config)
+    assert not re.search(r"[<x](bf16|f16)>", program)
 
 
 def test_the_adaptive_sampler_does_not_call_the_host(programs: Any) -> None:

@@ -35,13 +35,6 @@ def softmax_attention(
     return out.swapaxes(0, 1).reshape(q.shape[0], -1, *q.shape[2:])[:, :n]
 
 
-def flash_attention(
-    q: Float[Array, "b n h d"], k: Float[Array, "b m h d"], v: Float[Array, "b m h d"]
-) -> Float[Array, "b n h d"]:
-    """The same by cuDNN's flash attention (Dao et al. 2022), for 16-bit inputs and head widths divisible by 8."""
-    return jax.nn.dot_product_attention(q, k, v, implementation="cudnn")
-
-
 def attend(
     queries_of: Float[Array, "b n c"],
     keys_of: Float[Array, "b m c"],
