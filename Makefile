@@ -23,7 +23,7 @@ comma := ,
 OPTIONS = $(if $(DATA),--data.root "$(DATA)") $(if $(EMBEDDINGS),--embeddings.store "$(EMBEDDINGS)") \
   $(if $(RESUME),--resume "$(RESUME)") $(if $(OUT),--out "$(OUT)") $(ARGS)
 
-.PHONY: help setup train experiment eval embed analyze test test-vlm bench lint clean
+.PHONY: help setup train experiment eval embed analyze test test-vlm gpu-check bench lint clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -63,6 +63,10 @@ test: $(VENV)/.installed-dev ## run the tests
 test-vlm: $(VENV)/.installed-vlm ## run the tests that need PyTorch (extra vlm)
 	$(BIN)/python -m pytest -n 2 --max-worker-restart 0 -m torch $(ARGS)
 
+gpu-check: $(VENV)-gpu-check/.installed ## count what a small step costs on a GPU (none is needed); fail if it has grown
+	$(VENV)-gpu-check/bin/python benchmarks/gpu_program.py vlm_film --tiny \
+	  --against benchmarks/results/gpu_program_tiny.json $(ARGS)
+
 bench: $(VENV)/.installed-dev ## time the step against the PyTorch reference (TORCH_PYTHON=a Python with torch)
 	$(BIN)/python benchmarks/step_throughput.py $(if $(TORCH_PYTHON),--torch-python "$(TORCH_PYTHON)") \
 	  $(if $(EXTRA),--gpu) $(ARGS)
@@ -71,6 +75,13 @@ lint: $(VENV)/.installed-dev ## ruff and mypy
 	$(BIN)/ruff check flowseg configs tests benchmarks
 	$(BIN)/ruff format --check flowseg configs tests benchmarks
 	$(BIN)/mypy
+
+# An environment of its own: XLA's CUDA compiler would look for a GPU whenever JAX starts.
+$(VENV)-gpu-check/.installed: pyproject.toml | $(BIN)/python
+	@echo "installing flowseg and XLA's CUDA compiler into $(VENV)-gpu-check ($$($(BIN)/python --version))"
+	$(BIN)/python -m venv $(VENV)-gpu-check
+	$(VENV)-gpu-check/bin/python -m pip install --quiet --disable-pip-version-check -e ".[gpu-check]"
+	@touch $@
 
 clean: ## remove environments and caches, not runs
 	rm -rf .venv .venv-* .cache .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -35,6 +35,7 @@ from rich.table import Table
 
 from flowseg.commands.parsing import load_config
 from flowseg.config import Config
+from flowseg.errors import UserError
 from flowseg.flow import make_flow
 from flowseg.models.network import abstract_params, init_params
 from flowseg.sampling.windows import WindowSampler
@@ -55,7 +56,11 @@ def mesh_of(target: Target) -> Mesh:
     from jax._src.cudnn import fused_attention_stablehlo
 
     fused_attention_stablehlo.check_cudnn_version = lambda: 92800
-    described = topologies.get_topology_desc("", "cuda", target_config=target.text, topology="1x1x1")
+    try:
+        described = topologies.get_topology_desc("", "cuda", target_config=target.text, topology="1x1x1")
+    except Exception as error:
+        cause = str(error).partition("\n")[0]
+        sys.exit(f"XLA's CUDA compiler does not start ({cause}): install it with pip install -e '.[gpu-check]'")
     return Mesh(np.asarray(described.devices), (AXIS,))
 
 
@@ -103,14 +108,15 @@ def _placed(tree: Any, sharding: NamedSharding) -> Any:
 
 
 def tiny(config: Config) -> Config:
-    """Returns a config with the same parts on small maps, which compiles sooner.
+    """Returns a config with the same parts in two levels on small maps, which compiles sooner.
 
     It leaves out the consistency term, which evaluates the same network twice more.
     """
+    film = replace(config.model.film, stages=tuple(stage for stage in config.model.film.stages if stage < 2))
     return replace(
         config,
         flow=replace(config.flow, consistency=0.0),
-        model=replace(config.model, dim=16, heads=2),
+        model=replace(config.model, dim=16, multipliers=(1, 2), heads=2, full_attention_levels=(1,), film=film),
         data=replace(config.data, crop=64),
         train=replace(config.train, batch=2),
         eval=replace(config.eval, window_batch=2),
@@ -179,12 +185,11 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> None:
-    args = parse()
-    console, machine, target = Console(width=119), describe_machine(), TARGETS[args.card]
+def configured(args: argparse.Namespace) -> Config:
+    """Returns the config that the command line asks for."""
     config = load_config(CONFIGS / f"{args.config}.py")
     config = tiny(config) if args.tiny else config
-    config = replace(
+    return replace(
         config,
         precision=args.precision,
         parallel=args.parallel,
@@ -192,6 +197,15 @@ def main() -> None:
         data=replace(config.data, crop=args.size or config.data.crop),
         train=replace(config.train, batch=args.batch or config.train.batch, microbatch=args.microbatch),
     )
+
+
+def main() -> None:
+    args = parse()
+    console, machine, target = Console(width=119), describe_machine(), TARGETS[args.card]
+    try:
+        config = configured(args)
+    except UserError as error:
+        sys.exit(str(error))
     mesh, figures = mesh_of(target), {}
     for name in args.programs:
         lower = {"train_step": lower_step, "sampler": lower_sampler}[name]
