@@ -1,9 +1,6 @@
 """The reduced recipe for machines without an accelerator, and what is printed about it."""
 
 import math
-import os
-import shutil
-import subprocess
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +8,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
+from flowseg.commands.accelerator import gpu_unused
 from flowseg.config import Config
 from flowseg.data.folders import find_pairs
 from flowseg.data.pipeline import steps_per_epoch
@@ -92,21 +90,6 @@ def reduced_recipe(config: Config, root: str | None) -> Config:
     # Of large images each crop shows a part.
     crops_per_image = (side / SIDES[0]) ** 2 if side else math.inf
     return cpu_preset(config, side, short=len(find_pairs(Path(root), "train")) * crops_per_image < _FEW)
-
-
-def has_accelerator() -> bool:
-    """Returns whether JAX computes on something other than the CPU."""
-    return jax.default_backend() != "cpu"
-
-
-def gpu_unused() -> str:
-    """Returns a line of warning if `nvidia-smi` finds a GPU that JAX does not use, or an empty text."""
-    program = shutil.which("nvidia-smi")
-    if program is None or has_accelerator() or subprocess.run([program], capture_output=True).returncode:
-        return ""
-    platforms = os.environ.get("JAX_PLATFORMS")
-    remedy = f"unset JAX_PLATFORMS={platforms}" if platforms else "install jax[cuda], or a newer driver"
-    return f"WARNING: nvidia-smi finds a GPU, but CUDA did not start and JAX uses the CPU: {remedy}\n"
 
 
 def _gflops() -> float:

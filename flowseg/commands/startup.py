@@ -4,6 +4,8 @@ import gc
 import os
 import sys
 
+from flowseg.commands.accelerator import keep_failures
+
 
 def set_up_jax() -> None:
     """Makes JAX keep traces and compiled programs in the cache folder, unless environment variables name others."""
@@ -16,6 +18,7 @@ def set_up_jax() -> None:
     os.environ.setdefault("FLOWSEG_TRACES", str(cache / "traces"))
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "xla"))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
+    keep_failures()
 
 
 def use_huge_pages() -> None:

@@ -37,10 +37,11 @@ class Train(OnConfig):
 def configured(args: list[str]) -> tuple[Train, bool]:
     """Returns the options and whether the config was reduced, as the preset says; its precision is settled too."""
     from flowseg.commands import presets
+    from flowseg.commands.accelerator import has_accelerator
     from flowseg.training.drivers import with_precision
 
     wanted = value_of(args, "--preset", "full")
-    reduce = wanted in ("cpu", "auto") and (wanted == "cpu" or not presets.has_accelerator())
+    reduce = wanted in ("cpu", "auto") and (wanted == "cpu" or not has_accelerator())
 
     def adapt(config: Config) -> Config:
         root = value_of(args, "--data.root", config.data.root or "") or None
