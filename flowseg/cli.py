@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 
 from flowseg.commands.compare import Compare, compare
+from flowseg.commands.doctor import Doctor, doctor
 from flowseg.commands.embed import Embed, EmbedInfo, EmbedMerge, embed, embed_info, embed_merge
 from flowseg.commands.experiment import Experiment, experiment
 from flowseg.commands.import_torch import ImportTorch, import_torch
@@ -19,6 +20,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], type]] = {
     "eval": (evaluate, Eval),
     "predict": (predict, Predict),
     "params": (params, Params),
+    "doctor": (doctor, Doctor),
     "embed": (embed, Embed),
     "embed merge": (embed_merge, EmbedMerge),
     "embed info": (embed_info, EmbedInfo),

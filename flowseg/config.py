@@ -217,7 +217,7 @@ class TrainConfig(Section, path="train"):
     """Crops per step, over all devices."""
     microbatch: Count | None = None
     """Crops that a device processes at a time within a step. Fewer need less memory; the result is the same. None
-    means all on a GPU and one on a CPU."""
+    means as many as fit a GPU's memory, and one on a CPU."""
     epochs: Count = 500
     """Epochs in all."""
     epoch_steps: Count | None = None

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from flowseg.commands.parsing import parse_known
-from flowseg.commands.train import Preset, configured
+from flowseg.commands.train import Preset, Train, configured
 from flowseg.config import Config
 from flowseg.errors import UserError
 
@@ -64,10 +64,10 @@ def plan(asked: Experiment, more: list[str]) -> list[Planned]:
             arguments = [str(file), "--preset", asked.preset, "--seed", str(seed), *more]
             if asked.data is not None:
                 arguments += ["--data.root", asked.data]
-            config = configured(arguments)[0].config
+            config = configured(Train, arguments, "train")[0].config
             if asked.embeddings is not None and config.model.film.stages:
                 arguments += ["--embeddings.store", asked.embeddings]
-                config = configured(arguments)[0].config
+                config = configured(Train, arguments, "train")[0].config
             if (other := files.setdefault(config.name, file)) != file:
                 raise UserError(f"{file}: its config has the name {config.name}, like that of {other}; rename one")
             folder = asked.out / config.name / f"seed-{seed}"

@@ -108,14 +108,14 @@ def _gflops() -> float:
     return 2e-9 * 9 * channels**2 * size**2 * batch / best
 
 
-def full_cost(config: Config, steps: int) -> str:
-    """Returns about how long `steps` steps of a config would take on this machine, as text."""
-    scale = (config.model.dim / 32 * config.data.crop / 320) ** 2
+def step_seconds(config: Config) -> float:
+    """Returns about how many seconds a step of a config takes on this machine's processor."""
+    scale = (config.model.dim / 32 * config.data.crop / config.model.patch / 320) ** 2
     evaluated = float(config.train.batch)
     if config.flow.family == "binary" and config.flow.consistency:
         # Twice for each of two examples, in some of the steps.
         evaluated += 4 * config.flow.consistency_probability
-    return duration(steps * 3 * evaluated * scale * _GFLOP_FORWARD / (_SHARE * _gflops()))
+    return 3 * evaluated * scale * _GFLOP_FORWARD / (_SHARE * _gflops())
 
 
 def banner(full: Config, reduced: Config, preset: str) -> str:
@@ -125,6 +125,7 @@ def banner(full: Config, reduced: Config, preset: str) -> str:
     why = "no accelerator was found" if preset == "auto" else f"--preset {preset}"
     warning = gpu_unused() if preset == "auto" else ""
     length = f"{reduced.train.epochs * steps_per_epoch(reduced, images):,} steps of {reduced.train.batch} crops"
+    cost = duration(steps * step_seconds(full))
     size = f"images of at most {reduced.data.max_side} pixels, " if reduced.data.max_side else ""
     patches = f"patches of {reduced.model.patch}x{reduced.model.patch} pixels, " if reduced.model.patch > 1 else ""
     return (
@@ -132,5 +133,5 @@ def banner(full: Config, reduced: Config, preset: str) -> str:
         f"width {reduced.model.dim}, {length}.\n"
         f"The full recipe is {full.data.crop}x{full.data.crop} crops, width {full.model.dim}, {full.train.epochs} "
         f"epochs ({steps:,} steps with {images} images): make train ... PRESET=full (or --preset full).\n"
-        f"Here that would take about {full_cost(full, steps)} (estimated from this machine's convolution speed)."
+        f"Here that would take about {cost} (estimated from this machine's convolution speed)."
     )

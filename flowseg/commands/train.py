@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import tyro
 
@@ -11,6 +11,7 @@ from flowseg.commands.parsing import load_config, value_of, with_config
 from flowseg.config import Config
 
 Preset = Literal["full", "cpu", "auto"]
+T = TypeVar("T", bound="WithPreset")
 
 
 @dataclass(frozen=True)
@@ -23,31 +24,37 @@ class OnConfig:
 
 
 @dataclass(frozen=True)
-class Train(OnConfig):
-    """Train a config and score it on the test split."""
+class WithPreset(OnConfig):
+    """Options of the commands that run a config."""
 
     preset: Preset = "full"
     """full: the config as it is; cpu: its reduced recipe; auto: the reduced recipe if JAX finds no accelerator."""
+
+
+@dataclass(frozen=True)
+class Train(WithPreset):
+    """Train a config and score it on the test split."""
+
     resume: str | None = None
     """A run's folder to continue, or auto: the run in --out, else the newest interrupted run of this config."""
     out: Path | None = None
     """Folder of the run; default: runs/NAME-DATE-TIME."""
 
 
-def configured(args: list[str]) -> tuple[Train, bool]:
-    """Returns the options and whether the config was reduced, as the preset says; its precision is settled too."""
+def configured(cls: type[T], args: list[str], command: str) -> tuple[T, bool]:
+    """Returns a command's options, and whether its preset has reduced the config; the precision is settled too."""
     from flowseg.commands import presets
     from flowseg.commands.accelerator import has_accelerator
     from flowseg.training.drivers import with_precision
 
-    wanted = value_of(args, "--preset", "full")
+    wanted = value_of(args, "--preset", cls.preset)
     reduce = wanted in ("cpu", "auto") and (wanted == "cpu" or not has_accelerator())
 
     def adapt(config: Config) -> Config:
         root = value_of(args, "--data.root", config.data.root or "") or None
         return presets.reduced_recipe(config, root) if reduce else config
 
-    parsed = with_config(Train, args, "train", adapt)
+    parsed = with_config(cls, args, command, adapt)
     return replace(parsed, config=with_precision(parsed.config)), reduce
 
 
@@ -56,7 +63,7 @@ def train(args: list[str]) -> None:
     from flowseg.progress import console
     from flowseg.training.experiment import run_experiment
 
-    parsed, reduced = configured(args)
+    parsed, reduced = configured(Train, args, "train")
     if reduced:
         console.rule("REDUCED RECIPE")
         console.print(presets.banner(load_config(parsed.config_file), parsed.config, parsed.preset), markup=False)

@@ -16,6 +16,7 @@ from flowseg.flow import make_flow
 from flowseg.models import kernels
 from flowseg.models.network import Network, abstract_params
 from flowseg.models.vector import Layout
+from flowseg.training.memory import microbatch
 from flowseg.training.state import TrainState
 from flowseg.training.step import AXIS, Batch, Step, make_step
 from flowseg.training.traces import KeptTrace
@@ -44,9 +45,9 @@ MAPPINGS = {"pmap": by_pmap, "jit": by_jit}
 
 def local_step(config: Config, total_steps: int, devices: Sequence[jax.Device]) -> Step:
     """Returns the training step of one of these devices. They may be abstract: nothing is put on them."""
-    flow, platform = make_flow(config.flow), devices[0].platform
+    flow = make_flow(config.flow)
     network = Network(config, kernels.choose(devices[0], config.precision), flow.estimate)
-    size = microbatch(config, platform, config.train.batch // len(devices))
+    size = microbatch(config, devices[0], config.train.batch // len(devices))
     return make_step(config, flow, network, Layout(abstract_params(config)), total_steps, size)
 
 
@@ -95,21 +96,6 @@ class Driver:
         return self._step(state, jax.device_put(self._cut(batch), self._shared), self._key)
 
 
-def microbatch(config: Config, platform: str, local: int) -> int:
-    """Returns how many of a device's `local` examples a step computes at a time.
-
-    That is `train.microbatch`. By default a GPU takes all, and a CPU one at a time: the maps of one example stay
-    nearer to its caches, and memory does not grow with the batch.
-    """
-    size = config.train.microbatch or (1 if platform == "cpu" else local)
-    if local % size:
-        raise UserError(
-            f"train.microbatch = {size}: does not divide the {local} crops of a device (train.batch = "
-            f"{config.train.batch}); choose a divisor"
-        )
-    return size
-
-
 def chosen_devices(config: Config) -> list[jax.Device]:
     """Returns the devices of a config.
 
@@ -121,7 +107,7 @@ def chosen_devices(config: Config) -> list[jax.Device]:
     if wanted > len(devices):
         raise UserError(f"devices = {wanted}: this machine has {len(devices)}; choose at most that many")
     check_batch(config.train.batch, wanted)
-    microbatch(config, devices[0].platform, config.train.batch // wanted)
+    microbatch(config, devices[0], config.train.batch // wanted)
     return devices[:wanted]
 
 

@@ -18,6 +18,7 @@ from flowseg.runs.folder import Run
 from flowseg.runs.log import Log
 from flowseg.training.drivers import make_driver
 from flowseg.training.interrupt import Interrupted, StopRequest, stop_on_signals
+from flowseg.training.memory import memory_told
 from flowseg.training.meter import Meter
 from flowseg.training.optim import plateau
 from flowseg.training.state import TrainState, init_state
@@ -83,7 +84,7 @@ class Training:
                     break
                 self.stop.check()
                 # Hidden copies between host and device would slow the step.
-                with jax.transfer_guard("disallow"):
+                with jax.transfer_guard("disallow"), memory_told(config, self.driver.devices):
                     self.state, metrics = self.driver(self.state, next(batches))
                     self.step += 1
                     self.meter.add(self.step, metrics)

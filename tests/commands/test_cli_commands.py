@@ -40,6 +40,20 @@ def test_params_table_ends_with_the_totals(flowseg: Flowseg) -> None:
     assert "middle/cross1/qkv_x/kernel" in outcome.out
 
 
+def test_doctor_says_what_a_config_runs_on(flowseg: Flowseg, tiny_data: Path) -> None:
+    def said(*more: object) -> dict[str, str]:
+        outcome = flowseg("doctor", FILM, "--devices", 1, *more)
+        assert outcome.status == 0 and outcome.err == ""
+        return dict(line.split(maxsplit=1) for line in outcome.out.splitlines())
+
+    full, reduced = said("--preset", "full"), said("--data.root", tiny_data)
+    assert full["devices"].startswith("1 of 4: cpu") and full["precision"] == reduced["precision"] == "float32"
+    assert full["step"] == "6 crops of 320x320, 1 at a time on each device"
+    assert (full["config"], reduced["config"]) == ("vlm_film, as it is", "vlm_film, reduced recipe")
+    seconds = [float(lines["time"].split()[1]) for lines in (full, reduced)]
+    assert seconds[0] > 5 * seconds[1] > 0
+
+
 @pytest.mark.parametrize("args", [(), ("--help",), ("-h",)])
 def test_usage_lists_every_command(flowseg: Flowseg, args: tuple[str, ...]) -> None:
     outcome = flowseg(*args)

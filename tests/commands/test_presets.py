@@ -48,13 +48,12 @@ def test_what_the_reduced_recipe_does_not_name_is_kept() -> None:
     assert (reduced.optim.clip_norm, reduced.data.threads) == (0.5, 3)
 
 
-def test_the_full_recipe_costs_what_its_evaluations_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_costs_what_its_evaluations_do(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step of the binary flow evaluates the network 6.8 times with the consistency term, and 6 times without."""
-    seconds: list[float] = []
     monkeypatch.setattr(presets, "_gflops", lambda: 100.0)
-    monkeypatch.setattr(presets, "duration", lambda value: seconds.append(value) or "")
     plain = replace(Config(), flow=FlowConfig(consistency=0.0))
-    for config in (Config(), plain, replace(plain, data=replace(plain.data, crop=160))):
-        presets.full_cost(config, 10)
+    smaller = replace(plain, data=replace(plain.data, crop=160))
+    patches = replace(plain, model=replace(plain.model, patch=2))
+    seconds = [presets.step_seconds(config) for config in (Config(), plain, smaller, patches)]
     assert seconds[0] / seconds[1] == pytest.approx(6.8 / 6)
-    assert seconds[1] / seconds[2] == pytest.approx(4)
+    assert seconds[1] / seconds[2] == seconds[1] / seconds[3] == pytest.approx(4)

@@ -20,7 +20,7 @@ from flowseg.training.step import AXIS
 
 REPO = Path(__file__).resolve().parents[2]
 CONFIGS = sorted((REPO / "configs").glob("*.py"))
-GPU: Any = SimpleNamespace(platform="gpu", compute_capability="9.0")
+GPU: Any = SimpleNamespace(platform="gpu", compute_capability="9.0", memory_stats=lambda: None)
 ATTENTION = "__cudnn$fmhaSoftmax"
 
 pytestmark = pytest.mark.usefixtures("cudnn")

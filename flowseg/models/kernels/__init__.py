@@ -27,6 +27,7 @@ class Kernels:
 PLAIN = Kernels(plain.convolve, plain.attend, plain.softmax_pool, plain.map_positions)
 BLOCKS = Kernels(blocks.convolve, blocks.attend, blocks.softmax_pool, blocks.map_positions)
 FLASH = replace(PLAIN, attend=partial(plain.attend, softmax_attention=flash.attention))
+NAMES = {BLOCKS: "blocks that stay in a CPU's caches", PLAIN: "XLA's", FLASH: "cuDNN's flash attention"}
 
 
 def choose(device: jax.Device, precision: str) -> Kernels:

@@ -1,0 +1,77 @@
+"""How much device memory a training step takes, and how many examples at a time fit."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import jax
+
+from flowseg.config import Config
+from flowseg.errors import UserError
+from flowseg.models.network import abstract_params
+
+# The parameters, two moments, the average, the gradient, and what the update makes of them: float32 each.
+_BYTES_PER_PARAMETER = 4 * 8
+_BYTES_PER_CHANNEL = {"bf16": 140.0, "float32": 280.0}
+"""Of each of a map's pixels, times `model.dim`: from programs compiled for an H100 (docs/performance.md)."""
+_SHARE = 0.85
+"""Of a device's memory that a step may be expected to fill: the estimate leaves out workspaces of convolutions."""
+
+
+def step_bytes(config: Config, examples: int) -> float:
+    """Returns about how many bytes a training step takes on a GPU with `examples` of its crops at a time."""
+    pixels = (config.data.crop / config.model.patch) ** 2
+    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(abstract_params(config)))
+    evaluations = 2 if config.flow.family == "binary" and config.flow.consistency else 1
+    maps = examples * evaluations * pixels * config.model.dim * _BYTES_PER_CHANNEL[config.precision]
+    return _BYTES_PER_PARAMETER * parameters + maps
+
+
+def microbatch(config: Config, device: jax.Device, local: int) -> int:
+    """Returns how many of a device's `local` examples a step computes at a time.
+
+    That is `train.microbatch`. By default a CPU takes one at a time: the maps of one example stay nearer to its
+    caches, and memory does not grow with the batch. A GPU takes as many as fit its memory (`step_bytes`).
+    """
+    size = config.train.microbatch
+    if size is None and device.platform == "cpu":
+        size = 1
+    if size is None:
+        room = _SHARE * limit if (limit := memory_limit(device)) else math.inf
+        divisors = [n for n in range(local, 0, -1) if local % n == 0]
+        size = next((n for n in divisors if step_bytes(config, n) <= room), 1)
+    if local % size:
+        raise UserError(
+            f"train.microbatch = {size}: does not divide the {local} crops of a device (train.batch = "
+            f"{config.train.batch}); choose a divisor"
+        )
+    return size
+
+
+def memory_limit(device: jax.Device) -> int | None:
+    """Returns how many bytes JAX may take on a device, or None if it does not say."""
+    stats = device.memory_stats() if hasattr(device, "memory_stats") else None
+    return int(stats["bytes_limit"]) if stats and "bytes_limit" in stats else None
+
+
+@contextmanager
+def memory_told(config: Config, devices: Sequence[jax.Device]) -> Iterator[None]:
+    """Turns a training step's lack of device memory into a UserError of one line."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        local = config.train.batch // len(devices)
+        raise _out_of_memory(config, devices[0], microbatch(config, devices[0], local)) from None
+
+
+def _out_of_memory(config: Config, device: jax.Device, examples: int) -> UserError:
+    limit = memory_limit(device)
+    has = f" of {limit / 1e9:.1f} GB" if limit else ""
+    fewer = max((n for n in range(1, examples) if examples % n == 0), default=None)
+    remedy = f"set --train.microbatch {fewer}" if fewer else "lower --data.crop or --model.dim"
+    return UserError(
+        f"out of memory on {device.device_kind}{has}: {examples} crops of {config.data.crop}x{config.data.crop} at a "
+        f"time (train.batch = {config.train.batch}) take about {step_bytes(config, examples) / 1e9:.1f} GB; {remedy}"
+    )
