@@ -39,6 +39,8 @@ class Train(WithPreset):
     """A run's folder to continue, or auto: the run in --out, else the newest interrupted run of this config."""
     out: Path | None = None
     """Folder of the run; default: runs/NAME-DATE-TIME."""
+    profile: bool = False
+    """Write a trace of five steps by JAX's profiler into the run's folder `profile`, for TensorBoard or Perfetto."""
 
 
 def configured(cls: type[T], args: list[str], command: str) -> tuple[T, bool]:
@@ -68,7 +70,7 @@ def train(args: list[str]) -> None:
         console.rule("REDUCED RECIPE")
         console.print(presets.banner(load_config(parsed.config_file), parsed.config, parsed.preset), markup=False)
         console.rule()
-    run_experiment(parsed.config, resume=parsed.resume, out=parsed.out)
+    run_experiment(parsed.config, resume=parsed.resume, out=parsed.out, profile=parsed.profile)
 
 
 @dataclass(frozen=True)

@@ -33,24 +33,26 @@ class GroupNorm(nnx.Module):
 
 def _over_groups(x: PerChannel) -> PerChannel:
     """Returns the mean over the channels of a group, at each of its channels."""
-    b, c = x.shape
-    means = x.reshape(b, GROUPS, -1).mean(-1, keepdims=True)
-    return jnp.broadcast_to(means, (b, GROUPS, c // GROUPS)).reshape(b, c)
+    return _at_channels(x.reshape(len(x), GROUPS, -1).mean(-1), x.shape[1])
+
+
+def _at_channels(x: Float[Array, "b g"], channels: int) -> PerChannel:
+    """Returns the value of a group at each of its channels."""
+    return jnp.broadcast_to(x[..., None], (*x.shape, channels // GROUPS)).reshape(len(x), channels)
 
 
 def _moments(x: Map) -> tuple[PerChannel, PerChannel]:
     """Returns the mean of each channel's group and 1 / its standard deviation, from one pass over the map.
 
-    Sums of squares lose the variance of a map whose mean is large beside it. They are taken relative to the value in a
-    corner, which is about as far from zero as the mean.
+    Sums of squares lose the variance of a map whose mean is large beside it. They are taken relative to a value of the
+    group, which is about as far from zero as the mean.
     """
-    corner = x[:, 0, 0].astype(jnp.float32)
-    h = x.astype(jnp.float32) - corner[:, None, None]
-    first, second = jnp.mean(h, axis=(1, 2)), jnp.mean(h * h, axis=(1, 2))
-    means = corner + first
-    mean = _over_groups(means)
-    variance = jnp.maximum(_over_groups(second - first * first + jnp.square(means - mean)), 0.0)
-    return mean, jax.lax.rsqrt(variance + NORM_EPSILON)
+    channels = x.shape[-1]
+    some = _at_channels(x[:, 0, 0, :: channels // GROUPS].astype(jnp.float32), channels)
+    h = x.astype(jnp.float32) - some[:, None, None]
+    first, second = (_over_groups(jnp.mean(part, axis=(1, 2))) for part in (h, h * h))
+    variance = jnp.maximum(second - first * first, 0.0)
+    return some + first, jax.lax.rsqrt(variance + NORM_EPSILON)
 
 
 @jax.custom_vjp

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from flowseg.config import Config, ModelConfig
@@ -62,10 +63,12 @@ class Network:
 
     def __init__(self, config: Config, kernels: Kernels, estimate: Estimate):
         self._graph, self._state = _parts(config.model, config.data.crop, config.precision, kernels)
+        self._dtype = DTYPES[config.precision]
         self._junction_radius = config.model.film.junction_radius
         self._estimate = estimate
 
     def _model(self, params: Params) -> UNet:
+        params = _for_products(params, self._dtype)
         state = jax.tree.map(lambda leaf: leaf, self._state)
         nnx.replace_by_pure_dict(state, params)
         return nnx.merge(self._graph, state)
@@ -100,6 +103,17 @@ class Network:
         """Returns (gamma, beta), each (B, C), of every FiLM stage."""
         model = self._model(params)
         return model.film(embedding) if model.film is not None else []
+
+
+def _for_products(params: Params, dtype: DTypeLike) -> Params:
+    """Returns the parameters with kernels, and the biases beside them, in the dtype of products.
+
+    They are rounded once here, and not by each layer, which the backward pass would do again.
+    """
+    leaves = {name: part for name, part in params.items() if not isinstance(part, dict)}
+    if "kernel" in leaves:
+        leaves = {name: part.astype(dtype) for name, part in leaves.items()}
+    return leaves | {name: _for_products(part, dtype) for name, part in params.items() if isinstance(part, dict)}
 
 
 def count(params: Params) -> int:

@@ -17,7 +17,18 @@ from flowseg.models.film import Conditioner, FilmHead, modulate
 from flowseg.models.fourier import FourierConditioner
 from flowseg.models.junctions import at_stage
 from flowseg.models.kernels import Kernels
-from flowseg.models.layers import ChannelNorm, Compute, Conv, Dense, Downsample, ResnetBlock, TimeEmbedding, Upsample
+from flowseg.models.layers import (
+    ChannelNorm,
+    Compute,
+    Conv,
+    Dense,
+    Downsample,
+    Modulations,
+    ResnetBlock,
+    TimeEmbedding,
+    Upsample,
+    modulations,
+)
 from flowseg.models.patches import from_patches, to_patches
 
 Map = Float[Array, "b h w c"]
@@ -49,10 +60,10 @@ class EncoderLevel(nnx.Module):
         self.image = EncoderPath(config, level, compute)
         self.conditioner = FourierConditioner(config.widths[level], image_size // 2**level, compute)
 
-    def __call__(self, x: Map, c: Map, time: Float[Array, "b e"]) -> tuple[Map, Map, tuple[Map, Map]]:
-        x, c = self.mask.block1(x, time), self.image.block1(c, time)
+    def __call__(self, x: Map, c: Map, times: Modulations) -> tuple[Map, Map, tuple[Map, Map]]:
+        x, c = self.mask.block1(x, times), self.image.block1(c, times)
         first = x
-        x, c = self.mask.block2(x, time), self.image.block2(c, time)
+        x, c = self.mask.block2(x, times), self.image.block2(c, times)
         x, c = x + self.mask.attention(x), c + self.image.attention(c)
         x = self.conditioner(x, c)
         return self.mask.down(x), self.image.down(c), (first, x)
@@ -83,13 +94,13 @@ class Middle(nnx.Module):
         self.cross2 = CrossAttention(width, config.heads, config.head_dim, compute)
         self.last_block = ResnetBlock(width, width, 4 * config.dim, compute)
 
-    def __call__(self, x: Map, c: Map, time: Float[Array, "b e"]) -> Map:
-        x, c = self.mask_block(x, time), self.image_block(c, time)
+    def __call__(self, x: Map, c: Map, times: Modulations) -> Map:
+        x, c = self.mask_block(x, times), self.image_block(c, times)
         x = x + c
         a = x + self.cross1(x, c)
         f1 = a + self.feed1(a)
         f2 = a + self.feed2(a)
-        return self.last_block(f1 + self.cross2(f1, f2), time)
+        return self.last_block(f1 + self.cross2(f1, f2), times)
 
 
 class DecoderStage(nnx.Module):
@@ -108,17 +119,17 @@ class DecoderStage(nnx.Module):
         self,
         x: Map,
         skips: tuple[Map, Map],
-        time: Float[Array, "b e"],
+        times: Modulations,
         film: GammaBeta | None,
         gate: Float[Array, "b h w 1"] | None,
     ) -> Map:
         first, second = skips
         if gate is not None:
             gate = at_stage(gate, gate.shape[1] // x.shape[1])
-        x = self.block1(x, time, second)
+        x = self.block1(x, times, second)
         if self.film_point == "after_block1":
             x = modulate(x, film, gate)
-        x = self.block2(x, time, first)
+        x = self.block2(x, times, first)
         if self.film_point == "after_block2":
             x = modulate(x, film, gate)
         return self.up(x + self.attention(x))
@@ -193,17 +204,17 @@ class UNet(nnx.Module):
         films: dict[int, GammaBeta] = {}
         if self.film is not None and embedding is not None:
             films = dict(zip(self.config.film.stages, self.film(embedding), strict=True))
-        time = self.time(t)
+        times = modulations(self, self.time(t))
         stem = x = self.stem_mask(to_patches(x, self.config.patch))
         c = self.stem_image(to_patches(image, self.config.patch))
         skips = []
         for level in self.encoder:
-            x, c, skip = level(x, c, time)
+            x, c, skip = level(x, c, times)
             skips.append(skip)
-        x = self.middle(x, c, time)
+        x = self.middle(x, c, times)
         for stage, (block, skip) in enumerate(zip(self.decoder, reversed(skips), strict=True)):
-            x = block(x, skip, time, films.get(stage), gate)
-        x = self.head_block(x, time, stem)
+            x = block(x, skip, times, films.get(stage), gate)
+        x = self.head_block(x, times, stem)
         return from_patches(self.head(x).astype(jnp.float32), self.config.patch)
 
     def _check(self, x: Array, t: Array, image: Array, embedding: Array | None) -> None:

@@ -25,8 +25,13 @@ from flowseg.training.drivers import chosen_devices, with_precision
 from flowseg.training.loop import train
 
 
-def run_experiment(config: Config, *, resume: str | None = None, out: Path | None = None) -> Run:
-    """Trains, then scores the best checkpoint on the test split: all of `make train`."""
+def run_experiment(
+    config: Config, *, resume: str | None = None, out: Path | None = None, profile: bool = False
+) -> Run:
+    """Trains, then scores the best checkpoint on the test split: all of `make train`.
+
+    `resume` and `out` are as for `choose_run`, `profile` as for `train`.
+    """
     config = with_precision(config)
     chosen_devices(config)  # a batch that does not fit the devices is refused before anything is written
     prepared = prepare(config)
@@ -36,7 +41,7 @@ def run_experiment(config: Config, *, resume: str | None = None, out: Path | Non
         sizes = ", ".join(f"{len(d)} {split}" for split, d in prepared.datasets.items())
         console.print(f"run {run.path}: {counts['total']:,} parameters; {prepared.root} ({sizes})")
         if not run.finished:
-            record = train(run, prepared.datasets)
+            record = train(run, prepared.datasets, profile=profile)
             console.print(f"best validation Dice {record.best_dice:.4f} at step {record.best_step}")
         check_encoder(run, prepared.encoder)
         result = evaluate_run(Trained.open(run), "test", prepared)

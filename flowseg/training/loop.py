@@ -21,6 +21,7 @@ from flowseg.training.interrupt import Interrupted, StopRequest, stop_on_signals
 from flowseg.training.memory import memory_told
 from flowseg.training.meter import Meter
 from flowseg.training.optim import plateau
+from flowseg.training.profile import StepTrace
 from flowseg.training.state import TrainState, init_state
 from flowseg.training.validation import Validation
 
@@ -39,12 +40,13 @@ class Record:
     """Metrics of the steps since the last line of metrics.jsonl."""
 
 
-def train(run: Run, datasets: dict[str, Dataset]) -> Record:
+def train(run: Run, datasets: dict[str, Dataset], *, profile: bool = False) -> Record:
     """Trains to the config's last epoch, from the run's latest checkpoint if it has one.
 
     Args:
         run: where everything is written.
         datasets: the loaded splits `train` and `val`.
+        profile: a trace of a few steps is written into the run's folder `profile`.
 
     Raises:
         UserError: the data have changed since the run began, a checkpoint is damaged, or the loss was not finite for
@@ -52,13 +54,15 @@ def train(run: Run, datasets: dict[str, Dataset]) -> Record:
         Interrupted: stopped by a signal; everything is saved.
     """
     with closing(Checkpoints(run.path)) as checkpoints, stop_on_signals() as stop:
-        return Training(run, datasets, checkpoints, stop).run_to_end()
+        return Training(run, datasets, checkpoints, stop, profile).run_to_end()
 
 
 class Training:
     """The parts of one run: driver, data, validation, log, and where it stands."""
 
-    def __init__(self, run: Run, datasets: dict[str, Dataset], checkpoints: Checkpoints, stop: StopRequest):
+    def __init__(
+        self, run: Run, datasets: dict[str, Dataset], checkpoints: Checkpoints, stop: StopRequest, profile: bool
+    ):
         config = self.config = run.config
         self.run, self.datasets, self.checkpoints, self.stop = run, datasets, checkpoints, stop
         self.epoch_steps = steps_per_epoch(config, len(datasets["train"]))
@@ -66,6 +70,7 @@ class Training:
         self.layout = Layout(abstract_params(config))
         self.driver = make_driver(config, self.total)
         self.state, self.record, self.step = self._start()
+        self.trace = StepTrace(run.path / "profile", self.step) if profile else None
         self.log = Log(run.path, self.step, self.record.validated)
         self.meter = Meter(self.record.window, config, run.path)
         self.validation = Validation(config, datasets["val"], self.driver.devices, self.log, run.path / "samples")
@@ -83,6 +88,8 @@ class Training:
                 if self.step == self.total:
                     break
                 self.stop.check()
+                if self.trace:
+                    self.trace.before(self.step)
                 # Hidden copies between host and device would slow the step.
                 with jax.transfer_guard("disallow"), memory_told(config, self.driver.devices):
                     self.state, metrics = self.driver(self.state, next(batches))
@@ -101,6 +108,8 @@ class Training:
             )
             raise
         finally:
+            if self.trace:
+                self.trace.close()
             progress.close()
             self.log.close()
         assert self.driver.traces <= 1, f"the step was traced {self.driver.traces} times: shapes changed"

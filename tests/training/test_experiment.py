@@ -38,7 +38,8 @@ def trained(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run") / "tiny"
     with pytest.MonkeyPatch.context() as patch:
         config = str(REPO / "configs" / "vlm_film.py")
-        flowseg(patch, "train", config, *SMALL, *STAGES, "--data.root", str(tiny_data), "--out", str(out))
+        data = ("--data.root", str(tiny_data))
+        flowseg(patch, "train", config, *SMALL, *STAGES, *data, "--out", str(out), "--profile")
     return out
 
 
@@ -62,6 +63,10 @@ def test_a_run_leaves_its_scores_pictures_and_config(trained: Path) -> None:
     assert list((trained / "tensorboard").iterdir())
     assert json.loads((trained / "config.json").read_text())["config"]["train"]["epoch_steps"] == 4
     assert not list(trained.rglob("*.part*"))
+
+
+def test_a_profile_is_a_trace_in_the_run_s_folder(trained: Path) -> None:
+    assert [path.stat().st_size > 1000 for path in trained.glob("profile/**/*.xplane.pb")] == [True]
 
 
 def test_eval_restores_the_same_scores(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
