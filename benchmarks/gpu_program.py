@@ -189,13 +189,14 @@ def configured(args: argparse.Namespace) -> Config:
     """Returns the config that the command line asks for."""
     config = load_config(CONFIGS / f"{args.config}.py")
     config = tiny(config) if args.tiny else config
+    batch = args.batch or config.train.batch
     return replace(
         config,
         precision=args.precision,
         parallel=args.parallel,
         devices=1,
         data=replace(config.data, crop=args.size or config.data.crop),
-        train=replace(config.train, batch=args.batch or config.train.batch, microbatch=args.microbatch),
+        train=replace(config.train, batch=batch, microbatch=args.microbatch or batch),
     )
 
 

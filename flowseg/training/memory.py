@@ -50,7 +50,7 @@ def microbatch(config: Config, device: jax.Device, local: int) -> int:
 
 def memory_limit(device: jax.Device) -> int | None:
     """Returns how many bytes JAX may take on a device, or None if it does not say."""
-    stats = device.memory_stats() if hasattr(device, "memory_stats") else None
+    stats = device.memory_stats()
     return int(stats["bytes_limit"]) if stats and "bytes_limit" in stats else None
 
 
