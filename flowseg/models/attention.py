@@ -49,16 +49,15 @@ class LinearAttention(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         b, h, w, c = x.shape
-        heads, tokens = self.heads, x.reshape(b, h * w, c)
+        heads, tokens = self.heads, self.norm(x).reshape(b, h * w, c)
         assert self.out.bias is not None
         bias = self.out.bias[...]
         q_kernel, k_kernel, v_kernel = jnp.split(self.qkv.kernel[...], 3, axis=1)
 
-        def keys_values(x: Float[Array, "*b r c"]) -> tuple[Float[Array, "*b r k"], Float[Array, "*b r c"]]:
-            x = self.norm(x)
-            return x @ k_kernel.astype(x.dtype), x
+        def keys_values(y: Float[Array, "*b r c"]) -> tuple[Float[Array, "*b r k"], Float[Array, "*b r c"]]:
+            return y @ k_kernel.astype(y.dtype), y
 
-        # With y = norm(x): softmax(k)^T (y W_v) is computed as (softmax(k)^T y) W_v, and (softmax(q) context) W_out as
+        # With y the normed tokens: softmax(k)^T (y W_v) is computed as (softmax(k)^T y) W_v, and (softmax(q) context) W_out as
         # softmax(q) (context W_out). So two maps of heads x head_dim channels are never made: the values, and what
         # the queries read.
         pooled = self.compute.kernels.softmax_pool(keys_values, tokens).reshape(b, heads, -1, c)
@@ -66,13 +65,12 @@ class LinearAttention(nnx.Module):
         table = jnp.einsum("bhde,heo->bhdo", context, self.out.kernel[...].reshape(heads, -1, c))
         table = table.reshape(b, -1, c) * context.shape[-1] ** -0.5
 
-        def read(x: Float[Array, "*b r c"], table: Float[Array, "*b k c"]) -> Float[Array, "*b r c"]:
-            q = self.norm(x) @ q_kernel.astype(x.dtype)
+        def read(y: Float[Array, "*b r c"], table: Float[Array, "*b k c"]) -> Float[Array, "*b r c"]:
+            q = y @ q_kernel.astype(y.dtype)
             weights = jax.nn.softmax(q.reshape(*q.shape[:-1], heads, -1).astype(jnp.float32), axis=-1)
-            mixed = weights.reshape(q.shape).astype(x.dtype) @ table.astype(x.dtype)
-            return self.out_norm(mixed + bias.astype(x.dtype))
+            return weights.reshape(q.shape).astype(y.dtype) @ table.astype(y.dtype) + bias.astype(y.dtype)
 
-        return self.compute.kernels.map_positions(read, tokens, table).reshape(x.shape)
+        return self.out_norm(self.compute.kernels.map_positions(read, tokens, table)).reshape(x.shape)
 
 
 class CrossAttention(nnx.Module):
