@@ -22,8 +22,9 @@ def step_bytes(config: Config, examples: int) -> float:
     """Returns about how many bytes a training step takes on a GPU with `examples` of its crops at a time."""
     pixels = (config.data.crop / config.model.patch) ** 2
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(abstract_params(config)))
-    evaluations = 2 if config.flow.family == "binary" and config.flow.consistency else 1
-    maps = examples * evaluations * pixels * config.model.dim * _BYTES_PER_CHANNEL[config.precision]
+    if config.flow.family == "binary" and config.flow.consistency:
+        examples += 2 * min(2, examples)  # the term evaluates the network twice more for up to two examples
+    maps = examples * pixels * config.model.dim * _BYTES_PER_CHANNEL[config.precision]
     return _BYTES_PER_PARAMETER * parameters + maps
 
 
