@@ -68,9 +68,10 @@ class LinearAttention(nnx.Module):
         def read(y: Float[Array, "*b r c"], table: Float[Array, "*b k c"]) -> Float[Array, "*b r c"]:
             q = y @ q_kernel.astype(y.dtype)
             weights = jax.nn.softmax(q.reshape(*q.shape[:-1], heads, -1).astype(jnp.float32), axis=-1)
-            return weights.reshape(q.shape).astype(y.dtype) @ table.astype(y.dtype) + bias.astype(y.dtype)
+            mixed = weights.reshape(q.shape).astype(y.dtype) @ table.astype(y.dtype)
+            return self.out_norm(mixed + bias.astype(y.dtype))
 
-        return self.out_norm(self.compute.kernels.map_positions(read, tokens, table)).reshape(x.shape)
+        return self.compute.kernels.map_positions(read, tokens, table).reshape(x.shape)
 
 
 class CrossAttention(nnx.Module):
