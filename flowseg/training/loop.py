@@ -61,7 +61,12 @@ class Training:
     """The parts of one run: driver, data, validation, log, and where it stands."""
 
     def __init__(
-        self, run: Run, datasets: dict[str, Dataset], checkpoints: Checkpoints, stop: StopRequest, profile: bool
+        self,
+        run: Run,
+        datasets: dict[str, Dataset],
+        checkpoints: Checkpoints,
+        stop: StopRequest,
+        profile: bool = False,
     ):
         config = self.config = run.config
         self.run, self.datasets, self.checkpoints, self.stop = run, datasets, checkpoints, stop
