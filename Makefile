@@ -17,7 +17,8 @@ VENV ?= .venv
 endif
 BIN := $(VENV)/bin
 EXTRA := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi >/dev/null 2>&1 && echo cuda)
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+INSTALL := -m pip install --quiet --disable-pip-version-check
+PIP := $(BIN)/python $(INSTALL)
 comma := ,
 
 OPTIONS = $(if $(DATA),--data.root "$(DATA)") $(if $(EMBEDDINGS),--embeddings.store "$(EMBEDDINGS)") \
@@ -80,7 +81,7 @@ lint: $(VENV)/.installed-dev ## ruff and mypy
 $(VENV)-gpu-check/.installed: pyproject.toml | $(BIN)/python
 	@echo "installing flowseg and XLA's CUDA compiler into $(VENV)-gpu-check ($$($(BIN)/python --version))"
 	$(BIN)/python -m venv $(VENV)-gpu-check
-	$(VENV)-gpu-check/bin/python -m pip install --quiet --disable-pip-version-check -e ".[gpu-check]"
+	$(VENV)-gpu-check/bin/python $(INSTALL) -e ".[gpu-check]"
 	@touch $@
 
 clean: ## remove environments and caches, not runs

@@ -36,7 +36,6 @@ def keep_failures() -> None:
     logging.getLogger(_LOGGER).addFilter(_failures)
 
 
-@cache
 def has_accelerator() -> bool:
     """Returns whether JAX computes on something other than the CPU."""
     import jax

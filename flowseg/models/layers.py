@@ -126,11 +126,10 @@ class ResnetBlock(nnx.Module):
     def __call__(
         self,
         x: Float[Array, "b h w c"],
-        times: Modulations | None = None,
+        times: Modulations,
         skip: Float[Array, "b h w s"] | None = None,
     ) -> Float[Array, "b h w d"]:
-        scale, shift = times[self] if times is not None else (None, None)
-        return recompute(self.plain)(x, scale, shift, skip)
+        return recompute(self.plain)(x, *times[self], skip)
 
     def plain(
         self, x: Array, scale: Array | None = None, shift: Array | None = None, skip: Array | None = None

@@ -1,6 +1,5 @@
 """How much device memory a training step takes, and how many examples at a time fit."""
 
-import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -8,7 +7,7 @@ import jax
 
 from flowseg.config import Config
 from flowseg.errors import UserError
-from flowseg.models.network import abstract_params
+from flowseg.models.network import abstract_params, count
 
 # The parameters, two moments, the average, the gradient, and what the update makes of them: float32 each.
 _BYTES_PER_PARAMETER = 4 * 8
@@ -21,11 +20,10 @@ _SHARE = 0.85
 def step_bytes(config: Config, examples: int) -> float:
     """Returns about how many bytes a training step takes on a GPU with `examples` of its crops at a time."""
     pixels = (config.data.crop / config.model.patch) ** 2
-    parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(abstract_params(config)))
     if config.flow.family == "binary" and config.flow.consistency:
         examples += 2 * min(2, examples)  # the term evaluates the network twice more for up to two examples
     maps = examples * pixels * config.model.dim * _BYTES_PER_CHANNEL[config.precision]
-    return _BYTES_PER_PARAMETER * parameters + maps
+    return _BYTES_PER_PARAMETER * count(abstract_params(config)) + maps
 
 
 def microbatch(config: Config, device: jax.Device, local: int) -> int:
@@ -34,19 +32,22 @@ def microbatch(config: Config, device: jax.Device, local: int) -> int:
     That is `train.microbatch`. By default a CPU takes one at a time: the maps of one example stay nearer to its
     caches, and memory does not grow with the batch. A GPU takes as many as fit its memory (`step_bytes`).
     """
-    size = config.train.microbatch
-    if size is None and device.platform == "cpu":
-        size = 1
-    if size is None:
-        room = _SHARE * limit if (limit := memory_limit(device)) else math.inf
-        divisors = [n for n in range(local, 0, -1) if local % n == 0]
-        size = next((n for n in divisors if step_bytes(config, n) <= room), 1)
+    size = config.train.microbatch or (1 if device.platform == "cpu" else _fitting(config, device, local))
     if local % size:
         raise UserError(
             f"train.microbatch = {size}: does not divide the {local} crops of a device (train.batch = "
             f"{config.train.batch}); choose a divisor"
         )
     return size
+
+
+def _fitting(config: Config, device: jax.Device, local: int) -> int:
+    """Returns the largest divisor of `local` examples that is expected to fit; 1 if none is, and all if unknown."""
+    limit = memory_limit(device)
+    if limit is None:
+        return local
+    divisors = [n for n in range(local, 0, -1) if local % n == 0]
+    return next((n for n in divisors if step_bytes(config, n) <= _SHARE * limit), 1)
 
 
 def memory_limit(device: jax.Device) -> int | None:

@@ -19,12 +19,9 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.delenv("JAX_PLATFORMS", raising=False)
     monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
-    kept = accelerator.has_accelerator, accelerator.nvidia_gpus
-    for function in kept:
-        function.cache_clear()
+    accelerator.nvidia_gpus.cache_clear()
     yield
-    for function in kept:
-        function.cache_clear()
+    accelerator.nvidia_gpus.cache_clear()
 
 
 def install(release: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,18 +116,8 @@ def test_another_config_does_not_resume_a_run(
     trained: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = str(REPO / "configs" / "vlm_film.py")
-    args = [
-        "train",
-        config,
-        *SMALL,
-        *STAGES,
-        "--data.root",
-        str(tiny_data),
-        "--resume",
-        str(trained),
-        "--optim.lr",
-        "0.5",
-    ]
+    data = ("--data.root", str(tiny_data))
+    args = ["train", config, *SMALL, *STAGES, *data, "--resume", str(trained), "--optim.lr", "0.5"]
     with pytest.raises(SystemExit) as stopped:
         flowseg(monkeypatch, *args)
     assert stopped.value.code == 1
