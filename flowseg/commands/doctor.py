@@ -58,7 +58,7 @@ def findings(config: Config, reduced: bool) -> list[tuple[str, str]]:
         ),
     ]
     if first.platform == "cpu":
-        lines.append(("time", f"about {step_seconds(config):.2g} s a step (from this machine's convolution speed)"))
+        lines.append(("time", f"about {step_seconds(config):.1f} s a step (from this machine's convolution speed)"))
     else:
         lines.append(("memory", f"about {step_bytes(config, at_once) / 1e9:.1f} GB on each device"))
     return lines
