@@ -1,7 +1,7 @@
 """Graphics cards to compile for without having one: their rates, and how XLA is told about them.
 
-Figures of NVIDIA's data sheets and architecture papers (H100 SXM5 80 GB, A100 SXM4 80 GB, GeForce RTX 4090): dense
-products, without sparsity, accumulated in float32.
+Figures of NVIDIA's data sheets and architecture papers (H200 SXM, H100 SXM5 80 GB, A100 SXM4 80 GB, GeForce RTX 4090):
+dense products, without sparsity, accumulated in float32.
 """
 
 from dataclasses import dataclass
@@ -77,6 +77,17 @@ def _rates(bf16: float, tf32: float) -> dict[str, float]:
 
 
 TARGETS = {
+    "h200": Target(
+        Card("NVIDIA H200", 139.8 * 2**30, 4.8e12, _rates(989e12, 494e12)),
+        capability=(9, 0),
+        cores=132,
+        float32_units=128,
+        threads=2048,
+        shared_memory=228 * 1024,
+        l2_cache=50 * 2**20,
+        clock_ghz=1.98,
+        ecc=True,
+    ),
     "h100": Target(
         Card("NVIDIA H100 80GB HBM3", 79.1 * 2**30, 3.352e12, _rates(989e12, 494e12)),
         capability=(9, 0),

@@ -21,12 +21,11 @@ from typing import Any
 os.environ["JAX_PLATFORMS"] = "cpu"  # the CUDA plugin would look for a card when JAX starts
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from gpu_cards import TARGETS, Target
+from gpu_lowering import lower_sampler, lower_step, tiny
 from jax.experimental import topologies
-from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
+from jax.sharding import Mesh
 from machine import describe_machine, write_results
 from program_cost import Card, Kernel, by, kernels, totals
 from program_text import read_program
@@ -36,16 +35,10 @@ from rich.table import Table
 from flowseg.commands.parsing import load_config
 from flowseg.config import Config
 from flowseg.errors import UserError
-from flowseg.flow import make_flow
-from flowseg.models.network import abstract_params, init_params
-from flowseg.sampling.windows import WindowSampler
-from flowseg.training.drivers import MAPPINGS, local_step
-from flowseg.training.state import init_state
 from flowseg.training.step import AXIS
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 FIGURES = ("peak_bytes", "bytes", "kernels", "flop", "roofline_ms")
-STEPS = 1000
 TOLERANCE = 0.02
 """By how much a figure may grow before `--against` fails: other versions of XLA schedule a little differently."""
 
@@ -62,65 +55,6 @@ def mesh_of(target: Target) -> Mesh:
         cause = str(error).partition("\n")[0]
         sys.exit(f"XLA's CUDA compiler does not start ({cause}): install it with pip install -e '.[gpu-check]'")
     return Mesh(np.asarray(described.devices), (AXIS,))
-
-
-def step_inputs(config: Config) -> tuple[Any, dict[str, np.ndarray], Any]:
-    """Returns state, batch and key of a config's training step: shapes and dtypes count, not values."""
-    state = jax.eval_shape(lambda: init_state(config, init_params(config), STEPS))
-    crop, batch = config.data.crop, config.train.batch
-    arrays = {name: np.zeros((batch, crop, crop, 1), np.float32) for name in ("image", "target")}
-    if config.model.film.stages:
-        arrays["embedding"] = np.zeros((batch, config.model.film.embedding_width), np.float32)
-    return state, arrays, jax.eval_shape(lambda: jax.random.key(0))
-
-
-def sampler_inputs(config: Config) -> list[Any]:
-    """Returns the shapes and dtypes of what `WindowSampler.program` takes."""
-    settings, crop, film = config.eval, config.data.crop, config.model.film
-    maps = (settings.window_batch, crop, crop, 1)
-    noise = make_flow(config.flow).noise(np.random.default_rng(0), (1, 1))
-    return [
-        abstract_params(config),
-        jax.ShapeDtypeStruct((settings.ensemble, *maps), noise.dtype),
-        jax.ShapeDtypeStruct(maps, jnp.float32),
-        jax.ShapeDtypeStruct((maps[0], film.embedding_width), jnp.float32) if film.stages else None,
-        jax.ShapeDtypeStruct((), jnp.int32),
-    ]
-
-
-def lower_step(config: Config, mesh: Mesh) -> jax.stages.Lowered:
-    """Returns the training step of a config, lowered for the devices of a mesh."""
-    replicated, shared = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXIS))
-    mapped, cut = MAPPINGS[config.parallel](local_step(config, STEPS, list(mesh.devices.flat)), mesh)
-    state, batch, key = step_inputs(config)
-    return mapped.lower(_placed(state, replicated), _placed(cut(batch), shared), _placed(key, replicated))
-
-
-def lower_sampler(config: Config, mesh: Mesh) -> jax.stages.Lowered:
-    """Returns the sampler of one batch of windows, lowered for the first device of a mesh."""
-    sampler = WindowSampler(config, [mesh.devices.flat[0]])
-    return sampler.program.lower(*_placed(sampler_inputs(config), NamedSharding(mesh, P())))
-
-
-def _placed(tree: Any, sharding: NamedSharding) -> Any:
-    """Returns the shapes of a tree of arrays as they lie on the devices."""
-    return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=sharding), tree)
-
-
-def tiny(config: Config) -> Config:
-    """Returns a config with the same parts in two levels on small maps, which compiles sooner.
-
-    It leaves out the consistency term, which evaluates the same network twice more.
-    """
-    film = replace(config.model.film, stages=tuple(stage for stage in config.model.film.stages if stage < 2))
-    return replace(
-        config,
-        flow=replace(config.flow, consistency=0.0),
-        model=replace(config.model, dim=16, multipliers=(1, 2), heads=2, full_attention_levels=(1,), film=film),
-        data=replace(config.data, crop=64),
-        train=replace(config.train, batch=2),
-        eval=replace(config.eval, window_batch=2),
-    )
 
 
 def measure(lowered: jax.stages.Lowered, card: Card) -> tuple[dict[str, Any], list[Kernel]]:

@@ -28,12 +28,12 @@ pytestmark = pytest.mark.usefixtures("cudnn")
 
 @pytest.fixture(scope="module")
 def programs() -> Iterator[Any]:
-    """benchmarks/gpu_program.py: narrow configs, and the inputs of their programs."""
+    """benchmarks/gpu_lowering.py: narrow configs, and the inputs of their programs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(REPO / "benchmarks"))
-        import gpu_program
+        import gpu_lowering
 
-        yield gpu_program
+        yield gpu_lowering
 
 
 def lowered_step(programs: Any, config: Config) -> tuple[str, int]:
