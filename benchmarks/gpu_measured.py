@@ -8,6 +8,7 @@ Two times are given: with the next run queued before the last has ended, as in t
 """
 
 import argparse
+import re
 import statistics
 import sys
 import tempfile
@@ -95,9 +96,10 @@ def timed(call: Callable[[], Any], runs: int) -> dict[str, float]:
 
 
 def traced(call: Callable[[], Any], folder: Path) -> dict[str, dict[str, float]]:
-    """Milliseconds and launches of each kernel in one run, by the name of its instruction, from a trace of some runs.
+    """Milliseconds and launches of each kernel in one run, from a trace of some runs.
 
-    Kernels that the trace gives to no instruction are summed under their own names.
+    Kernels are known by the instruction that started them. Those in a CUDA graph are known by their own names, which
+    for XLA's kernels is the instruction's name with underscores.
     """
     with jax.profiler.trace(str(folder)):
         for _ in range(TRACED):
@@ -111,17 +113,35 @@ def traced(call: Callable[[], Any], folder: Path) -> dict[str, dict[str, float]]
             if not line.name.startswith("Stream"):
                 continue
             for event in line.events:
-                stats = {name: value for name, value in event.stats if name in ("hlo_op", "name")}
-                entry = found[str(stats.get("hlo_op") or event.name)]
+                instruction = next((str(value) for name, value in event.stats if name == "hlo_op"), "")
+                inside_graph = not instruction or instruction.startswith("command_buffer")
+                entry = found[event.name if inside_graph else instruction]
                 entry["ms"] += event.duration_ns / 1e6 / TRACED
                 entry["launches"] += 1 / TRACED
     return dict(found)
 
 
+def by_name(found: list[Kernel]) -> dict[str, Kernel]:
+    """Returns the kernels of a program by the names that a trace may give them."""
+    return {name: kernel for kernel in found for name in (kernel.name, re.sub(r"[^A-Za-z0-9_]", "_", kernel.name))}
+
+
+def library(name: str) -> str:
+    """Returns whose kernel it is that a trace knows by its own name only."""
+    lowered = name.lower()
+    if "fmha" in lowered or "flash" in lowered or "sdpa" in lowered:
+        return "flash attention (cuDNN)"
+    if "cudnn" in lowered or "conv" in lowered or "fprop" in lowered or "wgrad" in lowered or "dgrad" in lowered:
+        return "convolutions (cuDNN)"
+    if "gemm" in lowered or "nvjet" in lowered or "cutlass" in lowered or "splitk" in lowered:
+        return "products (cuBLAS)"
+    return "fft" if "fft" in lowered else "not counted"
+
+
 def compared(found: list[Kernel], measured: dict[str, dict[str, float]], card: Card) -> list[dict[str, Any]]:
     """Returns what was counted and what was measured for each kind of kernel, the slowest first."""
     rows: dict[str, dict[str, Any]] = {}
-    counted = {kernel.name: kernel for kernel in found}
+    counted = by_name(found)
 
     def row(kind: str) -> dict[str, Any]:
         return rows.setdefault(kind, {"kind": kind, "ms": 0.0, "launches": 0.0, "counted_ms": 0.0, "kernels": 0})
@@ -131,7 +151,7 @@ def compared(found: list[Kernel], measured: dict[str, dict[str, float]], card: C
         entry["counted_ms"] += 1e3 * kernel.runs * card.seconds(kernel)
         entry["kernels"] += kernel.runs
     for name, times in measured.items():
-        entry = row(counted[name].kind if name in counted else "not counted")
+        entry = row(counted[name].kind if name in counted else library(name))
         entry["ms"] += times["ms"]
         entry["launches"] += times["launches"]
     return sorted(rows.values(), key=lambda entry: -entry["ms"])
@@ -155,14 +175,14 @@ def show(report: dict[str, Any], console: Console) -> None:
         table.add_row(row["kind"], *figures)
     console.print(table)
     table = Table("kernel", "ms", "at least", "line of flowseg")
-    for row in report["slowest"][:25]:
+    for row in report["each"][:25]:
         table.add_row(row["name"], f"{row['ms']:.3f}", f"{row['counted_ms']:.3f}", row["place"])
     console.print(table)
 
 
-def slowest(found: list[Kernel], measured: dict[str, dict[str, float]], card: Card) -> list[dict[str, Any]]:
+def each(found: list[Kernel], measured: dict[str, dict[str, float]], card: Card) -> list[dict[str, Any]]:
     """Returns the kernels that take longest, each beside what was counted."""
-    counted = {kernel.name: kernel for kernel in found}
+    counted = by_name(found)
     rows = []
     for name, times in sorted(measured.items(), key=lambda item: -item[1]["ms"]):
         kernel = counted.get(name)
@@ -226,7 +246,7 @@ def main() -> None:
         "counted": totals(found, card),
         "memory": {"peak_bytes": peak, "counted_bytes": arguments + memory.temp_size_in_bytes},
         "kinds": compared(found, measured, card),
-        "slowest": slowest(found, measured, card)[:100],
+        "each": each(found, measured, card),
     }
     show(report, Console(width=150))
     if args.json:

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -145,11 +146,11 @@ def measure(programs: list[Program], common: list[str], args: argparse.Namespace
                 program.missing = "no PyTorch: give --torch-python"
                 continue
             console.print(f"  starting {program.name}")
-            with tempfile.TemporaryDirectory() as cache:
+            with nullcontext(args.cache) if args.cache else tempfile.TemporaryDirectory() as cache:
                 try:
                     worker = Worker(program, common, args.torch_python, cache)
                     program.compile_s = worker.about["compile_s"]
-                    if program.kind == OURS or "--compile" in program.options:
+                    if not args.cache and (program.kind == OURS or "--compile" in program.options):
                         worker.close()
                         worker = Worker(program, common, args.torch_python, cache)
                 except WorkerEnded as ended:
@@ -250,6 +251,7 @@ def main() -> None:
         "--full", action="store_true", help="also junction gate, fake devices, bf16 on CPU, channels last"
     )
     parser.add_argument("--gpu", action="store_true", help="the programs of a GPU")
+    parser.add_argument("--cache", help="a folder of compiled programs to use and keep; each program starts once")
     parser.add_argument("--options", default="", help="more options for every worker, for example '--dim 8'")
     parser.add_argument("--out", type=Path, default=HERE / "results" / "step_throughput.json")
     args = parser.parse_args()
