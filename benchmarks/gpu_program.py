@@ -4,9 +4,10 @@
     python benchmarks/gpu_program.py [vlm_film] [--card h100] [--precision bf16] [--parallel jit] [--json FILE]
 
 XLA compiles for a card that is not there (the extra brings its CUDA compiler, without NVIDIA's libraries). Prints peak
-memory, kernels, bytes, arithmetic, the time that these need at least (a kernel takes 2 us at least), and the ten lines
-of flowseg that move most. `program_cost.py` says how it is counted and what it cannot see. `--tiny` takes a narrow
-network on small maps. `--against FILE` compares with an earlier JSON and fails if a figure has grown by more than 2 %.
+memory, kernels, bytes, arithmetic, the time that these need at least (a kernel takes 2 us at least), the time expected
+by what kernels of their kinds took on an H200, and the ten lines of flowseg that move most. `program_cost.py` says how
+it is counted and what it cannot see. `--tiny` takes a narrow network on small maps. `--against FILE` compares with an
+earlier JSON and fails if a figure has grown by more than 2 %.
 """
 
 import argparse
@@ -75,7 +76,8 @@ def show(name: str, figures: dict[str, Any], found: list[Kernel], card: Card, co
     console.print(
         f"[bold]{name}[/]: peak {figures['peak_bytes'] / 1e9:.2f} GB, {figures['kernels']:,} kernels, "
         f"{figures['bytes'] / 1e9:.1f} GB moved, {figures['flop'] / 1e12:.2f} TFLOP, at least "
-        f"{figures['roofline_ms']:.1f} ms on {card.name} (compiled in {figures['compile_s']:.0f} s)"
+        f"{figures['roofline_ms']:.1f} ms and about {figures['expected_ms']:.1f} on {card.name} (compiled in "
+        f"{figures['compile_s']:.0f} s)"
     )
     for key, heading in (("place", "line of flowseg"), ("kind", "kind of kernel")):
         table = Table(heading, "GB moved", "share", "kernels", "TFLOP", "ms")

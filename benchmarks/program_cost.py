@@ -3,7 +3,7 @@
 Counted from the program's text (`compiled.as_text()`), so no GPU is needed. A kernel reads of each operand what it
 uses and writes its results. A loop counts as often as it runs; of a conditional the costlier branch counts. The text
 does not show the choice of algorithms (autotuning), the workspace of convolutions, and what stays in the L2 cache
-between kernels.
+between kernels. How much longer than that the kernels of each kind take was measured once (`SLOWER`).
 """
 
 import math
@@ -23,6 +23,21 @@ _FREE = {
 _SLICES = ("slice", "dynamic-slice", "gather")
 LAUNCH_SECONDS = 2e-6
 """What a kernel takes at least, however little it does."""
+SLOWER = {
+    "fusion": 1.29,
+    "fusion with products": 1.46,
+    "__cublas": 1.3,
+    "__cudnn$fmha": 4.6,
+    "__cudnn$convForward": 3.8,
+    "__cudnn$convBiasActivation": 5.1,
+    "__cudnn$convBackwardInput": 3.5,
+    "__cudnn$convBackwardFilter": 7.0,
+    "fft": 3.1,
+}
+"""How many times as long as `Card.seconds` the kernels of a kind take together, by the beginning of its name.
+
+Measured on an H200, in the bf16 step of vlm_film_gaussian (benchmarks/results/gpu_measured_bf16.json).
+"""
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,12 @@ class Kernel:
     def bytes(self) -> int:
         return self.read + self.written
 
+    @property
+    def slower(self) -> float:
+        """How many times as long as it must at least a kernel of this kind takes; 1 if that was not measured."""
+        kinds = [kind for kind in SLOWER if self.kind.startswith(kind)]
+        return SLOWER[max(kinds, key=len)] if kinds else 1.0
+
 
 def kernels(program: Program, card: Card, within: str = "flowseg/") -> list[Kernel]:
     """Returns the kernels of a program, loops and branches resolved.
@@ -97,6 +118,7 @@ def totals(found: list[Kernel], card: Card) -> dict[str, Any]:
         "bytes": sum(k.runs * k.bytes for k in found),
         "flop": sum(k.runs * k.flop for k in found),
         "roofline_ms": 1e3 * sum(k.runs * card.seconds(k) for k in found),
+        "expected_ms": 1e3 * sum(k.runs * card.seconds(k) * k.slower for k in found),
     }
 
 

@@ -2,7 +2,7 @@
 
     make train CONFIG=vlm_film DATA=path EMBEDDINGS=path
 
-11,649,729 parameters; the length is that of baseline.py. Cost and score of this recipe here: not run. The report it
+11,649,729 parameters; the length is that of baseline.py. Score of this recipe here: not run. The report it
 re-creates: validation Dice 0.8621 at epoch 119, test Dice 0.8653.
 """
 

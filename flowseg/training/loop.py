@@ -85,7 +85,7 @@ class Training:
         config = self.config
         batches = iterate(training_batches(config, self.datasets["train"]), self.step, self.total, config.data.threads)
         if self.step < self.total:
-            console.print("compiling the training step: a minute or so the first time, then it is kept")
+            console.print("compiling the training step: minutes the first time, then it is kept")
         progress = Task("training", self.total, self.step)
         try:
             while True:

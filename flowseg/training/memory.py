@@ -11,8 +11,8 @@ from flowseg.models.network import abstract_params, count
 
 # The parameters, two moments, the average, the gradient, and what the update makes of them: float32 each.
 _BYTES_PER_PARAMETER = 4 * 8
-_BYTES_PER_CHANNEL = {"bf16": 151.0, "float32": 287.0}
-"""Of each of a map's pixels, times `model.dim`: from programs compiled for an H100 (docs/performance.md)."""
+_BYTES_PER_CHANNEL = {"bf16": 171.0, "float32": 350.0}
+"""Of each of a map's pixels, times `model.dim`: from the peaks of two programs on an H200 (docs/performance.md)."""
 _SHARE = 0.85
 """Of a device's memory that a step may be expected to fill: the estimate leaves out workspaces of convolutions."""
 

@@ -1,5 +1,6 @@
 """Counting what a compiled GPU program costs, on programs whose cost is known."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,16 @@ def test_the_time_is_that_of_what_takes_longest(cost: Any) -> None:
     large = DOT.replace("16", "1600") + ENTRY.replace("16", "1600")
     _, sums = cost(large + f"  ROOT %f = f32[8,4]{{1,0}} {FUSION}\n}}\n")
     assert sums["roofline_ms"] == pytest.approx(100 * PRODUCT_FLOP / 1e6)
+
+
+def test_the_expected_time_is_by_kind(cost: Any) -> None:
+    from program_cost import SLOWER
+
+    found, sums = cost(DOT + ENTRY + f"  ROOT %f = f32[8,4]{{1,0}} {FUSION}\n}}\n")
+    assert found[0].slower == SLOWER["fusion with products"] != SLOWER["fusion"]
+    assert sums["expected_ms"] == pytest.approx(SLOWER["fusion with products"] * sums["roofline_ms"])
+    assert replace(found[0], kind="__cudnn$fmhaSoftmaxBackward").slower == SLOWER["__cudnn$fmha"]
+    assert replace(found[0], kind="copy").slower == 1
 
 
 def test_a_loop_counts_as_often_as_it_runs(cost: Any) -> None:
