@@ -36,17 +36,17 @@ help: ## this list
 setup: $(VENV)/.installed ## install flowseg into .venv (with CUDA where nvidia-smi answers)
 
 train: $(VENV)/.installed ## train CONFIG, score it on the test split, draw its pictures
-	$(BIN)/flowseg train "configs/$(CONFIG).py" --preset $(PRESET) $(OPTIONS)
+	$(BIN)/flowseg train "$(CONFIG)" --preset $(PRESET) $(OPTIONS)
 
 experiment: $(VENV)/.installed ## train, score and compare CONFIGS over SEEDS into OUT (runs/experiment)
-	$(BIN)/flowseg experiment --configs $(CONFIGS:%=configs/%.py) --seeds $(SEEDS) --preset $(PRESET) \
+	$(BIN)/flowseg experiment --configs $(CONFIGS) --seeds $(SEEDS) --preset $(PRESET) \
 	  --out "$(or $(OUT),runs/experiment)" $(if $(DATA),--data "$(DATA)") \
 	  $(if $(EMBEDDINGS),--embeddings "$(EMBEDDINGS)") $(ARGS)
 
 eval: $(VENV)/.installed ## score the best checkpoint of RUN=runs/... on SPLIT (test)
 	@test -n "$(RUN)" || { echo "give the run's folder: make eval RUN=runs/..."; exit 2; }
 	$(BIN)/flowseg eval "$(RUN)" --split $(SPLIT) $(if $(DATA),--data "$(DATA)") \
-	  $(if $(EMBEDDINGS),--embeddings "$(EMBEDDINGS)") $(ARGS)
+	  $(if $(EMBEDDINGS),--embeddings "$(EMBEDDINGS)") $(if $(OUT),--out "$(OUT)") $(ARGS)
 
 embed: $(if $(filter qwen%,$(ENCODER)),$(VENV)/.installed-vlm,$(VENV)/.installed) ## embeddings of DATA by ENCODER (qwen2.5-vl) into the store OUT
 	@test -n "$(DATA)" -a -n "$(OUT)" || { echo "give the images and the store: make embed DATA=folder OUT=file"; exit 2; }

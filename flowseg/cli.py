@@ -1,5 +1,7 @@
 """The `flowseg` command."""
 
+import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -67,3 +69,7 @@ def main() -> None:
     except KeyboardInterrupt:
         print("flowseg: stopped", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:
+        # The reader of the output has gone (`| head`). Python would fail again when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)

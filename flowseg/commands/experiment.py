@@ -19,7 +19,7 @@ class Experiment:
     """Train, score and compare several configs over several seeds. Other options are passed to every training."""
 
     configs: tuple[Path, ...]
-    """Files that define a config, for example configs/baseline.py configs/vlm_film.py."""
+    """Configs that come with flowseg, or files that define one, for example: baseline vlm_film my_config.py."""
     out: Path
     """Folder of the runs (OUT/NAME/seed-N) and of the report (OUT/report). Finished runs are not trained again."""
     seeds: tuple[int, ...] = (0, 1, 2)

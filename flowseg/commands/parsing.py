@@ -11,11 +11,34 @@ from typing import Any, TypeVar
 
 import tyro
 
+import flowseg
 from flowseg.bounds import check_options
 from flowseg.config import Config
 from flowseg.errors import UserError
 
 T = TypeVar("T")
+
+
+SHIPPED = Path(flowseg.__file__).resolve().parents[1] / "configs"
+"""The folder of the configs that come with flowseg."""
+
+
+def find_config(name: str) -> Path:
+    """Returns the file of a config: one that comes with flowseg, by its name, or any file.
+
+    Raises:
+        UserError: there is neither.
+    """
+    shipped = SHIPPED / f"{name}.py"
+    if re.fullmatch(r"\w+", name) and shipped.is_file():
+        return shipped
+    if not Path(name).is_file():
+        raise UserError(f"{name}: no such config; give a file, or one of {_names(SHIPPED)}")
+    return Path(name)
+
+
+def _names(folder: Path) -> str:
+    return ", ".join(sorted(path.stem for path in folder.glob("*.py")))
 
 
 def load_config(path: Path) -> Config:
@@ -25,8 +48,7 @@ def load_config(path: Path) -> Config:
         UserError: the file is missing, cannot be run, or defines no valid config.
     """
     if not path.is_file():
-        known = ", ".join(sorted(p.stem for p in path.parent.glob("*.py"))) if path.parent.is_dir() else ""
-        raise UserError(f"{path}: no such config file" + (f"; there are: {known}" if known else ""))
+        raise UserError(f"{path}: no such config file")
     try:
         config = runpy.run_path(str(path)).get("config")
     except UserError as error:
@@ -55,8 +77,28 @@ def _one_line(text: str) -> str:
     return " ".join(kept)
 
 
+def _check_repeated(args: list[str]) -> None:
+    """Raises a UserError for an option that is given twice with different values; tyro would take the last."""
+    given: dict[str, str] = {}
+    for i, arg in enumerate(args):
+        if not re.match(r"--?[A-Za-z]", arg):
+            continue
+        name, equals, value = arg.partition("=")
+        if not equals:
+            rest = args[i + 1 :]
+            following = next((k for k, other in enumerate(rest) if re.match(r"--?[A-Za-z]", other)), len(rest))
+            value = " ".join(rest[:following])
+        name = name.replace("_", "-")
+        if given.setdefault(name, value) != value:
+            raise UserError(
+                f"{name} is given twice, as {given[name]!r} and {value!r}; give it once (with make: as the variable "
+                "PRESET, DATA, OUT, RESUME or EMBEDDINGS, not in ARGS)"
+            )
+
+
 def _tyro(cls: type, args: list[str], command: str, **more: Any) -> Any:
     """Calls tyro, and turns the error box it would print into a UserError of one line."""
+    _check_repeated(args)
     errors = io.StringIO()
     try:
         with contextlib.redirect_stderr(errors):
@@ -98,9 +140,17 @@ def value_of(args: list[str], flag: str, default: str) -> str:
 def with_config(cls: type[T], args: list[str], command: str, adapt: Callable[[Config], Config]) -> T:
     """Parses a command with the fields `config_file` and `config`: the file's values are the options' defaults.
 
-    `adapt` is applied to the file's config before the options.
+    The config comes first on the command line. `adapt` is applied to it before the options.
+
+    Raises:
+        UserError: no config, or one that does not exist; and what `parse` raises.
     """
-    files = [arg for arg in args if arg.endswith(".py")]
-    base = adapt(load_config(Path(files[0]))) if files else Config()
+    given = bool(args) and not args[0].startswith("-")
+    if not given and not {"-h", "--help"} & set(args):
+        raise UserError(f"give the config first, a file or one of {_names(SHIPPED)} (see flowseg {command} --help)")
+    base = Config()
+    if given:
+        file = find_config(args[0])
+        base, args = adapt(load_config(file)), [str(file), *args[1:]]
     default = cls(config_file=tyro.MISSING, config=base)  # type: ignore[call-arg]
     return parse(cls, args, command, default=default)

@@ -19,7 +19,7 @@ class OnConfig:
     """Options of the commands on a config; its fields are options too."""
 
     config_file: tyro.conf.Positional[Path]
-    """A file that defines `config`, for example configs/vlm_film.py."""
+    """A config that comes with flowseg, for example vlm_film, or a file that defines one. It comes first."""
     config: Annotated[Config, tyro.conf.arg(name="")]
 
 

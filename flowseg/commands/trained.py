@@ -69,17 +69,24 @@ class Eval(Sampling, OnSplit):
     Sampling options that are not given keep the run's own settings, whatever default is shown below.
     """
 
+    out: Path | None = None
+    """Folder of the scores; default: RUN/eval/SPLIT. With other data, embeddings or sampling than the run's own, the
+    name of the default says which, so that the run's own scores stay."""
+
 
 def evaluate(args: list[str]) -> None:
     from flowseg.evaluation.evaluate import evaluate_run
+    from flowseg.evaluation.place import check_replaceable
     from flowseg.runs.prepare import prepare_for, with_sources
     from flowseg.runs.trained import Trained
 
     parsed, run = with_run(Eval, args, "eval")
+    if parsed.out is not None:
+        check_replaceable(parsed.out)
     config = with_sources(run.config, parsed.data, parsed.embeddings)
     prepared = prepare_for(run, config, dict.fromkeys(("val", parsed.split)))
     trained = Trained.open(run, parsed.settings, data=parsed.data, embeddings=parsed.embeddings)
-    evaluate_run(trained, parsed.split, prepared)
+    evaluate_run(trained, parsed.split, prepared, parsed.out)
 
 
 @dataclass(frozen=True, kw_only=True)

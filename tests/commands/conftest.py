@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import BASELINE, SMALL, Flowseg, Outcome
+from commands import BASELINE, Flowseg, Outcome, small
 
 from flowseg import cli
 
@@ -58,4 +58,4 @@ def data(tiny_data: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def train_on(refused: Callable[..., str], data: Path) -> Callable[..., str]:
     """A function that trains on the damaged data, checks that it is refused, and returns the one line."""
-    return lambda *more: refused("train", BASELINE, "--data.root", data, *SMALL, *more)
+    return lambda *more: refused("train", BASELINE, "--data.root", data, *small(*more))

@@ -27,12 +27,25 @@ def test_a_file_that_is_no_config(refused: Callable[..., str], tmp_path: Path, t
     assert str(file) in refused("train", file)
 
 
-def test_a_missing_config_file_names_those_there(refused: Callable[..., str]) -> None:
-    missing = BASELINE.with_name("basline.py")
-    message = refused("train", missing)
-    assert (
-        f"{missing}: no such config file; there are: " in message
-        and "baseline, gaussian, supervised, vlm_film" in message
+@pytest.mark.parametrize("name", ["basline", "configs/vlm_film", "no/such/file.py", "."])
+@pytest.mark.parametrize("command", ["train", "params", "doctor"])
+def test_neither_a_file_nor_the_name_of_a_config(refused: Callable[..., str], command: str, name: str) -> None:
+    message = refused(command, name)
+    assert f"{name}: no such config; give a file, or one of baseline, gaussian, supervised, vlm_film" in message
+
+
+def test_the_config_comes_first(refused: Callable[..., str]) -> None:
+    assert "give the config first" in refused("params", "--seed", 1, BASELINE)
+
+
+def test_an_option_given_twice(refused: Callable[..., str]) -> None:
+    message = refused("train", BASELINE, "--preset", "auto", "--preset=full")
+    assert "--preset is given twice, as 'auto' and 'full'" in message
+    assert "--data.max-side is given twice" in refused(
+        "params", BASELINE, "--data.max_side", 64, "--data.max-side", 32
+    )
+    assert "--flow.sigma is given twice" in refused(
+        "params", BASELINE, "--flow.sigma", 1, "--seed", 2, "--flow.sigma", 2
     )
 
 

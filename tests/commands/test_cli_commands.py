@@ -31,6 +31,11 @@ def test_params_json_is_the_table_s_totals(flowseg: Flowseg, config: Path) -> No
     }
 
 
+def test_a_config_by_its_name_is_its_file(flowseg: Flowseg, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert flowseg("params", "vlm_film", "--json").out == flowseg("params", FILM, "--json").out
+
+
 def test_params_table_ends_with_the_totals(flowseg: Flowseg) -> None:
     outcome = flowseg("params", BASELINE, "--model.dim", "16")
     assert outcome.status == 0

@@ -1,6 +1,7 @@
 """`flowseg eval`: the sampling options, and the run's own settings as their defaults."""
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,26 +11,56 @@ import pytest
 from commands import SETTINGS, Flowseg, trained_run
 
 
-def scores(run: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((run / "eval" / "test" / "metrics.json").read_text())
+def scores(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((folder / "metrics.json").read_text())
     return content
 
 
-def test_a_run_is_scored_with_another_sampler(flowseg: Flowseg, tiny_data: Path, tmp_path: Path) -> None:
+def test_another_sampler_s_scores_stand_beside_the_run_s_own(
+    flowseg: Flowseg, tiny_data: Path, tmp_path: Path
+) -> None:
     run = trained_run(tmp_path / "run", tiny_data)
     assert flowseg("eval", run).status == 0
-    own = scores(run)
+    own = scores(run / "eval" / "test")
     assert own["sampler"] == asdict(SETTINGS)
     assert flowseg("eval", run, "--sampler", "heun", "--steps", 2).status == 0
-    other = scores(run)
+    other = scores(run / "eval" / "test-sampler-heun-steps-2")
     assert other["sampler"] == asdict(replace(SETTINGS, sampler="heun", steps=2))
     assert other["model"]["brier"]["mean"] != own["model"]["brier"]["mean"]
+    assert scores(run / "eval" / "test") == own
+
+
+def test_another_data_set_s_scores_stand_beside_the_run_s_own(
+    flowseg: Flowseg, tiny_data: Path, tmp_path: Path
+) -> None:
+    run = trained_run(tmp_path / "run", tiny_data)
+    shutil.copytree(tiny_data, tmp_path / "a set")
+    assert flowseg("eval", run, "--data", tiny_data).status == 0
+    assert flowseg("eval", run, "--data", tmp_path / "a set").status == 0
+    own, other = sorted((run / "eval").iterdir())
+    assert own.name == "test" and other.name.startswith("test-of-a-set-")
+    assert scores(other)["data"] == str(tmp_path / "a set")
+
+
+def test_out_replaces_an_evaluation_and_nothing_else(
+    flowseg: Flowseg, refused: Callable[..., str], tiny_data: Path, tmp_path: Path
+) -> None:
+    run, out = trained_run(tmp_path / "run", tiny_data), tmp_path / "out"
+    for seen in range(2):
+        assert flowseg("eval", run, "--out", out).status == 0
+        assert scores(out)["split"] == "test" and not (run / "eval").exists(), seen
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("keep")
+    for taken in (tmp_path / "notes", tmp_path / "notes" / "mine.txt", run):
+        assert "holds something else than an evaluation" in refused("eval", run, "--out", taken)
+    assert (tmp_path / "notes" / "mine.txt").read_text() == "keep"
 
 
 def test_tolerance_is_the_adaptive_sampler_s(flowseg: Flowseg, tiny_data: Path, tmp_path: Path) -> None:
     run = trained_run(tmp_path / "run", tiny_data, "gaussian", sampler="dopri5")
     assert flowseg("eval", run, "--tolerance", 0.1).status == 0
-    assert scores(run)["sampler"] == asdict(replace(SETTINGS, sampler="dopri5", tolerance=0.1))
+    used = scores(run / "eval" / "test-tolerance-0.1")["sampler"]
+    assert used == asdict(replace(SETTINGS, sampler="dopri5", tolerance=0.1))
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from commands import BASELINE, FILM, SMALL, Flowseg
+from commands import BASELINE, FILM, Flowseg
 
 from flowseg.commands.experiment import Experiment, plan
 from flowseg.runs.folder import create_run
 
-TINY = (*SMALL, "--model.dim", "8", "--model.heads", "1", "--model.head-dim", "8", "--data.crop", "16")
+TINY = ("--data.crop", "16", "--train.batch", "4", "--model.dim", "8", "--model.heads", "1", "--model.head-dim", "8")
 TINY += ("--model.multipliers", "1", "2", "--model.full-attention-levels", "1")
 # The consistency term makes the program three times as large.
 TINY += ("--flow.consistency", "0", "--train.epochs", "2", "--train.epoch-steps", "2")
@@ -52,7 +52,7 @@ def test_mistakes_show_before_anything_starts(tmp_path: Path, refused: Callable[
     copy = tmp_path / "copy.py"
     copy.write_text(BASELINE.read_text())
     assert "rename one" in refused("experiment", "--configs", BASELINE, copy, *common)
-    assert "no such config file" in refused("experiment", "--configs", tmp_path / "none.py", *common)
+    assert "no such config; give a file" in refused("experiment", "--configs", tmp_path / "none.py", *common)
 
 
 def test_two_seeds_are_trained_compared_and_kept(flowseg: Flowseg, tiny_data: Path, tmp_path: Path) -> None:

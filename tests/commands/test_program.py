@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,3 +15,13 @@ def test_it_starts_itself_again_with_huge_pages_and_answers() -> None:
     command = [sys.executable, "-m", "flowseg", "params", str(CONFIG), "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert json.loads(done.stdout)["total"] == 11_649_729
+
+
+def test_it_ends_quietly_when_nobody_reads_its_output() -> None:
+    # The help is longer than a pipe holds; its reader closes the pipe at once.
+    command = [sys.executable, "-m", "flowseg", "train", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 128 + signal.SIGPIPE
