@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 import tyro
 
-import flowseg
 from flowseg.bounds import check_options
 from flowseg.config import Config
 from flowseg.errors import UserError
@@ -19,7 +18,7 @@ from flowseg.errors import UserError
 T = TypeVar("T")
 
 
-SHIPPED = Path(flowseg.__file__).resolve().parents[1] / "configs"
+SHIPPED = Path(__file__).resolve().parents[2] / "configs"
 """The folder of the configs that come with flowseg."""
 
 

@@ -97,6 +97,8 @@ class Dataset:
         self.pairs = find_pairs(root, split)
         self.smaller = 0
         """How many images are smaller than a crop in one direction, and mirrored up to it; known once loaded."""
+        self.vessel_share = 0.0
+        """Share of the labels' pixels that are vessel, averaged over images; known once loaded."""
         self.contents: list[str] = []
         """Content hashes of the images, once they have been loaded."""
         self._examples: list[Example] | None = None
@@ -121,6 +123,7 @@ class Dataset:
             for example in pool.map(lambda pair: load_example(pair, self.config), self.pairs):
                 self.contents.append(example.content)
                 self.smaller += self._is_smaller(example)
+                self.vessel_share += float(example.mask.mean()) / len(self)
                 held += example.image.nbytes + example.mask.nbytes + example.target.nbytes
                 if held <= limit:
                     examples.append(example)

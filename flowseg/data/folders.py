@@ -20,6 +20,8 @@ SPLITS = ("train", "val", "test")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm", ".bmp")
 _IMAGE_FOLDERS = ("image", "images")
 _LABEL_FOLDERS = ("label", "labels", "mask", "masks")
+_MANUAL_FOLDERS = ("1st_manual", "2nd_manual", "manual", "manual1", "labels-ah", "labels-vk")
+"""Where retinal data sets keep their labels. Their `mask` is the field of view."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,12 @@ def _subfolder(split_folder: Path, names: tuple[str, ...]) -> Path:
         raise UserError(f"{split_folder}: has no folder {' or '.join(names)}; expected {split_folder / names[0]}")
     if len(found) > 1:
         raise UserError(f"{split_folder}: has both {found[0].name} and {found[1].name}; keep one of them")
+    manual = [name for name in _MANUAL_FOLDERS if (split_folder / name).is_dir()]
+    if found[0].name in ("mask", "masks") and manual:
+        raise UserError(
+            f"{found[0]}: is not taken as the labels beside {manual[0]}, since it may be the field of view; rename "
+            f"the folder of the labels to {names[0]}"
+        )
     return found[0]
 
 

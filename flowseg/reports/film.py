@@ -18,6 +18,7 @@ from flowseg.reports.film_summary import FORMAT, summarize
 from flowseg.reports.folder import check_free, make_parent, report_folder
 from flowseg.reports.pages import render
 from flowseg.reports.tables import number
+from flowseg.reports.verdict import images_needed
 from flowseg.runs.folder import Run
 from flowseg.runs.log import read_metrics
 from flowseg.runs.prepare import embedding_source
@@ -71,8 +72,11 @@ def analyze_film(
         )
     make_parent(folder)
     chosen = whole.subset(choose(len(whole), images, seed))
+    conditions = condition_count(config.model.film.stages)
+    if len(chosen) < (needed := images_needed(conditions - 1)):
+        console.print(f"NOTE: {len(chosen)} images are too few for a verdict; it takes at least {needed}")
     mean, mean_from = mean_embedding(trained, whole)
-    work = len(chosen) * condition_count(config.model.film.stages)
+    work = len(chosen) * conditions
     with task(f"FiLM analysis on {split}", work) as advance:
         effect = measure_effect(
             trained.sampler,

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rich.markup import escape
+
 from flowseg.config import Config
 from flowseg.data.dataset import Dataset, load_splits, shared_images
 from flowseg.data.folders import SPLITS
@@ -14,6 +16,9 @@ from flowseg.errors import UserError
 from flowseg.phantoms.default import data_root
 from flowseg.progress import console
 from flowseg.runs.folder import Run
+
+_IMPLAUSIBLE = 0.4
+"""Share of vessel pixels. Vessels take 2 to 20 % of an image, a round field of view about 70 %."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,12 @@ def prepare(config: Config, splits: Iterable[str] = SPLITS) -> Prepared:
             f"[bold]WARNING[/bold]: {len(shared)} images are in two splits ({shared[0][0]} is {shared[0][1]}): "
             "scores on them say little"
         )
+    for dataset in datasets.values():
+        if dataset.vessel_share > _IMPLAUSIBLE:
+            console.print(
+                f"[bold]WARNING[/bold]: {dataset.vessel_share:.0%} of the pixels of the labels of {dataset.split} are "
+                f"vessel ({escape(str(dataset.pairs[0].label.parent))}): are they fields of view, or vessels in black?"
+            )
     if "train" in datasets and (smaller := datasets["train"].smaller):
         side = f"{config.data.crop}x{config.data.crop}"
         console.print(f"NOTE: {smaller} training images are smaller than a crop of {side}, and mirrored up to it")

@@ -150,12 +150,19 @@ def test_heads_of_zero_have_exactly_no_effect(
 
 
 def test_some_images_into_a_folder_of_one_s_own(
-    report: Path, trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    report: Path,
+    trained: Path,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Three images give no verdict; without a training split the mean is the analysed split's, and says so."""
     root = Path(shutil.copytree(data, tmp_path / "data", ignore=shutil.ignore_patterns("train")))
     out = tmp_path / "new" / "out"
     flowseg(monkeypatch, "analyze", "film", trained, "--images", 3, "--data", root, "--out", out, "--seed", 2)
+    told = " ".join(capsys.readouterr().out.split())
+    assert told.index("NOTE: 3 images are too few for a verdict; it takes at least 8") < told.index("report.html")
     found = content(out)
     assert len(found["images"]) == 3 and found["split_images"] == 10
     assert found["verdict"]["outcome"] == "too few images"

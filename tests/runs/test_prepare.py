@@ -1,0 +1,28 @@
+"""Data made ready: what is odd about it is said."""
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flowseg.config import Config, DataConfig
+from flowseg.runs.prepare import prepare
+
+
+def test_labels_that_cover_most_of_the_image_are_doubted(
+    tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = replace(Config(), data=DataConfig(root=str(tiny_data), crop=16))
+    prepare(config)
+    assert "WARNING" not in capsys.readouterr().out
+    shutil.copytree(tiny_data, tmp_path / "data")
+    for file in (tmp_path / "data" / "val" / "label").iterdir():
+        field = np.zeros((64, 64), np.uint8)
+        field[6:58, 6:58] = 255
+        Image.fromarray(field).save(file)
+    prepare(replace(config, data=replace(config.data, root=str(tmp_path / "data"))))
+    told = " ".join(capsys.readouterr().out.split())
+    assert "WARNING: 66% of the pixels of the labels of val are vessel" in told and "fields of view" in told
