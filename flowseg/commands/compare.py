@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -13,7 +13,7 @@ from flowseg.commands.parsing import parse
 class Compare:
     """Report whether and how runs differ."""
 
-    runs: tyro.conf.Positional[tuple[str, ...]]
+    runs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN [RUN ...]")]
     """Two or more run folders, CSV files of other tools (epoch,train_loss,val_dice), folders of run folders, or
     patterns in quotes. Runs of one config with different seeds form a group."""
     out: Path

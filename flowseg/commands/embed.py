@@ -15,7 +15,7 @@ from flowseg.errors import UserError, first_of
 class Embed:
     """Make an embedding store of a data set."""
 
-    data: tyro.conf.Positional[Path]
+    data: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
     """A data set (train, val, test) or a folder of images."""
     out: Path
     """The store's file. Finished vectors wait in OUT.parts: the same command goes on after a stop."""
@@ -31,7 +31,7 @@ class Embed:
 class EmbedMerge:
     """Merge the shards of a data set's embeddings into one store."""
 
-    stores: tyro.conf.Positional[tuple[Path, ...]]
+    stores: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="STORE [STORE ...]")]
     """The files of all shards, in any order."""
     out: Path
     """The merged store's file."""
@@ -43,7 +43,7 @@ class EmbedMerge:
 class EmbedInfo:
     """Describe an embedding store and warn if it cannot tell images apart."""
 
-    store: tyro.conf.Positional[Path]
+    store: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="STORE")]
     """The store's file."""
     data: Path | None = None
     """A data set, to report which of its images the store holds."""

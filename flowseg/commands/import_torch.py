@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -15,7 +15,7 @@ from flowseg.config import FilmPoint
 class ImportTorch:
     """Make a run from a checkpoint of the original PyTorch experiment."""
 
-    checkpoint: tyro.conf.Positional[Path]
+    checkpoint: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="CHECKPOINT")]
     """The original's .ckpt file."""
     out: Path
     """Folder of the run."""

@@ -16,7 +16,7 @@ from flowseg.errors import UserError
 class Phantoms:
     """Draw a data set of phantom angiograms."""
 
-    out: tyro.conf.Positional[Path]
+    out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     """The data set's folder; it must not exist."""
     variant: Literal["plain", "choice"] = "plain"
     """plain draws one vessel tree; choice draws two, and only the image's embedding tells which of them is the target

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class OnRun:
     """Options of every command on a run."""
 
-    run: tyro.conf.Positional[Path]
+    run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """The run's folder."""
     embeddings: str | None = None
     """A store that holds the images' embeddings; default: the run's own, or image-stats."""
@@ -96,7 +96,7 @@ class Predict(Sampling):
     Sampling options that are not given keep the run's own settings, whatever default is shown below.
     """
 
-    images: tyro.conf.Positional[tuple[Path, ...]]
+    images: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE [IMAGE ...]")]
     """Images (png, jpg, tif, pgm, bmp, DICOM), or folders of them."""
     out: Path
     """Folder for the masks, probabilities and overlays."""
