@@ -21,7 +21,8 @@ def step_bytes(config: Config, examples: int) -> float:
     """Returns about how many bytes a training step takes on a GPU with `examples` of its crops at a time."""
     pixels = (config.data.crop / config.model.patch) ** 2
     if config.flow.family == "binary" and config.flow.consistency:
-        examples += 2 * min(2, examples)  # the term evaluates the network twice more for up to two examples
+        # The term evaluates the network twice for up to two examples; its maps and the others' do not meet.
+        examples = max(examples, 2 * min(2, examples))
     maps = examples * pixels * config.model.dim * _BYTES_PER_CHANNEL[config.precision]
     return _BYTES_PER_PARAMETER * count(abstract_params(config)) + maps
 
