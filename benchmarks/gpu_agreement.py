@@ -5,10 +5,11 @@
 The CPU computes in float32 with its own kernels, the GPU with those that it would train with: float32 with exact
 products (`JAX_DEFAULT_MATMUL_PRECISION=highest`), float32 as it is (TF32 products), bf16. The network has its four
 levels and its attention, at half the width and on small maps; its parameters are random, FiLM's heads included.
-Differences are relative: |GPU - CPU| / |CPU|, for the gradient of the norms over all parameters.
+Differences are relative, |GPU - CPU| / |CPU|; for the gradient these are norms over all parameters.
 """
 
 import argparse
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -19,14 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 from machine import describe_machine, write_results
 
-from flowseg.commands.parsing import load_config
+from flowseg.commands.parsing import find_config, load_config
 from flowseg.config import Config
 from flowseg.flow import Draw, make_flow
 from flowseg.models import kernels
 from flowseg.models.network import Network, init_params
 from flowseg.models.vector import Layout
-
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 
 
 def loss_and_gradient(config: Config, device: jax.Device, params: Any, batch: dict[str, Any]) -> tuple[float, Any]:
@@ -49,12 +48,12 @@ def loss_and_gradient(config: Config, device: jax.Device, params: Any, batch: di
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Loss and gradient on the GPU beside the CPU's.")
-    parser.add_argument("config", nargs="?", default="vlm_film", help="file under configs/, with FiLM")
+    parser.add_argument("config", nargs="?", default="vlm_film", help="its name or file; with FiLM")
     parser.add_argument("--size", type=int, default=64, help="side of the maps, pixels")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     machine = describe_machine()
-    config = load_config(CONFIGS / f"{args.config}.py")
+    config = load_config(find_config(args.config))
     config = replace(
         config,
         precision="float32",
@@ -73,6 +72,8 @@ def main() -> None:
         "embedding": rng.standard_normal((2, config.model.film.embedding_width), np.float32),
     }
     gpu = jax.devices()[0]
+    if gpu.platform != "gpu":
+        sys.exit(f"JAX computes on {gpu.device_kind}: there is no GPU to compare")
     loss, gradient = loss_and_gradient(config, jax.devices("cpu")[0], params, batch)
     rows: dict[str, dict[str, float]] = {}
     cases: dict[str, tuple[Config, AbstractContextManager[Any]]] = {

@@ -31,14 +31,13 @@ from program_text import read_program
 from rich.console import Console
 from rich.table import Table
 
-from flowseg.commands.parsing import load_config
+from flowseg.commands.parsing import find_config, load_config
 from flowseg.config import Config
 from flowseg.models.network import init_params
 from flowseg.training.drivers import MAPPINGS, local_step
 from flowseg.training.state import init_state
 from flowseg.training.step import AXIS
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 WARM_UP = 5
 TRACED = 3
 KEPT = 100
@@ -128,15 +127,13 @@ def by_name(found: list[Kernel]) -> dict[str, Kernel]:
     return {name: kernel for kernel in found for name in (kernel.name, re.sub(r"[^A-Za-z0-9_]", "_", kernel.name))}
 
 
-def library(name: str) -> str:
-    """Returns whose kernel it is that a trace knows by its own name only."""
+def kind_of(name: str) -> str:
+    """Returns the kind of a library's kernel that a trace knows by its own name only, as it is counted."""
     lowered = name.lower()
     if "fmha" in lowered or "flash" in lowered or "sdpa" in lowered:
-        return "flash attention (cuDNN)"
-    if "cudnn" in lowered or "conv" in lowered or "fprop" in lowered or "wgrad" in lowered or "dgrad" in lowered:
-        return "convolutions (cuDNN)"
+        return "__cudnn$fmhaSoftmaxBackward" if "bprop" in lowered else "__cudnn$fmhaSoftmax"
     if "gemm" in lowered or "nvjet" in lowered or "cutlass" in lowered or "splitk" in lowered:
-        return "products (cuBLAS)"
+        return "__cublas$lt$matmul"
     return "fft" if "fft" in lowered else "not counted"
 
 
@@ -153,7 +150,7 @@ def compared(found: list[Kernel], measured: dict[str, dict[str, float]], card: C
         entry["counted_ms"] += 1e3 * kernel.runs * card.seconds(kernel)
         entry["kernels"] += kernel.runs
     for name, times in measured.items():
-        entry = row(counted[name].kind if name in counted else library(name))
+        entry = row(counted[name].kind if name in counted else kind_of(name))
         entry["ms"] += times["ms"]
         entry["launches"] += times["launches"]
     return sorted(rows.values(), key=lambda entry: -entry["ms"])
@@ -198,7 +195,7 @@ def each(found: list[Kernel], measured: dict[str, dict[str, float]], card: Card)
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Measures step or sampler on a GPU beside what is counted for it.")
-    parser.add_argument("config", nargs="?", default="vlm_film_gaussian", help="file under configs/")
+    parser.add_argument("config", nargs="?", default="vlm_film_gaussian", help="its name or file")
     parser.add_argument("--program", choices=("train_step", "sampler"), default="train_step")
     parser.add_argument("--precision", choices=("float32", "bf16"), default="bf16")
     parser.add_argument("--parallel", choices=("pmap", "jit"), default="pmap")
@@ -218,7 +215,7 @@ def main() -> None:
         names = ", ".join(target.card.name for target in TARGETS.values())
         sys.exit(f"{device.device_kind}: its rates are not known here; gpu_cards.py has those of {names}")
     machine = describe_machine()
-    config = load_config(CONFIGS / f"{args.config}.py")
+    config = load_config(find_config(args.config))
     config = replace(
         config,
         precision=args.precision,

@@ -33,12 +33,11 @@ from program_text import read_program
 from rich.console import Console
 from rich.table import Table
 
-from flowseg.commands.parsing import load_config
+from flowseg.commands.parsing import find_config, load_config
 from flowseg.config import Config
 from flowseg.errors import UserError
 from flowseg.training.step import AXIS
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
 FIGURES = ("peak_bytes", "bytes", "kernels", "flop", "roofline_ms")
 TOLERANCE = 0.02
 """By how much a figure may grow before `--against` fails: other versions of XLA schedule a little differently."""
@@ -107,7 +106,7 @@ def grown(figures: dict[str, Any], earlier: dict[str, Any]) -> list[str]:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Counts what step and sampler cost on a GPU (see the file).")
-    parser.add_argument("config", nargs="?", default="vlm_film", help="file under configs/")
+    parser.add_argument("config", nargs="?", default="vlm_film", help="its name or file")
     parser.add_argument("--card", choices=TARGETS, default="h100")
     parser.add_argument("--precision", choices=("float32", "bf16"), default="bf16")
     parser.add_argument("--parallel", choices=("pmap", "jit"), default="pmap")
@@ -123,7 +122,7 @@ def parse() -> argparse.Namespace:
 
 def configured(args: argparse.Namespace) -> Config:
     """Returns the config that the command line asks for."""
-    config = load_config(CONFIGS / f"{args.config}.py")
+    config = load_config(find_config(args.config))
     config = tiny(config) if args.tiny else config
     batch = args.batch or config.train.batch
     return replace(

@@ -78,7 +78,7 @@ class Kernel:
 
     @property
     def slower(self) -> float:
-        """How many times as long as it must at least a kernel of this kind takes; 1 if that was not measured."""
+        """The time of a kernel of this kind as a multiple of `Card.seconds`; 1 if that was not measured."""
         kinds = [kind for kind in SLOWER if self.kind.startswith(kind)]
         return SLOWER[max(kinds, key=len)] if kinds else 1.0
 

@@ -61,6 +61,7 @@ def main() -> None:
 
     try:
         COMMANDS[name][0](rest)
+        sys.stdout.flush()
     except UserError as error:
         print(f"flowseg: {error}", file=sys.stderr)
         sys.exit(1)

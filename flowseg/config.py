@@ -303,7 +303,7 @@ class Config(Section):
         require(
             self.embeddings.store is None or self.model.film.stages != (),
             f"embeddings.store = {self.embeddings.store!r}",
-            "this config has no FiLM stages to condition; use configs/vlm_film.py or set model.film.stages",
+            "this config has no FiLM stages to condition; use vlm_film or set model.film.stages",
         )
 
 

@@ -96,7 +96,7 @@ def tiny_config(tiny_data: Path) -> "Config":
             full_attention_levels=(1,),
             film=FilmConfig(stages=(0, 1), condition_width=8, hidden_width=8),
         ),
-        flow=FlowConfig(consistency=0.0),  # the term makes the program three times as large
+        flow=FlowConfig(consistency=0.0),  # the term makes the program twice as large
         data=replace(DataConfig(), root=str(tiny_data), crop=16, max_side=48, vessel_crops=0.5),
         optim=OptimConfig(lr=1e-3, accumulate=1, ema_decay=0.9, plateau_patience=1),
         train=TrainConfig(batch=4, epochs=3, epoch_steps=4, validate_every=1, checkpoint_every=3, log_every=2),

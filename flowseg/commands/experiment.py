@@ -8,10 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from flowseg.commands.parsing import parse_known
+from flowseg.commands.parsing import find_config, parse_known
 from flowseg.commands.train import Preset, Train, configured
 from flowseg.config import Config
 from flowseg.errors import UserError
+
+_SET_HERE = {
+    "--seed": "give --seeds",
+    "--resume": "the same command continues an interrupted experiment",
+    "--data.root": "give --data",
+    "--embeddings.store": "give --embeddings",
+}
+"""Options of flowseg train that an experiment does not pass on."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +65,13 @@ def plan(asked: Experiment, more: list[str]) -> list[Planned]:
         UserError: a config or option that `flowseg train` would refuse, two configs of one name, or a seed or config
             given twice.
     """
+    for option, instead in _SET_HERE.items():
+        if any(arg == option or arg.startswith(f"{option}=") for arg in more):
+            raise UserError(f"{option}: flowseg experiment sets it for every training; {instead}")
     planned: list[Planned] = []
     files: dict[str, Path] = {}
     for seed in asked.seeds:
-        for file in asked.configs:
+        for file in map(find_config, map(str, asked.configs)):
             arguments = [str(file), "--preset", asked.preset, "--seed", str(seed), *more]
             if asked.data is not None:
                 arguments += ["--data.root", asked.data]

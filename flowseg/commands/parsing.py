@@ -3,6 +3,7 @@
 import contextlib
 import inspect
 import io
+import itertools
 import re
 import runpy
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from flowseg.config import Config
 from flowseg.errors import UserError
 
 T = TypeVar("T")
+_OPTION = re.compile(r"--?[A-Za-z]")
 
 
 SHIPPED = Path(__file__).resolve().parents[2] / "configs"
@@ -32,12 +34,14 @@ def find_config(name: str) -> Path:
     if re.fullmatch(r"\w+", name) and shipped.is_file():
         return shipped
     if not Path(name).is_file():
-        raise UserError(f"{name}: no such config; give a file, or one of {_names(SHIPPED)}")
+        raise UserError(f"{name}: no such config; give {_choice()}")
     return Path(name)
 
 
-def _names(folder: Path) -> str:
-    return ", ".join(sorted(path.stem for path in folder.glob("*.py")))
+def _choice() -> str:
+    """Returns what may be given as a config, in words."""
+    names = ", ".join(sorted(path.stem for path in SHIPPED.glob("*.py")))
+    return f"a file, or one of {names}" if names else "a file"
 
 
 def load_config(path: Path) -> Config:
@@ -80,18 +84,20 @@ def _check_repeated(args: list[str]) -> None:
     """Raises a UserError for an option that is given twice with different values; tyro would take the last."""
     given: dict[str, str] = {}
     for i, arg in enumerate(args):
-        if not re.match(r"--?[A-Za-z]", arg):
+        if not _OPTION.match(arg):
             continue
         name, equals, value = arg.partition("=")
-        if not equals:
-            rest = args[i + 1 :]
-            following = next((k for k, other in enumerate(rest) if re.match(r"--?[A-Za-z]", other)), len(rest))
-            value = " ".join(rest[:following])
         name = name.replace("_", "-")
+        if not equals:
+            following = itertools.takewhile(lambda other: not _OPTION.match(other), args[i + 1 :])
+            value = " ".join(following)
+        positive = re.sub(r"^(--(?:.*\.)?)no-", r"\1", name)
+        if positive != name:
+            name, value = positive, "no"
         if given.setdefault(name, value) != value:
             raise UserError(
-                f"{name} is given twice, as {given[name]!r} and {value!r}; give it once (with make: as the variable "
-                "PRESET, DATA, OUT, RESUME or EMBEDDINGS, not in ARGS)"
+                f"{name} is given twice, as {given[name]!r} and {value!r}; give it once (with make: by its variable, "
+                "for example PRESET or SPLIT, not in ARGS)"
             )
 
 
@@ -146,7 +152,7 @@ def with_config(cls: type[T], args: list[str], command: str, adapt: Callable[[Co
     """
     given = bool(args) and not args[0].startswith("-")
     if not given and not {"-h", "--help"} & set(args):
-        raise UserError(f"give the config first, a file or one of {_names(SHIPPED)} (see flowseg {command} --help)")
+        raise UserError(f"give the config first: {_choice()} (see flowseg {command} --help)")
     base = Config()
     if given:
         file = find_config(args[0])

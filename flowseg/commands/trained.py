@@ -70,19 +70,19 @@ class Eval(Sampling, OnSplit):
     """
 
     out: Path | None = None
-    """Folder of the scores; default: RUN/eval/SPLIT. With other data, embeddings or sampling than the run's own, the
-    name of the default says which, so that the run's own scores stay."""
+    """Folder of the scores; default: RUN/eval/SPLIT. If data, embeddings or sampling differ from the run's own, the
+    folder's name says what differs, and the run's own scores stay."""
 
 
 def evaluate(args: list[str]) -> None:
     from flowseg.evaluation.evaluate import evaluate_run
-    from flowseg.evaluation.place import check_replaceable
+    from flowseg.evaluation.place import make_place
     from flowseg.runs.prepare import prepare_for, with_sources
     from flowseg.runs.trained import Trained
 
     parsed, run = with_run(Eval, args, "eval")
     if parsed.out is not None:
-        check_replaceable(parsed.out)
+        make_place(parsed.out.resolve())
     config = with_sources(run.config, parsed.data, parsed.embeddings)
     prepared = prepare_for(run, config, dict.fromkeys(("val", parsed.split)))
     trained = Trained.open(run, parsed.settings, data=parsed.data, embeddings=parsed.embeddings)

@@ -45,7 +45,7 @@ def _subfolder(split_folder: Path, names: tuple[str, ...]) -> Path:
     if found[0].name in ("mask", "masks") and manual:
         raise UserError(
             f"{found[0]}: is not taken as the labels beside {manual[0]}, since it may be the field of view; rename "
-            f"the folder of the labels to {names[0]}"
+            f"{manual[0]} to {names[0]} and take {found[0].name} away"
         )
     return found[0]
 

@@ -19,7 +19,7 @@ from flowseg.evaluation import frangi
 from flowseg.evaluation.metric_table import MASK_METRICS, Metric, on_terminal
 from flowseg.evaluation.metrics import Interval, image_metrics, mask_metrics
 from flowseg.evaluation.overlays import grey, overlay, save_png, strip
-from flowseg.evaluation.place import check_replaceable, evaluation_folder
+from flowseg.evaluation.place import evaluation_folder, make_place
 from flowseg.evaluation.score import Scored, check_finite, intervals, score
 from flowseg.evaluation.uncertainty import AUROC, EXPECTED_ERROR, expected_error, uncertainty_auroc
 from flowseg.files import replaced_folder
@@ -190,10 +190,12 @@ def evaluate_run(trained: Trained, split: str, prepared: Prepared, out: Path | N
         out: the folder to write, in which an earlier evaluation is replaced; None: `evaluation_folder`.
 
     Raises:
-        UserError: `out` holds something else.
+        UserError: the folder cannot be written, or holds something else.
     """
     run = trained.run
     about = {"run": str(run.path), "step": trained.step, "val_dice": trained.best_dice, "data": str(prepared.root)}
-    folder = out or evaluation_folder(run, trained.config, split)
-    check_replaceable(folder)
+    if out is not None:
+        out = out.resolve()
+        make_place(out)
+    folder = out or evaluation_folder(trained, split)
     return evaluate(trained, prepared.datasets, split, folder, about)

@@ -54,7 +54,7 @@ def analyze_film(
     if not config.model.film.stages:
         raise UserError(
             f"{run.path}: has no FiLM stages (model.film.stages is empty), so there is no embedding to analyse; "
-            "give a run of configs/vlm_film.py"
+            "give a run of vlm_film"
         )
     if images is not None and images < 2:
         raise UserError(f"--images {images}: another image's embedding takes two or more images; give at least 2")

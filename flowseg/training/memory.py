@@ -14,14 +14,14 @@ _BYTES_PER_PARAMETER = 4 * 8
 _BYTES_PER_CHANNEL = {"bf16": 171.0, "float32": 350.0}
 """Of each of a map's pixels, times `model.dim`: from the peaks of two programs on an H200 (docs/performance.md)."""
 _SHARE = 0.85
-"""Of a device's memory that a step may be expected to fill: the estimate leaves out workspaces of convolutions."""
+"""Of a device's memory that a step may be expected to fill: the rest is for what other shapes and versions need."""
 
 
 def step_bytes(config: Config, examples: int) -> float:
     """Returns about how many bytes a training step takes on a GPU with `examples` of its crops at a time."""
     pixels = (config.data.crop / config.model.patch) ** 2
     if config.flow.family == "binary" and config.flow.consistency:
-        # The term evaluates the network twice for up to two examples; its maps and the others' do not meet.
+        # The term evaluates the network twice for up to two examples, while the main loss's maps are not held.
         examples = max(examples, 2 * min(2, examples))
     maps = examples * pixels * config.model.dim * _BYTES_PER_CHANNEL[config.precision]
     return _BYTES_PER_PARAMETER * count(abstract_params(config)) + maps

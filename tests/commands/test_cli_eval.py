@@ -51,8 +51,10 @@ def test_out_replaces_an_evaluation_and_nothing_else(
         assert scores(out)["split"] == "test" and not (run / "eval").exists(), seen
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "mine.txt").write_text("keep")
-    for taken in (tmp_path / "notes", tmp_path / "notes" / "mine.txt", run):
-        assert "holds something else than an evaluation" in refused("eval", run, "--out", taken)
+    for taken in (tmp_path / "notes", run):
+        assert "holds something other than an evaluation" in refused("eval", run, "--out", taken)
+    for bad in (tmp_path / "notes" / "mine.txt", tmp_path / "notes" / "mine.txt" / "below"):
+        assert f"{bad}: cannot be written" in refused("eval", run, "--out", bad)
     assert (tmp_path / "notes" / "mine.txt").read_text() == "keep"
 
 

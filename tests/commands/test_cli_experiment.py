@@ -11,7 +11,7 @@ from flowseg.runs.folder import create_run
 
 TINY = ("--data.crop", "16", "--train.batch", "4", "--model.dim", "8", "--model.heads", "1", "--model.head-dim", "8")
 TINY += ("--model.multipliers", "1", "2", "--model.full-attention-levels", "1")
-# The consistency term makes the program three times as large.
+# The consistency term makes the program twice as large.
 TINY += ("--flow.consistency", "0", "--train.epochs", "2", "--train.epoch-steps", "2")
 TINY += ("--train.validate-every", "1", "--eval.steps", "1")
 
@@ -48,6 +48,10 @@ def test_finished_runs_are_known_and_another_config_s_are_refused(tmp_path: Path
 def test_mistakes_show_before_anything_starts(tmp_path: Path, refused: Callable[..., str]) -> None:
     common = ("--out", tmp_path / "out", "--data", tmp_path)
     assert "given twice" in refused("experiment", "--configs", BASELINE, "--seeds", 1, 1, *common)
+    for option in ("--seed", "--resume", "--data.root"):
+        told = refused("experiment", "--configs", BASELINE, *common, option, "5")
+        assert f"{option}: flowseg experiment sets it" in told
+    assert "given twice" in refused("experiment", "--configs", BASELINE, "baseline", *common)
     assert "optim.speed" in refused("experiment", "--configs", BASELINE, *common, "--optim.speed", 3)
     copy = tmp_path / "copy.py"
     copy.write_text(BASELINE.read_text())

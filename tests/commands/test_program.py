@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CONFIG = Path(__file__).parents[2] / "configs" / "vlm_film.py"
 
 
@@ -17,9 +19,10 @@ def test_it_starts_itself_again_with_huge_pages_and_answers() -> None:
     assert json.loads(done.stdout)["total"] == 11_649_729
 
 
-def test_it_ends_quietly_when_nobody_reads_its_output() -> None:
-    # The help is longer than a pipe holds; its reader closes the pipe at once.
-    command = [sys.executable, "-m", "flowseg", "train", "--help"]
+@pytest.mark.parametrize("arguments", [("train", "--help"), ("params", "vlm_film", "--json")])
+def test_it_ends_quietly_when_nobody_reads_its_output(arguments: tuple[str, ...]) -> None:
+    # The help is longer than what Python holds back, the counts are shorter.
+    command = [sys.executable, "-m", "flowseg", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None and process.stderr is not None
         process.stdout.close()

@@ -21,9 +21,10 @@ SMALL = [
     *("--preset", "cpu", "--devices", "1", "--data.crop", "16", "--data.max-side", "48"),
     *("--model.dim", "8", "--model.heads", "1", "--model.head-dim", "8"),
     *("--model.multipliers", "1", "2", "--model.full-attention-levels", "1"),
-    *("--train.epochs", "2", "--train.epoch-steps", "4", "--train.validate-every", "1"),
-    *("--train.checkpoint-every", "2", "--train.log-every", "2", "--eval.steps", "1", "--eval.overlap", "0"),
+    *("--train.epoch-steps", "4", "--train.validate-every", "1", "--train.log-every", "2"),
+    *("--eval.steps", "1", "--eval.overlap", "0"),
 ]
+SHORT = ["--train.epochs", "2", "--train.checkpoint-every", "2"]
 STAGES = ["--model.film.stages", "0", "1"]
 
 
@@ -39,7 +40,7 @@ def trained(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         config = str(REPO / "configs" / "vlm_film.py")
         data = ("--data.root", str(tiny_data))
-        flowseg(patch, "train", config, *SMALL, *STAGES, *data, "--out", str(out), "--profile")
+        flowseg(patch, "train", config, *SMALL, *SHORT, *STAGES, *data, "--out", str(out), "--profile")
     return out
 
 
@@ -102,7 +103,8 @@ def test_a_stored_embedding_gives_what_the_default_gives(
     flowseg(monkeypatch, "embed", str(tiny_data), "--out", str(store))
     before = json.loads((trained / "eval" / "test" / "metrics.json").read_text())
     flowseg(monkeypatch, "eval", str(trained), "--embeddings", str(store))
-    after = json.loads((trained / "eval" / "test" / "metrics.json").read_text())
+    (beside,) = (trained / "eval").glob("test-by-store-*")
+    after = json.loads((beside / "metrics.json").read_text())
     assert after["model"] == before["model"]
 
 
@@ -117,7 +119,7 @@ def test_another_config_does_not_resume_a_run(
 ) -> None:
     config = str(REPO / "configs" / "vlm_film.py")
     data = ("--data.root", str(tiny_data))
-    args = ["train", config, *SMALL, *STAGES, *data, "--resume", str(trained), "--optim.lr", "0.5"]
+    args = ["train", config, *SMALL, *SHORT, *STAGES, *data, "--resume", str(trained), "--optim.lr", "0.5"]
     with pytest.raises(SystemExit) as stopped:
         flowseg(monkeypatch, *args)
     assert stopped.value.code == 1

@@ -18,6 +18,8 @@ from flowseg.runs.folder import Run
 SPLIT = "test"
 REFERENCE = "frangi_"
 """The prefix of the columns of the classical reference, which is the same for every run."""
+AGAIN = f"flowseg eval RUN --data ROOT --out RUN/eval/{SPLIT}"
+"""The command that scores a run on another data set, as its own scores."""
 
 Values = Float64[np.ndarray, " n"]
 
@@ -96,7 +98,7 @@ def check_same_images(all_scores: Sequence[Scores]) -> None:
             where, names = (first, missing) if missing else (other, surplus)
             raise UserError(
                 f"{other.folder}: is of {len(other.keys)} images, {first.folder} of {len(first.keys)}: only "
-                f"{where.folder} has {first_of(names)}; evaluate both on one test set: flowseg eval RUN --data ROOT"
+                f"{where.folder} has {first_of(names)}; evaluate both on one test set: {AGAIN}"
             )
         settings = [scores.about.get("frangi", {}).get("settings") for scores in (first, other)]
         shared = sorted(first.reference.keys() & other.reference.keys())
@@ -114,7 +116,7 @@ def other_pixels(first: Scores, other: Scores, key: str) -> UserError:
     """The error for two evaluations in which one name stands for different images or labels."""
     return UserError(
         f"{other.folder}: {key} is another image, or has another label, than in {first.folder}; evaluate both on one "
-        "test set: flowseg eval RUN --data ROOT"
+        f"test set: {AGAIN}"
     )
 
 

@@ -170,9 +170,9 @@ FINDINGS: dict[str, tuple[str, str]] = {
     ),
     "limit_evaluated_apart": (
         "The evaluations differ in their settings ({fields:list}), which may explain a difference. Evaluate all runs "
-        "with the same settings (flowseg eval).",
-        "평가 설정이 서로 다릅니다({fields:list}). 차이가 여기에서 비롯되었을 수 있으므로 flowseg eval로 같은 "
-        "설정에서 다시 평가하십시오.",
+        "with the same settings (flowseg eval RUN ... --out RUN/eval/test).",
+        "평가 설정이 서로 다릅니다({fields:list}). 차이가 여기에서 비롯되었을 수 있으므로 같은 설정으로 다시 "
+        "평가하십시오(flowseg eval RUN ... --out RUN/eval/test).",
     ),
     "limit_partial": (
         "Not compared, since only some evaluations have them: {metrics:metrics}.",
