@@ -85,6 +85,6 @@ def trained_run(folder: Path, root: Path, family: Family = "binary", flip: float
     for head in params["film"]["heads"].values():
         head["dense2"] = {k: rng.normal(0, 1, v.shape).astype(np.float32) for k, v in head["dense2"].items()}
     checkpoints = Checkpoints(run.path)
-    checkpoints.save("best", init_state(config, params, 12), config, {"best_dice": 0.5})
+    checkpoints.save("best", init_state(config, params, 12), config, {"best_dice": 0.5, "data": "its digest"})
     checkpoints.close()
     return run.path

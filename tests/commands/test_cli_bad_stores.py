@@ -61,7 +61,7 @@ def test_a_file_that_is_no_store(
 def test_embeddings_for_a_baseline(train_on: Callable[..., str], data: Path, tmp_path: Path) -> None:
     store = wide_store(tmp_path / "store", data, 2048)
     message = train_on("--embeddings.store", store)
-    assert f"embeddings.store = '{store}': this config has no FiLM stages" in message and "vlm_film.py" in message
+    assert f"embeddings.store = '{store}': this config has no FiLM stages" in message and "use vlm_film or" in message
 
 
 def test_embeddings_for_the_run_of_a_baseline(refused: Callable[..., str], data: Path, tmp_path: Path) -> None:
