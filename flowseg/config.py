@@ -115,6 +115,9 @@ class FlowConfig(Section, path="flow"):
     """Training times are r^time_power with r uniform on [0, 1]. 1 (published) is uniform. Larger values sample t
     closer to 0, where the mask has to be found, and less often near 1, where x_t already shows it. The supervised
     family has no times."""
+    cldice: NotNegative = 0.0
+    """Weight of a loss on the centrelines of the predicted mask (soft clDice); 0 (published) leaves it out. With 0.5
+    masks fall into fewer pieces, and Dice is a little lower (docs/recipes.md)."""
     consistency: NotNegative = 0.1
     """Weight of the binary flow's self-consistency term (published: 0.1), which asks one long step and two half steps
     to agree; 0 leaves it out."""

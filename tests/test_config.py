@@ -207,6 +207,7 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("flow.sigma", -0.1, NOT_NEGATIVE),
     ("flow.time_power", 0.0, POSITIVE),
     ("flow.consistency", -0.1, NOT_NEGATIVE),
+    ("flow.cldice", -0.1, NOT_NEGATIVE),
     ("flow.consistency_probability", 1.2, PROBABILITY),
     ("data.crop", 8, "must be a multiple of 8, at least 16"),
     ("data.crops_per_image", 0, AT_LEAST_1),

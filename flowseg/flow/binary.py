@@ -16,6 +16,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
 
 from flowseg.config import EvalConfig, FlowConfig
 from flowseg.flow import Draw, Maps, Predict, Times
+from flowseg.flow.centreline import cldice_loss
 
 Uniforms = Callable[[Int[Array, ""] | int], Maps]
 """Returns the uniform numbers of one draw, by the draw's number."""
@@ -57,9 +58,10 @@ def dice_loss(logits: Maps, x1: Maps) -> Float[Array, ""]:
     return jnp.mean(1 - (2 * both + _SMOOTH) / (either + _SMOOTH))
 
 
-def mask_loss(logits: Maps, x1: Maps) -> Float[Array, ""]:
-    """Returns `bce_loss` + `dice_loss`."""
-    return bce_loss(logits, x1) + dice_loss(logits, x1)
+def mask_loss(logits: Maps, x1: Maps, cldice: float = 0.0) -> Float[Array, ""]:
+    """Returns `bce_loss` + `dice_loss` + `cldice` times `cldice_loss`."""
+    loss = bce_loss(logits, x1) + dice_loss(logits, x1)
+    return loss + cldice * cldice_loss(jax.nn.sigmoid(logits), x1) if cldice else loss
 
 
 def consistency(predict: Predict, x: Maps, t1: Times, t2: Times) -> Float[Array, " b"]:
@@ -146,7 +148,7 @@ class Family:
         share = vessel_share(target)
         x1 = (u_mask < share).astype(share.dtype)
         t = times[:, 0] ** self.config.time_power
-        loss = mask_loss(predict(path(x1, t, u_source, u_keep), t), share)
+        loss = mask_loss(predict(path(x1, t, u_source, u_keep), t), share, self.config.cldice)
         if not self.config.consistency:
             return loss
         count = min(_CONSISTENT_EXAMPLES, len(target))

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Float32, PRNGKeyArray
 
 from flowseg.config import EvalConfig, FlowConfig
 from flowseg.flow import Draw, Maps, Predict, Times
+from flowseg.flow.centreline import cldice_loss
 from flowseg.flow.ode import integrate
 
 
@@ -45,7 +46,12 @@ class Family:
 
     def loss(self, predict: Predict, target: Maps, draw: Draw) -> Float[Array, ""]:
         x_t, t, u = jax.vmap(path, (0, 0, None, None))(draw.keys, target, self.config.sigma, self.config.time_power)
-        return velocity_loss(predict(x_t, t), u)
+        v = predict(x_t, t)
+        loss = velocity_loss(v, u)
+        if not self.config.cldice:
+            return loss
+        p, share = (jnp.clip((x1 + 1) / 2, 0, 1) for x1 in (self.estimate(v, x_t, t), target))
+        return loss + self.config.cldice * cldice_loss(p, share)
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, int]) -> Float32[np.ndarray, "h w"]:
         return rng.standard_normal(shape, np.float32)

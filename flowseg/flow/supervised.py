@@ -22,7 +22,8 @@ class Family:
     config: FlowConfig
 
     def loss(self, predict: Predict, target: Maps, draw: Draw) -> Float[Array, ""]:
-        return mask_loss(predict(jnp.zeros_like(target), jnp.zeros(len(target))), vessel_share(target))
+        logits = predict(jnp.zeros_like(target), jnp.zeros(len(target)))
+        return mask_loss(logits, vessel_share(target), self.config.cldice)
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, int]) -> Float32[np.ndarray, "h w"]:
         return np.zeros(shape, np.float32)
