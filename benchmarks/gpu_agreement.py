@@ -26,6 +26,7 @@ from flowseg.flow import Draw, make_flow
 from flowseg.models import kernels
 from flowseg.models.network import Network, init_params
 from flowseg.models.vector import Layout
+from flowseg.training.step import loss_of
 
 
 def loss_and_gradient(config: Config, device: jax.Device, params: Any, batch: dict[str, Any]) -> tuple[float, Any]:
@@ -35,10 +36,7 @@ def loss_and_gradient(config: Config, device: jax.Device, params: Any, batch: di
     places = jnp.arange(config.train.batch)
 
     def loss(params: Any, batch: dict[str, Any], key: jax.Array) -> jax.Array:
-        def predict(x: jax.Array, t: jax.Array) -> jax.Array:
-            return network.apply(params, x, t, batch["image"][: len(x)], batch["embedding"][: len(x)])
-
-        return flow.loss(predict, batch["target"], Draw(key, places, config.train.batch))
+        return loss_of(params, flow, network, batch, Draw(key, places, config.train.batch))
 
     placed = jax.device_put((params, batch, jax.random.key(1)), device)
     value, gradient = jax.jit(jax.value_and_grad(loss))(*placed)

@@ -4,7 +4,7 @@ Figures of NVIDIA's data sheets and architecture papers (H200 SXM, H100 SXM5 80 
 dense products, without sparsity, accumulated in float32.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from program_cost import Card
 
@@ -76,29 +76,22 @@ def _rates(bf16: float, tf32: float) -> dict[str, float]:
     return {"bf16": bf16, "f16": bf16, "f32": tf32}
 
 
+_H100 = Target(
+    Card("NVIDIA H100 80GB HBM3", 79.1 * 2**30, 3.352e12, _rates(989e12, 494e12)),
+    capability=(9, 0),
+    cores=132,
+    float32_units=128,
+    threads=2048,
+    shared_memory=228 * 1024,
+    l2_cache=50 * 2**20,
+    clock_ghz=1.98,
+    ecc=True,
+)
+
 TARGETS = {
-    "h200": Target(
-        Card("NVIDIA H200", 139.8 * 2**30, 4.8e12, _rates(989e12, 494e12)),
-        capability=(9, 0),
-        cores=132,
-        float32_units=128,
-        threads=2048,
-        shared_memory=228 * 1024,
-        l2_cache=50 * 2**20,
-        clock_ghz=1.98,
-        ecc=True,
-    ),
-    "h100": Target(
-        Card("NVIDIA H100 80GB HBM3", 79.1 * 2**30, 3.352e12, _rates(989e12, 494e12)),
-        capability=(9, 0),
-        cores=132,
-        float32_units=128,
-        threads=2048,
-        shared_memory=228 * 1024,
-        l2_cache=50 * 2**20,
-        clock_ghz=1.98,
-        ecc=True,
-    ),
+    # The same processor with more and faster memory.
+    "h200": replace(_H100, card=Card("NVIDIA H200", 139.8 * 2**30, 4.8e12, _H100.card.flop_per_second)),
+    "h100": _H100,
     "a100": Target(
         Card("NVIDIA A100-SXM4-80GB", 79.1 * 2**30, 2.039e12, _rates(312e12, 156e12)),
         capability=(8, 0),

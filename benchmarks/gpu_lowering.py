@@ -1,4 +1,4 @@
-"""The training step and the sampler of a config, lowered for devices that may not exist."""
+"""The training step and the sampler of a config, lowered for devices that may not exist, and counted once compiled."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from program_cost import Card, Kernel, kernels, totals
+from program_text import read_program
 
 from flowseg.config import Config
 from flowseg.flow import make_flow
@@ -18,6 +20,33 @@ from flowseg.training.state import init_state
 from flowseg.training.step import AXIS
 
 STEPS = 1000
+
+
+def for_one_device(
+    config: Config, precision: Any, parallel: Any, size: int | None, batch: int | None, microbatch: int | None = None
+) -> Config:
+    """Returns a config for one device: maps of `size`, batches of `batch`, `microbatch` images at a time.
+
+    The config's own size and batch stand where none is given, and a whole batch is computed at a time.
+    """
+    batch = batch or config.train.batch
+    return replace(
+        config,
+        precision=precision,
+        parallel=parallel,
+        devices=1,
+        data=replace(config.data, crop=size or config.data.crop),
+        train=replace(config.train, batch=batch, microbatch=microbatch or batch),
+    )
+
+
+def counted(compiled: jax.stages.Compiled, card: Card) -> tuple[dict[str, Any], list[Kernel]]:
+    """Returns the figures of a compiled program, its peak memory among them, and its kernels."""
+    memory, text = compiled.memory_analysis(), compiled.as_text()
+    assert memory is not None and text is not None
+    peak = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+    found = kernels(read_program(text), card)
+    return {"peak_bytes": peak + memory.temp_size_in_bytes, **totals(found, card)}, found
 
 
 def step_inputs(config: Config) -> tuple[Any, dict[str, np.ndarray], Any]:

@@ -15,19 +15,17 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from gpu_cards import TARGETS
-from gpu_lowering import STEPS, lower_sampler, lower_step, sampler_inputs, step_inputs
+from gpu_lowering import STEPS, counted, for_one_device, lower_sampler, lower_step, sampler_inputs, step_inputs
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from machine import describe_machine, write_results
-from program_cost import Card, Kernel, kernels, totals
-from program_text import read_program
+from program_cost import Card, Kernel
 from rich.console import Console
 from rich.table import Table
 
@@ -140,7 +138,7 @@ def kind_of(name: str) -> str:
 def compared(found: list[Kernel], measured: dict[str, dict[str, float]], card: Card) -> list[dict[str, Any]]:
     """Returns what was counted and what was measured for each kind of kernel, the slowest first."""
     rows: dict[str, dict[str, Any]] = {}
-    counted = by_name(found)
+    known = by_name(found)
 
     def row(kind: str) -> dict[str, Any]:
         return rows.setdefault(kind, {"kind": kind, "ms": 0.0, "launches": 0.0, "counted_ms": 0.0, "kernels": 0})
@@ -150,7 +148,7 @@ def compared(found: list[Kernel], measured: dict[str, dict[str, float]], card: C
         entry["counted_ms"] += 1e3 * kernel.runs * card.seconds(kernel)
         entry["kernels"] += kernel.runs
     for name, times in measured.items():
-        entry = row(counted[name].kind if name in counted else kind_of(name))
+        entry = row(known[name].kind if name in known else kind_of(name))
         entry["ms"] += times["ms"]
         entry["launches"] += times["launches"]
     return sorted(rows.values(), key=lambda entry: -entry["ms"])
@@ -158,12 +156,12 @@ def compared(found: list[Kernel], measured: dict[str, dict[str, float]], card: C
 
 def show(report: dict[str, Any], console: Console) -> None:
     """Prints the figures of a program, measured beside counted."""
-    counted, memory = report["counted"], report["memory"]
+    figures, memory = report["counted"], report["memory"]
     console.print(
         f"{report['program']}, {report['precision']}, on {report['device']}: {report['queued_ms']:.2f} ms a run "
         f"({report['waited_ms']:.2f} if each is waited for), kernels {report['kernel_ms']:.2f} ms; counted: at least "
-        f"{counted['roofline_ms']:.2f} ms, about {counted['expected_ms']:.1f}, {counted['kernels']:,} kernels, "
-        f"{counted['bytes'] / 1e9:.1f} GB moved"
+        f"{figures['roofline_ms']:.2f} ms, about {figures['expected_ms']:.1f}, {figures['kernels']:,} kernels, "
+        f"{figures['bytes'] / 1e9:.1f} GB moved"
     )
     console.print(
         f"peak memory {memory['peak_bytes'] / 1e9:.2f} GB, counted {memory['counted_bytes'] / 1e9:.2f} GB; compiled "
@@ -171,8 +169,8 @@ def show(report: dict[str, Any], console: Console) -> None:
     )
     table = Table("kind of kernel", "ms", "at least", "launches", "counted")
     for row in report["kinds"][:15]:
-        figures = (f"{row['ms']:.2f}", f"{row['counted_ms']:.2f}", f"{row['launches']:.0f}", f"{row['kernels']:,}")
-        table.add_row(row["kind"], *figures)
+        cells = (f"{row['ms']:.2f}", f"{row['counted_ms']:.2f}", f"{row['launches']:.0f}", f"{row['kernels']:,}")
+        table.add_row(row["kind"], *cells)
     console.print(table)
     table = Table("kernel", "ms", "at least", "line of flowseg")
     for row in report["each"][:25]:
@@ -182,10 +180,10 @@ def show(report: dict[str, Any], console: Console) -> None:
 
 def each(found: list[Kernel], measured: dict[str, dict[str, float]], card: Card) -> list[dict[str, Any]]:
     """Returns the kernels that take longest, each beside what was counted."""
-    counted = by_name(found)
+    known = by_name(found)
     rows = []
     for name, times in sorted(measured.items(), key=lambda item: -item[1]["ms"]):
-        kernel = counted.get(name)
+        kernel = known.get(name)
         least = 1e3 * kernel.runs * card.seconds(kernel) if kernel else 0.0
         about = {"kind": kernel.kind, "place": kernel.place, "bytes": kernel.bytes} if kernel else {"place": ""}
         rows.append({"name": name, **times, "counted_ms": least, **about})
@@ -216,21 +214,11 @@ def main() -> None:
         sys.exit(f"{device.device_kind}: its rates are not known here; gpu_cards.py has those of {names}")
     machine = describe_machine()
     config = load_config(find_config(args.config))
-    config = replace(
-        config,
-        precision=args.precision,
-        parallel=args.parallel,
-        devices=1,
-        data=replace(config.data, crop=args.size),
-        train=replace(config.train, batch=args.batch, microbatch=args.batch),
-    )
+    config = for_one_device(config, args.precision, args.parallel, args.size, args.batch)
     compiled, call, seconds = prepare(config, args.program, Mesh(np.asarray([device]), (AXIS,)))
-    memory, text = compiled.memory_analysis(), compiled.as_text()
-    assert memory is not None and text is not None
     if args.text:
-        args.text.write_text(text)
-    found = kernels(read_program(text), card)
-    arguments = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
+        args.text.write_text(compiled.as_text() or "")
+    figures, found = counted(compiled, card)
     times = timed(call, args.runs)
     peak = device.memory_stats()["peak_bytes_in_use"]
     with tempfile.TemporaryDirectory() as folder:
@@ -243,8 +231,8 @@ def main() -> None:
         "compile_s": seconds,
         **times,
         "kernel_ms": sum(entry["ms"] for entry in measured.values()),
-        "counted": totals(found, card),
-        "memory": {"peak_bytes": peak, "counted_bytes": arguments + memory.temp_size_in_bytes},
+        "counted": figures,
+        "memory": {"peak_bytes": peak, "counted_bytes": figures["peak_bytes"]},
         "kinds": compared(found, measured, card),
         "each": each(found, measured, card)[:KEPT],
     }

@@ -15,7 +15,6 @@ import json
 import os
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +23,11 @@ os.environ["JAX_PLATFORMS"] = "cpu"  # the CUDA plugin would look for a card whe
 import jax
 import numpy as np
 from gpu_cards import TARGETS, Target
-from gpu_lowering import lower_sampler, lower_step, tiny
+from gpu_lowering import counted, for_one_device, lower_sampler, lower_step, tiny
 from jax.experimental import topologies
 from jax.sharding import Mesh
 from machine import describe_machine, write_results
-from program_cost import Card, Kernel, by, kernels, totals
-from program_text import read_program
+from program_cost import Card, Kernel, by
 from rich.console import Console
 from rich.table import Table
 
@@ -62,12 +60,8 @@ def measure(lowered: jax.stages.Lowered, card: Card) -> tuple[dict[str, Any], li
     start = time.monotonic()
     compiled = lowered.compile()
     seconds = time.monotonic() - start
-    memory, text = compiled.memory_analysis(), compiled.as_text()
-    assert memory is not None and text is not None
-    peak = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-    found = kernels(read_program(text), card)
-    figures = {"peak_bytes": peak + memory.temp_size_in_bytes, **totals(found, card), "compile_s": seconds}
-    return figures, found
+    figures, found = counted(compiled, card)
+    return {**figures, "compile_s": seconds}, found
 
 
 def show(name: str, figures: dict[str, Any], found: list[Kernel], card: Card, console: Console) -> None:
@@ -124,15 +118,7 @@ def configured(args: argparse.Namespace) -> Config:
     """Returns the config that the command line asks for."""
     config = load_config(find_config(args.config))
     config = tiny(config) if args.tiny else config
-    batch = args.batch or config.train.batch
-    return replace(
-        config,
-        precision=args.precision,
-        parallel=args.parallel,
-        devices=1,
-        data=replace(config.data, crop=args.size or config.data.crop),
-        train=replace(config.train, batch=batch, microbatch=args.microbatch or batch),
-    )
+    return for_one_device(config, args.precision, args.parallel, args.size, args.batch, args.microbatch)
 
 
 def main() -> None:

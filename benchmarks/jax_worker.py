@@ -16,14 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-
 
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description="Times flowseg; speaks JSON lines (see the file).")
     parser.add_argument(
-        "--config", default="vlm_film_gaussian", help="file under configs/; the reference has its flow"
+        "--config", default="vlm_film_gaussian", help="its name or file; the reference has the Gaussian flow"
     )
     parser.add_argument("--mode", choices=("train", "forward"), default="train", help="what a call computes")
     parser.add_argument("--size", type=int, default=128, help="side of the maps, pixels; a multiple of 8")
@@ -43,14 +41,14 @@ def prepare(args: argparse.Namespace) -> Callable[[], None]:
     import jax
     import numpy as np
 
-    from flowseg.commands.parsing import load_config
+    from flowseg.commands.parsing import find_config, load_config
     from flowseg.flow import make_flow
     from flowseg.models import kernels
     from flowseg.models.network import Network, init_params
     from flowseg.training.drivers import make_driver
     from flowseg.training.state import init_state
 
-    config = load_config(CONFIGS / f"{args.config}.py")
+    config = load_config(find_config(args.config))
     config = replace(
         config,
         precision=args.precision,

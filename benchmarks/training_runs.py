@@ -7,8 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-
 
 def flowseg(*arguments: object) -> None:
     """Runs a command, and exits if it fails."""
@@ -27,7 +25,7 @@ def trained(out: Path, config: str, *arguments: object) -> dict[str, Any]:
     """
     start = time.monotonic()
     if not (out / "done.json").exists():
-        flowseg("train", CONFIGS / f"{config}.py", "--out", out, "--resume", "auto", *arguments)
+        flowseg("train", config, "--out", out, "--resume", "auto", *arguments)
     return {
         "test": json.loads((out / "eval" / "test" / "metrics.json").read_text()),
         "minutes": (time.monotonic() - start) / 60,

@@ -68,10 +68,11 @@ def plan(asked: Experiment, more: list[str]) -> list[Planned]:
     for option, instead in _SET_HERE.items():
         if any(arg == option or arg.startswith(f"{option}=") for arg in more):
             raise UserError(f"{option}: flowseg experiment sets it for every training; {instead}")
+    configs = [find_config(str(file)) for file in asked.configs]
     planned: list[Planned] = []
     files: dict[str, Path] = {}
     for seed in asked.seeds:
-        for file in map(find_config, map(str, asked.configs)):
+        for file in configs:
             arguments = [str(file), "--preset", asked.preset, "--seed", str(seed), *more]
             if asked.data is not None:
                 arguments += ["--data.root", asked.data]

@@ -19,7 +19,6 @@ from flowseg.errors import UserError
 T = TypeVar("T")
 _OPTION = re.compile(r"--?[A-Za-z]")
 
-
 SHIPPED = Path(__file__).resolve().parents[2] / "configs"
 """The folder of the configs that come with flowseg."""
 

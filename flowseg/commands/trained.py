@@ -81,12 +81,12 @@ def evaluate(args: list[str]) -> None:
     from flowseg.runs.trained import Trained
 
     parsed, run = with_run(Eval, args, "eval")
-    if parsed.out is not None:
-        make_place(parsed.out.resolve())
+    # Before the data are read.
+    out = make_place(parsed.out) if parsed.out is not None else None
     config = with_sources(run.config, parsed.data, parsed.embeddings)
     prepared = prepare_for(run, config, dict.fromkeys(("val", parsed.split)))
     trained = Trained.open(run, parsed.settings, data=parsed.data, embeddings=parsed.embeddings)
-    evaluate_run(trained, parsed.split, prepared, parsed.out)
+    evaluate_run(trained, parsed.split, prepared, out)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from flowseg.evaluation import frangi
 from flowseg.evaluation.metric_table import MASK_METRICS, Metric, on_terminal
 from flowseg.evaluation.metrics import Interval, image_metrics, mask_metrics
 from flowseg.evaluation.overlays import grey, overlay, save_png, strip
-from flowseg.evaluation.place import evaluation_folder, make_place
+from flowseg.evaluation.place import evaluation_folder
 from flowseg.evaluation.score import Scored, check_finite, intervals, score
 from flowseg.evaluation.uncertainty import AUROC, EXPECTED_ERROR, expected_error, uncertainty_auroc
 from flowseg.files import replaced_folder
@@ -187,15 +187,10 @@ def evaluate_run(trained: Trained, split: str, prepared: Prepared, out: Path | N
 
     Args:
         prepared: the data, with the splits `val` and `split`.
-        out: the folder to write, in which an earlier evaluation is replaced; None: `evaluation_folder`.
-
-    Raises:
-        UserError: the folder cannot be written, or holds something else.
+        out: the folder to write (see `make_place`), in which an earlier evaluation is replaced; None:
+            `evaluation_folder`.
     """
     run = trained.run
     about = {"run": str(run.path), "step": trained.step, "val_dice": trained.best_dice, "data": str(prepared.root)}
-    if out is not None:
-        out = out.resolve()
-        make_place(out)
     folder = out or evaluation_folder(trained, split)
     return evaluate(trained, prepared.datasets, split, folder, about)

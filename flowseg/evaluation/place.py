@@ -34,12 +34,13 @@ def evaluation_folder(trained: Trained, split: str) -> Path:
     return trained.run.path / "eval" / "-".join(words)
 
 
-def make_place(folder: Path) -> None:
-    """Makes the parent of an evaluation's folder.
+def make_place(folder: Path) -> Path:
+    """Makes the parent of a folder that was asked for, and returns the folder as an absolute path.
 
     Raises:
         UserError: it cannot be made, or the folder holds something other than an evaluation.
     """
+    folder = folder.resolve()
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         holds = {path.name for path in folder.iterdir()} if folder.exists() else set()
@@ -47,6 +48,7 @@ def make_place(folder: Path) -> None:
         raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from None
     if holds and not holds.issuperset(FILES):
         raise UserError(f"{folder}: holds something other than an evaluation; choose another --out")
+    return folder
 
 
 def _tag(path: Path) -> str:

@@ -38,6 +38,11 @@ def velocity_loss(v: Maps, u: Maps) -> Float[Array, ""]:
     return jnp.mean(jnp.square(v - u))
 
 
+def probability(x1: Maps) -> Maps:
+    """Returns a map in [-1, 1] as a vessel probability: 2 p - 1, cut to [0, 1]."""
+    return jnp.clip((x1 + 1) / 2, 0, 1)
+
+
 @dataclass(frozen=True)
 class Family:
     """The network's output is the velocity; the mask is where the end of the path exceeds 0."""
@@ -50,8 +55,7 @@ class Family:
         loss = velocity_loss(v, u)
         if not self.config.cldice:
             return loss
-        p, share = (jnp.clip((x1 + 1) / 2, 0, 1) for x1 in (self.estimate(v, x_t, t), target))
-        return loss + self.config.cldice * cldice_loss(p, share)
+        return loss + self.config.cldice * cldice_loss(probability(self.estimate(v, x_t, t)), probability(target))
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, int]) -> Float32[np.ndarray, "h w"]:
         return rng.standard_normal(shape, np.float32)
@@ -65,7 +69,7 @@ class Family:
         x1, nfe = integrate(
             velocity, noise, sampler=settings.sampler, steps=settings.steps, tolerance=settings.tolerance
         )
-        return jnp.clip((x1 + 1) / 2, 0, 1), nfe
+        return probability(x1), nfe
 
     def estimate(self, output: Maps, x: Maps, t: Times) -> Maps:
         return x + (1 - t)[:, None, None, None] * output

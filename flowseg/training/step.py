@@ -32,6 +32,16 @@ METRICS = ("loss", "grad_norm", "lr", "skipped", "bad_run")
 Step = Callable[[TrainState, Batch, PRNGKeyArray], tuple[TrainState, Float[Array, " m"]]]
 
 
+def loss_of(params: Params, flow: Flow, network: Network, batch: Batch, draw: Draw) -> Float[Array, ""]:
+    """Returns the loss of a part of a batch; what is in it stands at `make_step`."""
+
+    def predict(x: Float[Array, "b h w 1"], t: Float[Array, " b"]) -> Float[Array, "b h w 1"]:
+        given = {name: array[: len(x)] for name, array in batch.items()}
+        return network.apply(params, x, t, given["image"], given.get("embedding"))
+
+    return flow.loss(predict, batch["target"], draw)
+
+
 def make_step(config: Config, flow: Flow, network: Network, layout: Layout, total_steps: int, microbatch: int) -> Step:
     """Returns the per-device step, to be run inside a mapped axis called `AXIS`.
 
@@ -45,13 +55,6 @@ def make_step(config: Config, flow: Flow, network: Network, layout: Layout, tota
     update = make_update(config.optim, total_steps, layout)
     rate = learning_rate(config.optim, max(total_steps // config.optim.accumulate, 1))
 
-    def loss_of(params: Params, batch: Batch, draw: Draw) -> Float[Array, ""]:
-        def predict(x: Float[Array, "b h w 1"], t: Float[Array, " b"]) -> Float[Array, "b h w 1"]:
-            given = {name: array[: len(x)] for name, array in batch.items()}
-            return network.apply(params, x, t, given["image"], given.get("embedding"))
-
-        return flow.loss(predict, batch["target"], draw)
-
     def gradients(
         params: Float[Array, " p"], batch: Batch, key: PRNGKeyArray, places: Int[Array, " b"]
     ) -> tuple[Array, Array]:
@@ -59,7 +62,7 @@ def make_step(config: Config, flow: Flow, network: Network, layout: Layout, tota
 
         def of_part(batch: Batch, places: Int[Array, " b"]) -> tuple[Array, Array]:
             draw = Draw(key, places, config.train.batch)
-            loss, grads = jax.value_and_grad(loss_of)(layout.unravel(params), batch, draw)
+            loss, grads = jax.value_and_grad(loss_of)(layout.unravel(params), flow, network, batch, draw)
             return loss, layout.ravel(grads)
 
         parts = len(places) // microbatch
