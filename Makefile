@@ -21,10 +21,15 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 PIP := $(BIN)/python $(INSTALL)
 comma := ,
 
-OPTIONS = $(if $(DATA),--data.root "$(DATA)") $(if $(EMBEDDINGS),--embeddings.store "$(EMBEDDINGS)") \
-  $(if $(RESUME),--resume "$(RESUME)") $(if $(OUT),--out "$(OUT)") $(ARGS)
+# Names go to the shell through the environment and as they were given: neither make nor the shell expands what is in
+# them. ARGS is shell text, since it holds several options.
+NAMES := CONFIG CONFIGS SEEDS PRESET SPLIT ENCODER DATA EMBEDDINGS RUN RUNS IMAGES OUT RESUME
+$(foreach name,$(NAMES),$(eval override $(name) := $$(value $(name))))
+export $(NAMES)
+ON_DATA = $(if $(DATA),--data "$$DATA") $(if $(EMBEDDINGS),--embeddings "$$EMBEDDINGS")
+TO_OUT = $(if $(OUT),--out "$$OUT")
 
-.PHONY: help setup train experiment eval embed analyze test test-vlm gpu-check bench lint clean
+.PHONY: help setup train experiment eval predict compare embed analyze test test-vlm gpu-check bench lint clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -36,26 +41,32 @@ help: ## this list
 setup: $(VENV)/.installed ## install flowseg into .venv (with CUDA where nvidia-smi answers)
 
 train: $(VENV)/.installed ## train CONFIG, score it on the test split, draw its pictures
-	$(BIN)/flowseg train "$(CONFIG)" --preset $(PRESET) $(OPTIONS)
+	$(BIN)/flowseg train "$$CONFIG" --preset "$$PRESET" $(ON_DATA) $(if $(RESUME),--resume "$$RESUME") $(TO_OUT) $(ARGS)
 
 experiment: $(VENV)/.installed ## train, score and compare CONFIGS over SEEDS into OUT (runs/experiment)
-	$(BIN)/flowseg experiment --configs $(CONFIGS) --seeds $(SEEDS) --preset $(PRESET) \
-	  --out "$(or $(OUT),runs/experiment)" $(if $(DATA),--data "$(DATA)") \
-	  $(if $(EMBEDDINGS),--embeddings "$(EMBEDDINGS)") $(ARGS)
+	$(BIN)/flowseg experiment --configs $$CONFIGS --seeds $$SEEDS --preset "$$PRESET" \
+	  --out "$${OUT:-runs/experiment}" $(ON_DATA) $(ARGS)
 
 eval: $(VENV)/.installed ## score the best checkpoint of RUN=runs/... on SPLIT (test)
-	@test -n "$(RUN)" || { echo "give the run's folder: make eval RUN=runs/..."; exit 2; }
-	$(BIN)/flowseg eval "$(RUN)" --split $(SPLIT) $(if $(DATA),--data "$(DATA)") \
-	  $(if $(EMBEDDINGS),--embeddings "$(EMBEDDINGS)") $(if $(OUT),--out "$(OUT)") $(ARGS)
+	@test -n "$$RUN" || { echo "give the run's folder: make eval RUN=runs/..."; exit 2; }
+	$(BIN)/flowseg eval "$$RUN" --split "$$SPLIT" $(ON_DATA) $(TO_OUT) $(ARGS)
+
+predict: $(VENV)/.installed ## segment IMAGES (files or folders) with RUN=runs/... into the folder OUT
+	@test -n "$$RUN" -a -n "$$IMAGES" -a -n "$$OUT" || \
+	  { echo "give run, images and folder: make predict RUN=runs/... IMAGES=\"a.png b.dcm\" OUT=masks"; exit 2; }
+	$(BIN)/flowseg predict "$$RUN" $$IMAGES --out "$$OUT" $(if $(EMBEDDINGS),--embeddings "$$EMBEDDINGS") $(ARGS)
+
+compare: $(VENV)/.installed ## compare RUNS (folders of runs, or logs) in a report in the folder OUT
+	@test -n "$$RUNS" -a -n "$$OUT" || { echo "give runs and folder: make compare RUNS=\"runs/a runs/b\" OUT=report"; exit 2; }
+	$(BIN)/flowseg compare $$RUNS --out "$$OUT" $(ARGS)
 
 embed: $(if $(filter qwen%,$(ENCODER)),$(VENV)/.installed-vlm,$(VENV)/.installed) ## embeddings of DATA by ENCODER (qwen2.5-vl) into the store OUT
-	@test -n "$(DATA)" -a -n "$(OUT)" || { echo "give the images and the store: make embed DATA=folder OUT=file"; exit 2; }
-	$(BIN)/flowseg embed "$(DATA)" --encoder "$(ENCODER)" --out "$(OUT)" $(ARGS)
+	@test -n "$$DATA" -a -n "$$OUT" || { echo "give the images and the store: make embed DATA=folder OUT=file"; exit 2; }
+	$(BIN)/flowseg embed "$$DATA" --encoder "$$ENCODER" --out "$$OUT" $(ARGS)
 
 analyze: $(VENV)/.installed ## what the embeddings contribute to RUN=runs/... on SPLIT (test)
-	@test -n "$(RUN)" || { echo "give the run's folder: make analyze RUN=runs/..."; exit 2; }
-	$(BIN)/flowseg analyze film "$(RUN)" --split $(SPLIT) $(if $(DATA),--data "$(DATA)") \
-	  $(if $(EMBEDDINGS),--embeddings "$(EMBEDDINGS)") $(ARGS)
+	@test -n "$$RUN" || { echo "give the run's folder: make analyze RUN=runs/..."; exit 2; }
+	$(BIN)/flowseg analyze film "$$RUN" --split "$$SPLIT" $(ON_DATA) $(ARGS)
 
 # A process that crashed is not replaced: xdist would wait for its file's tests for ever.
 test: $(VENV)/.installed-dev ## run the tests

@@ -130,7 +130,8 @@ class DataConfig(Section, path="data"):
     """Images, targets and augmentation."""
 
     root: str | None = None
-    """Folder with train, val and test, each with the folders image and label; None means the procedural phantoms."""
+    """Folder with train, val and test, each with the folders image and label; None means the procedural phantoms. On
+    the command line also --data."""
     target: TargetKind = "mask"
     """What the training asks for, as a map in [-1, 1]. mask: 2 mask - 1 (published with the binary flow). coverage:
     2 c - 1, where c is the share of the pixel's area that is vessel; it differs from mask where images are downsampled
@@ -177,7 +178,8 @@ class EmbeddingConfig(Section, path="embeddings"):
     """Where the image embeddings come from (used with FiLM only)."""
 
     store: str | None = None
-    """A store made by `flowseg embed`; None means the image-stats descriptor, computed at the start of the run."""
+    """A store made by `flowseg embed`; None means the image-stats descriptor, computed at the start of the run. On the
+    command line also --embeddings."""
 
 
 @dataclass(frozen=True)

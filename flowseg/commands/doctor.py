@@ -7,7 +7,7 @@ from importlib.metadata import version
 
 from flowseg import __version__
 from flowseg.commands.accelerator import gpu_unused, nvidia_gpus
-from flowseg.commands.train import Preset, WithPreset, configured
+from flowseg.commands.train import WithPreset, configured
 from flowseg.config import Config
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain")
@@ -16,9 +16,6 @@ LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain")
 @dataclass(frozen=True)
 class Doctor(WithPreset):
     """Say what a config would run on, how, and what it would take."""
-
-    preset: Preset = "auto"
-    """As for `flowseg train`."""
 
 
 def doctor(args: list[str]) -> None:

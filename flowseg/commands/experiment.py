@@ -32,7 +32,7 @@ class Experiment:
     """Folder of the runs (OUT/NAME/seed-N) and of the report (OUT/report). Finished runs are not trained again."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Each config is trained once with each seed."""
-    preset: Preset = "full"
+    preset: Preset = "auto"
     """The preset of flowseg train."""
     data: str | None = None
     """The data set; default: the configs' own, or the phantoms."""

@@ -131,6 +131,16 @@ def parse_known(cls: type[T], args: list[str], command: str) -> tuple[T, list[st
     return parsed
 
 
+_SHORT = {"--data": "--data.root", "--embeddings": "--embeddings.store"}
+"""Options that have the same name in every command, and the config fields that they set."""
+
+
+def with_field_names(args: list[str]) -> list[str]:
+    """Returns the arguments with `--data` and `--embeddings` written as the config fields that they set."""
+    split = (arg.partition("=") for arg in args)
+    return [_SHORT.get(name, name) + equals + value for name, equals, value in split]
+
+
 def value_of(args: list[str], flag: str, default: str) -> str:
     """Returns the value of an option before the command line is parsed, or `default` if it is not given."""
     for i, arg in enumerate(args):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeVar
 
 import tyro
 
-from flowseg.commands.parsing import load_config, value_of, with_config
+from flowseg.commands.parsing import load_config, value_of, with_config, with_field_names
 from flowseg.config import Config
 
 Preset = Literal["full", "cpu", "auto"]
@@ -27,7 +27,7 @@ class OnConfig:
 class WithPreset(OnConfig):
     """Options of the commands that run a config."""
 
-    preset: Preset = "full"
+    preset: Preset = "auto"
     """full: the config as it is; cpu: its reduced recipe; auto: the reduced recipe if JAX finds no accelerator."""
 
 
@@ -49,6 +49,7 @@ def configured(cls: type[T], args: list[str], command: str) -> tuple[T, bool]:
     from flowseg.commands.accelerator import has_accelerator
     from flowseg.training.drivers import with_precision
 
+    args = with_field_names(args)
     wanted = value_of(args, "--preset", cls.preset)
     reduce = wanted in ("cpu", "auto") and (wanted == "cpu" or not has_accelerator())
 

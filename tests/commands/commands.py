@@ -18,12 +18,12 @@ from flowseg.training.state import init_state
 REPO = Path(__file__).parents[2]
 BASELINE, FILM = REPO / "configs" / "baseline.py", REPO / "configs" / "vlm_film.py"
 # Options that make a config small enough for the tiny data set.
-SMALL = ("--data.crop", "32", "--train.batch", "4")
+SMALL = ("--preset", "full", "--data.crop", "32", "--train.batch", "4")
 
 
 def small(*more: object) -> tuple[object, ...]:
     """Returns the options `more`, and those of SMALL that are not among them."""
-    pairs = (SMALL[:2], SMALL[2:])
+    pairs = zip(SMALL[::2], SMALL[1::2], strict=True)
     return (*(part for pair in pairs if pair[0] not in more for part in pair), *more)
 
 

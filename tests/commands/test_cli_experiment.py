@@ -13,11 +13,11 @@ TINY = ("--data.crop", "16", "--train.batch", "4", "--model.dim", "8", "--model.
 TINY += ("--model.multipliers", "1", "2", "--model.full-attention-levels", "1")
 # The consistency term makes the program twice as large.
 TINY += ("--flow.consistency", "0", "--train.epochs", "2", "--train.epoch-steps", "2")
-TINY += ("--train.validate-every", "1", "--eval.steps", "1")
+TINY += ("--train.validate-every", "1", "--eval.steps", "1", "--preset", "full")
 
 
 def asked(out: Path, data: Path, **more: object) -> Experiment:
-    return Experiment((BASELINE, FILM), out, (0, 1), data=str(data), **more)  # type: ignore[arg-type]
+    return Experiment((BASELINE, FILM), out, (0, 1), preset="full", data=str(data), **more)  # type: ignore[arg-type]
 
 
 def test_seeds_come_first_and_only_film_gets_embeddings(tmp_path: Path) -> None:
@@ -41,12 +41,12 @@ def test_finished_runs_are_known_and_another_config_s_are_refused(tmp_path: Path
     assert not first.finished
     (first.folder / "done.json").write_text("{}")
     assert first.finished and not second.finished
-    options = ("--configs", BASELINE, "--out", wanted.out, "--seeds", 0, "--data", tmp_path)
+    options = ("--configs", BASELINE, "--out", wanted.out, "--seeds", 0, "--data", tmp_path, "--preset", "full")
     assert "optim.lr: 0.0002 != 0.5" in refused("experiment", *options, "--optim.lr", "0.5")
 
 
 def test_mistakes_show_before_anything_starts(tmp_path: Path, refused: Callable[..., str]) -> None:
-    common = ("--out", tmp_path / "out", "--data", tmp_path)
+    common = ("--out", tmp_path / "out", "--data", tmp_path, "--preset", "full")
     assert "given twice" in refused("experiment", "--configs", BASELINE, "--seeds", 1, 1, *common)
     for option in ("--seed", "--resume", "--data.root"):
         told = refused("experiment", "--configs", BASELINE, *common, option, "5")

@@ -9,7 +9,7 @@ from refusals import refusal
 
 from flowseg.commands.import_torch import ImportTorch
 from flowseg.commands.parsing import parse, with_config
-from flowseg.commands.train import Params
+from flowseg.commands.train import Params, Train, configured
 from flowseg.config import Config, from_dict
 
 CHANGED: dict[str, Any] = {
@@ -122,3 +122,11 @@ def test_every_field_of_the_config_is_an_option() -> None:
 def test_a_command_s_own_options_have_bounds(option: str) -> None:
     message = refusal(lambda: parse(ImportTorch, ["x.ckpt", "--out", "run", option, "0"], "import-torch"))
     assert message.startswith(f"{option} ") and message.endswith(": must be at least 1")
+
+
+def test_data_and_embeddings_have_one_name_in_all_commands() -> None:
+    given = ["vlm_film", "--preset", "full", "--data", "images", "--embeddings=vectors.safetensors"]
+    config = configured(Train, given, "train")[0].config
+    assert (config.data.root, config.embeddings.store) == ("images", "vectors.safetensors")
+    again = [*given, "--data.root", "others"]
+    assert "--data.root is given twice" in refusal(lambda: configured(Train, again, "train"))
