@@ -29,7 +29,7 @@ export $(NAMES)
 ON_DATA = $(if $(DATA),--data "$$DATA") $(if $(EMBEDDINGS),--embeddings "$$EMBEDDINGS")
 TO_OUT = $(if $(OUT),--out "$$OUT")
 
-.PHONY: help setup train experiment eval predict compare embed analyze test test-vlm gpu-check bench lint clean
+.PHONY: help setup train experiment eval report predict compare embed analyze test test-vlm gpu-check bench lint clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -50,6 +50,10 @@ experiment: $(VENV)/.installed ## train, score and compare CONFIGS over SEEDS in
 eval: $(VENV)/.installed ## score the best checkpoint of RUN=runs/... on SPLIT (test)
 	@test -n "$$RUN" || { echo "give the run's folder: make eval RUN=runs/..."; exit 2; }
 	$(BIN)/flowseg eval "$$RUN" --split "$$SPLIT" $(ON_DATA) $(TO_OUT) $(ARGS)
+
+report: $(VENV)/.installed ## show RUN=runs/... on a page in RUN/report
+	@test -n "$$RUN" || { echo "give the run's folder: make report RUN=runs/..."; exit 2; }
+	$(BIN)/flowseg report "$$RUN" $(TO_OUT) $(ARGS)
 
 predict: $(VENV)/.installed ## segment IMAGES (files or folders) with RUN=runs/... into the folder OUT
 	@test -n "$$RUN" -a -n "$$IMAGES" -a -n "$$OUT" || \

@@ -3,38 +3,32 @@
 import json
 import os
 import platform
-import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from flowseg.files import write_text
+from flowseg.runs.provenance import processor_name, source_commit
 
 
 def describe_machine() -> dict[str, Any]:
     """Processor, cores, memory, system, versions, commit, and how busy the machine was."""
-    cpu = platform.processor()
-    if Path("/proc/cpuinfo").exists():
-        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-        cpu = names[0].split(":")[1].strip() if names else cpu
     packages = {}
     for name in ("jax", "jaxlib", "flax", "optax", "numpy", "scipy", "scikit-image"):
         try:
             packages[name] = version(name)
         except PackageNotFoundError:
             packages[name] = "not installed"
-    git = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
     pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return {
-        "cpu": cpu,
+        "cpu": processor_name(),
         "cores": os.cpu_count(),
         "memory_gb": round(pages / 1e9, 1),
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": packages,
-        "commit": commit,
+        "commit": source_commit(),
         "load_average": os.getloadavg(),
     }
 

@@ -11,6 +11,7 @@ from flowseg.commands.embed import Embed, EmbedInfo, EmbedMerge, embed, embed_in
 from flowseg.commands.experiment import Experiment, experiment
 from flowseg.commands.import_torch import ImportTorch, import_torch
 from flowseg.commands.phantoms import Phantoms, phantoms
+from flowseg.commands.report import Report, report
 from flowseg.commands.startup import set_up_jax, use_huge_pages
 from flowseg.commands.train import Params, Train, params, train
 from flowseg.commands.trained import AnalyzeFilm, Eval, Predict, analyze_film, evaluate, predict
@@ -27,6 +28,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], type]] = {
     "embed merge": (embed_merge, EmbedMerge),
     "embed info": (embed_info, EmbedInfo),
     "analyze film": (analyze_film, AnalyzeFilm),
+    "report": (report, Report),
     "compare": (compare, Compare),
     "phantoms": (phantoms, Phantoms),
     "import-torch": (import_torch, ImportTorch),

@@ -33,7 +33,7 @@ class WithPreset(OnConfig):
 
 @dataclass(frozen=True)
 class Train(WithPreset):
-    """Train a config and score it on the test split."""
+    """Train a config, score it on the test split, and write a report on it."""
 
     resume: str | None = None
     """A run's folder to continue, or auto: the run in --out, else the newest interrupted run of this config."""
@@ -64,6 +64,7 @@ def configured(cls: type[T], args: list[str], command: str) -> tuple[T, bool]:
 def train(args: list[str]) -> None:
     from flowseg.commands import presets
     from flowseg.progress import console
+    from flowseg.reports.run_page import report_run
     from flowseg.training.experiment import run_experiment
 
     parsed, reduced = configured(Train, args, "train")
@@ -71,7 +72,8 @@ def train(args: list[str]) -> None:
         console.rule("REDUCED RECIPE")
         console.print(presets.banner(load_config(parsed.config_file), parsed.config, parsed.preset), markup=False)
         console.rule()
-    run_experiment(parsed.config, resume=parsed.resume, out=parsed.out, profile=parsed.profile)
+    run = run_experiment(parsed.config, resume=parsed.resume, out=parsed.out, profile=parsed.profile)
+    report_run(run)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 All pixels of the image have the same weight, so the background, which is most of an angiogram, dominates.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
@@ -29,7 +31,7 @@ def soft_metrics(probability: Probability, truth: Mask) -> dict[str, float | Non
     flat, vessel = probability.astype(np.float64).ravel(), truth.ravel()
     return {
         **_ranking(np.sort(probability[truth]), np.sort(probability[~truth])),
-        "ece": _calibration_error(flat, vessel),
+        "ece": Calibration.of(flat, vessel).error,
         "brier": float(np.mean((flat - vessel) ** 2)),
     }
 
@@ -48,10 +50,29 @@ def _ranking(vessel: Float[np.ndarray, " v"], background: Float[np.ndarray, " b"
     return {"auc": auc, "average_precision": float(precision.mean())}
 
 
-def _calibration_error(probability: Float64[np.ndarray, " n"], vessel: Bool[np.ndarray, " n"]) -> float:
-    index = np.minimum((probability * BINS).astype(np.intp), BINS - 1)
-    excess = np.bincount(index, probability, BINS) - np.bincount(index[vessel], minlength=BINS)
-    return float(np.abs(excess).sum() / len(probability))
+@dataclass(frozen=True)
+class Calibration:
+    """Pixels by bins of equal width of their predicted probability."""
+
+    pixels: Float64[np.ndarray, " bins"]
+    """How many pixels a bin holds."""
+    predicted: Float64[np.ndarray, " bins"]
+    """The sum of their probabilities."""
+    vessel: Float64[np.ndarray, " bins"]
+    """How many of them are vessel."""
+
+    @classmethod
+    def of(cls, probability: Float[np.ndarray, " n"], vessel: Bool[np.ndarray, " n"]) -> "Calibration":
+        """Sorts pixels into `BINS` bins; a bin includes its lower end, the last one 1 too."""
+        values = probability.astype(np.float64)
+        index = np.minimum((values * BINS).astype(np.intp), BINS - 1)
+        counts = [np.bincount(i, minlength=BINS).astype(np.float64) for i in (index, index[vessel])]
+        return cls(counts[0], np.bincount(index, values, BINS), counts[1])
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error of these pixels."""
+        return float(np.abs(self.predicted - self.vessel).sum() / self.pixels.sum())
 
 
 def _check(probability: np.ndarray, truth: np.ndarray) -> None:

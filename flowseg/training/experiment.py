@@ -20,6 +20,7 @@ from flowseg.runs.folder import (
     open_to_resume,
 )
 from flowseg.runs.prepare import check_encoder, prepare
+from flowseg.runs.provenance import recorded
 from flowseg.runs.trained import Trained
 from flowseg.training.drivers import chosen_devices, with_precision
 from flowseg.training.loop import train
@@ -33,10 +34,11 @@ def run_experiment(
     `resume` and `out` are as for `choose_run`, `profile` as for `train`.
     """
     config = with_precision(config)
-    chosen_devices(config)  # a batch that does not fit the devices is refused before anything is written
+    # A batch that does not fit the devices is refused before anything is written.
+    devices = chosen_devices(config)
     prepared = prepare(config)
     run = choose_run(config, prepared.encoder, resume, out)
-    with lock(run):
+    with lock(run), recorded(run.path, f"{len(devices)} x {devices[0].device_kind}"):
         counts = parameter_counts(abstract_params(config))
         sizes = ", ".join(f"{len(d)} {split}" for split, d in prepared.datasets.items())
         console.print(f"run {run.path}: {counts['total']:,} parameters; {prepared.root} ({sizes})")

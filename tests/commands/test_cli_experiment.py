@@ -67,6 +67,9 @@ def test_two_seeds_are_trained_compared_and_kept(flowseg: Flowseg, tiny_data: Pa
     ended = [(run / "done.json").stat().st_mtime_ns for run in runs]
     report = json.loads((tmp_path / "out" / "report" / "report.json").read_text())
     assert len(report["runs"]) == 2
+    page = json.loads((runs[1] / "report" / "report.json").read_text())
+    assert page["settings"]["seed"] == 1 and page["film"] == []
+    assert page["starts"][0]["command"].startswith("flowseg train ") and page["starts"][0]["seconds"] > 0
     again = flowseg(*command, *TINY)
     assert again.status == 0 and "2 of them finished" in again.out
     assert [(run / "done.json").stat().st_mtime_ns for run in runs] == ended

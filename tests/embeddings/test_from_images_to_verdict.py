@@ -69,6 +69,8 @@ def test_embed_interrupt_resume_merge_train_analyze(tmp_path: Path) -> None:
     film = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert {m["stage"] for m in film if m["kind"] == "film"} == {0, 1}
     assert all(m["condition_norm"] > 0 for m in film if m["kind"] == "film")
+    page = json.loads((tmp_path / "run" / "report" / "report.json").read_text())
+    assert [row["stage"] for row in page["film"]] == [0, 1]
     told = flowseg(tmp_path, "analyze", "film", "run")
     report = json.loads((tmp_path / "run" / "analysis" / "film-test" / "report.json").read_text())
     assert report["verdict"]["sentence"] in told

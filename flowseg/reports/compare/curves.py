@@ -1,19 +1,14 @@
-"""Learning curves and differences image by image, as SVG that takes its colours from the page.
+"""Learning curves and differences image by image, as SVG; a point under the mouse shows its value."""
 
-They are not drawn by matplotlib, so that text stays text in every language, lines follow the page's light or dark
-colours, and a point under the mouse shows its value.
-"""
-
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
 from markupsafe import Markup
-from matplotlib.ticker import LogLocator, MaxNLocator
+from matplotlib.ticker import MaxNLocator
 
+from flowseg.reports.drawing import Frame, Scale, axis_titles, grid, scale_over, svg
 from flowseg.reports.markup import element
 
 SERIES = 8
@@ -24,44 +19,6 @@ _SHORTENED = 0.25  # a stretch that no run has logged is drawn short if it is lo
 _BREAK = 0.08  # its width then, as a share of the width of the others
 _CROWD = 60  # marks are small if a run has more measurements
 _LOG_FROM = 8.0  # the loss axis is logarithmic if the largest loss is more than this many times the smallest
-
-
-@dataclass(frozen=True)
-class Frame:
-    """Size and margins of a drawing, in units of which its letters are 12 high."""
-
-    kind: str
-    """Its class in the page, which shows one of the two."""
-    width: int
-    height: int
-    left: int = 52
-    right: int = 14
-    top: int = 12
-    bottom: int = 36
-
-
-BROAD, NARROW = Frame("broad", 600, 240), Frame("narrow", 340, 220)
-"""For screens of more than 640 pixels, and for phones."""
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Maps values to pixels along one axis."""
-
-    low: float
-    high: float
-    start: float
-    stop: float
-    log: bool = False
-
-    def __call__(self, value: float) -> float:
-        low, high, value = (math.log(v) if self.log else v for v in (self.low, self.high, value))
-        return self.start + (value - low) / (high - low) * (self.stop - self.start)
-
-    def ticks(self, count: int) -> list[float]:
-        """About `count` round values to mark."""
-        locator = LogLocator(subs=(1.0, 2.0, 5.0), numticks=12) if self.log else MaxNLocator(count)
-        return [float(v) for v in locator.tick_values(self.low, self.high) if self.low <= v <= self.high]
 
 
 @dataclass(frozen=True)
@@ -121,9 +78,15 @@ class Epochs:
 
 
 def curve_plot(
-    runs: Sequence[dict[str, Any]], groups: Sequence[str], field: str, frame: Frame, label: str, legend: bool = False
+    runs: Sequence[dict[str, Any]],
+    groups: Sequence[str],
+    field: str,
+    frame: Frame,
+    label: str,
+    titles: tuple[str, str],
+    legend: bool = False,
 ) -> Markup:
-    """Draws Dice or loss of every run over epochs.
+    """Draws Dice or loss of every run over epochs, with the titles of both axes.
 
     Measurements are filled marks, values carried forward small hollow ones. A line breaks at holes, and a long stretch
     that no run has logged is a narrow grey band. Of the losses only anomalies have a mark. With `legend`, the groups'
@@ -137,15 +100,15 @@ def curve_plot(
     x = Epochs.over(sorted({e for e, _ in points}), frame.left, frame.width - frame.right)
     values = [v for _, v in points]
     log = field == "loss" and min(values) > 0 and max(values) > _LOG_FROM * min(values)
-    y = _scale(values, frame.height - frame.bottom, frame.top, log)
-    parts = [*_grid(frame, y), *_epochs(frame, x)]
+    y = scale_over(values, frame.floor, frame.top, log)
+    parts = [*grid(frame, y), *_epochs(frame, x), *axis_titles(frame, *titles)]
     for run in runs:
         parts += _run(run, groups.index(run["group"]) % SERIES, field, x, y)
     for i, name in enumerate(names):
         height = frame.height - 18 * (len(names) - i) + 6
         parts.append(legend_mark(i % SERIES, frame.left + 13, height))
         parts.append(element("text", name, class_="tick", x=frame.left + 26, y=height + 4))
-    return _svg(frame, label, parts)
+    return svg(frame, label, parts)
 
 
 def legend_mark(series: int, x: float = 13.0, y: float = 7.0) -> Markup:
@@ -186,15 +149,17 @@ def _mark(series: int, x: float, y: float, r: float, said: str = "") -> Markup:
     return element("polygon", *title, points=" ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners), class_=kind)
 
 
-def difference_plot(keys: Sequence[str], differences: Sequence[float | None], frame: Frame, label: str) -> Markup:
-    """Draws differences image by image, sorted, one bar each; empty if there are none."""
+def difference_plot(
+    keys: Sequence[str], differences: Sequence[float | None], frame: Frame, label: str, titles: tuple[str, str]
+) -> Markup:
+    """Draws differences image by image, sorted, one bar each, with titles of both axes; empty if there are none."""
     pairs = zip(keys, differences, strict=True)
     bars = sorted(((d, key) for key, d in pairs if d is not None), key=lambda bar: -bar[0])
     if not bars:
         return Markup("")
     x = Scale(0, len(bars), frame.left, frame.width - frame.right)
-    y = _scale([*(d for d, _ in bars), 0.0], frame.height - 18, frame.top)
-    parts = _grid(frame, y)
+    y = scale_over([*(d for d, _ in bars), 0.0], frame.floor, frame.top)
+    parts = [*grid(frame, y), *axis_titles(frame, *titles, below=18)]
     for i, (difference, key) in enumerate(bars):
         top, bottom = sorted((y(difference), y(0)))
         size = {"width": max(x(0.8) - x(0), 1.0), "height": max(bottom - top, 0.5)}
@@ -202,50 +167,14 @@ def difference_plot(keys: Sequence[str], differences: Sequence[float | None], fr
         parts.append(element("rect", title, class_="gain" if difference > 0 else "drop", x=x(i + 0.1), y=top, **size))
     ends = {"x1": frame.left, "x2": frame.width - frame.right}
     parts.append(element("line", class_="zero", y1=y(0), y2=y(0), **ends))
-    return _svg(frame, label, parts)
-
-
-def _scale(values: Sequence[float], start: float, stop: float, log: bool = False) -> Scale:
-    """A scale over the values and a little more."""
-    low, high = min(values), max(values)
-    if log:
-        return Scale(low / 1.15, high * 1.15, start, stop, True)
-    room = 0.05 * (high - low) or max(abs(high) * 0.05, 1e-4)
-    return Scale(low - room, high + room, start, stop)
-
-
-def _grid(frame: Frame, y: Scale) -> list[Markup]:
-    """Horizontal lines with their values."""
-    ticks = y.ticks(5)
-    decimals = max((len(_shortest(tick).partition(".")[2]) for tick in ticks), default=0)
-    parts = []
-    for tick in ticks:
-        at, text = y(tick), _shortest(tick) if y.log else f"{tick:.{decimals}f}"
-        parts.append(element("line", class_="grid", x1=frame.left, x2=frame.width - frame.right, y1=at, y2=at))
-        parts.append(element("text", text, class_="tick", x=frame.left - 6, y=at + 4, text_anchor="end"))
-    return parts
+    return svg(frame, label, parts)
 
 
 def _epochs(frame: Frame, x: Epochs) -> Iterator[Markup]:
     """Grey bands for stretches that are drawn short, and the numbers of some epochs."""
-    bottom = frame.height - frame.bottom
+    bottom = frame.floor
     for left, right in x.breaks:
         size = {"width": max(right - left - 8, 2.0), "height": bottom - frame.top}
         yield element("rect", class_="break", x=left + 4, y=frame.top, **size)
     for tick in x.ticks(9 if frame.width > 500 else 5):
         yield element("text", f"{tick:.0f}", class_="tick", x=x(tick), y=bottom + 20, text_anchor="middle")
-
-
-def _shortest(value: float) -> str:
-    return np.format_float_positional(value, precision=9, trim="-")
-
-
-def _svg(frame: Frame, label: str, parts: Sequence[Markup]) -> Markup:
-    box = {"xmlns": "http://www.w3.org/2000/svg", "viewBox": f"0 0 {frame.width} {frame.height}"}
-    return element("svg", *parts, class_=frame.kind, role="img", aria_label=label, **box)
-
-
-def standalone(svg: Markup, style: str) -> str:
-    """A drawing as a file of its own, with the page's style in it."""
-    head, rest = str(svg).split(">", 1)
-    return f"{head}><style>{style}</style>{rest}\n"

@@ -35,29 +35,47 @@ def draw_gallery(evidence: Evidence, summary: dict[str, Any]) -> tuple[Pictures,
         if len(shown) < len(found):
             without |= dict.fromkeys(found.keys() - shown.keys())
             continue
-        panes = []
-        for i, (name, one) in enumerate(shown.items()):
-            views = {view: f"{number_of_case}-{i}-{view}" for view in one.views}
-            pictures |= {views[view]: encode(drawn, exact=view == "mask") for view, drawn in one.views.items()}
-            panes.append({"group": name, "run": runs[name], "views": views})
-        first, *others = shown
-        drawn = [difference_picture(shown[first], shown[other]) for other in others]
-        names = [f"{number_of_case}-difference-{i}" for i in range(len(others))]
-        pictures |= {name: encode(picture) for name, picture in zip(names, drawn, strict=True)}
         file = f"gallery/{number_of_case}.webp"
-        strips[file] = _strip(list(shown.values()), drawn)
-        case["pictures"] = {
-            "views": [view for view in VIEWS if any(view in one.views for one in shown.values())],
-            "panes": panes,
-            "differences": [{"a": first, "b": b, "picture": p} for b, p in zip(others, names, strict=True)],
-            "file": file,
-        }
+        case["pictures"], drawn, strips[file] = draw_case(number_of_case, shown, runs)
+        case["pictures"]["file"] = file
+        pictures |= drawn
     return pictures, strips, [name for name in runs if name in without]
 
 
+def draw_case(
+    number_of_case: int, shown: dict[str, Shown], runs: dict[str, str]
+) -> tuple[dict[str, Any], Pictures, bytes]:
+    """Draws one image as every group sees it, and how each later group differs from the first.
+
+    Args:
+        number_of_case: what the pictures' names begin with.
+        shown: by group.
+        runs: the run of each group whose pictures these are.
+
+    Returns:
+        what the page needs to place the pictures, the pictures by name, and the strip of the Markdown.
+    """
+    pictures: Pictures = {}
+    panes = []
+    for i, (name, one) in enumerate(shown.items()):
+        views = {view: f"{number_of_case}-{i}-{view}" for view in one.views}
+        pictures |= {views[view]: encode(drawn, exact=view == "mask") for view, drawn in one.views.items()}
+        panes.append({"group": name, "run": runs[name], "views": views})
+    first, *others = shown
+    differences = [difference_picture(shown[first], shown[other]) for other in others]
+    names = [f"{number_of_case}-difference-{i}" for i in range(len(others))]
+    pictures |= {name: encode(picture) for name, picture in zip(names, differences, strict=True)}
+    placed = {
+        "views": [view for view in VIEWS if any(view in one.views for one in shown.values())],
+        "panes": panes,
+        "differences": [{"a": first, "b": b, "picture": p} for b, p in zip(others, names, strict=True)],
+    }
+    return placed, pictures, _strip(list(shown.values()), differences)
+
+
 def dice_of(case: dict[str, Any]) -> str:
-    """Every group's Dice of a case."""
-    return f"Dice: {', '.join(f'{name} {number(value)}' for name, value in case['dice'].items())}"
+    """Every group's Dice of a case; that of a single run has no name."""
+    return f"Dice: {', '.join(f'{name} {number(value)}'.lstrip() for name, value in case['dice'].items())}"
 
 
 def about(case: dict[str, Any], words: Words) -> str:

@@ -8,11 +8,12 @@ from markupsafe import Markup
 
 from flowseg.progress import console
 from flowseg.reports.compare import gallery, tables
-from flowseg.reports.compare.curves import BROAD, NARROW, SERIES, curve_plot, difference_plot, legend_mark, standalone
+from flowseg.reports.compare.curves import SERIES, curve_plot, difference_plot, legend_mark
 from flowseg.reports.compare.evidence import gather
 from flowseg.reports.compare.sources import arrange
 from flowseg.reports.compare.summary import FORMAT, summarize
 from flowseg.reports.compare.words import Language, Words
+from flowseg.reports.drawing import BROAD, NARROW, standalone
 from flowseg.reports.folder import check_free, make_parent, report_folder
 from flowseg.reports.pages import render, style
 
@@ -34,7 +35,7 @@ def compare_runs(
     words = Words(lang)
     summary = summarize(evidence, words)
     pictures, strips, without_pictures = gallery.draw_gallery(evidence, summary)
-    plots = Plots(summary)
+    plots = Plots(summary, words)
     make_parent(out)
     with report_folder(out, summary) as write:
         write({f"plots/{field}.svg": plots.standalone(field, words(f"curve_{field}")) for field in plots.fields})
@@ -60,8 +61,8 @@ class Plots:
     SERIES = SERIES
     legend_mark = staticmethod(legend_mark)
 
-    def __init__(self, summary: dict[str, Any]):
-        self._runs, self._test = summary["runs"], summary["test"]
+    def __init__(self, summary: dict[str, Any], words: Words):
+        self._runs, self._test, self._words = summary["runs"], summary["test"], words
         self.groups = [group["name"] for group in summary["groups"]]
         points = [point for run in self._runs for point in run["curve"]]
         self.fields = [field for field in ("dice", "loss") if any(point[field] is not None for point in points)]
@@ -69,15 +70,22 @@ class Plots:
 
     def curve(self, field: str, label: str) -> Markup:
         """Dice or loss of all runs."""
-        return Markup("").join(curve_plot(self._runs, self.groups, field, frame, label) for frame in (BROAD, NARROW))
+        return Markup("").join(
+            curve_plot(self._runs, self.groups, field, frame, label, self._titles(field)) for frame in (BROAD, NARROW)
+        )
 
     def standalone(self, field: str, label: str) -> str:
         """The same as an SVG file of its own."""
-        return standalone(curve_plot(self._runs, self.groups, field, BROAD, label, legend=True), style("plots.css"))
+        drawn = curve_plot(self._runs, self.groups, field, BROAD, label, self._titles(field), legend=True)
+        return standalone(drawn, style("plots.css"))
+
+    def _titles(self, field: str) -> tuple[str, str]:
+        return self._words("epoch"), self._words(f"axis_{field}")
 
     def differences(self, a: str, b: str, label: str) -> Markup:
         """The Dice of b minus that of a, image by image."""
         pairs = zip(*(self._test["per_image"][name]["dice"] for name in (b, a)), strict=True)
         values = [one - two if one is not None and two is not None else None for one, two in pairs]
         images = self._test["images"]
-        return Markup("").join(difference_plot(images, values, frame, label) for frame in (BROAD, NARROW))
+        titles = self._words("axis_images"), self._words("axis_difference", a=a, b=b)
+        return Markup("").join(difference_plot(images, values, frame, label, titles) for frame in (BROAD, NARROW))

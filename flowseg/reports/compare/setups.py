@@ -32,7 +32,7 @@ def differing_settings(groups: Sequence[Group]) -> list[dict[str, Any]]:
     """
     known = [group for group in groups if group.config is not None]
     others = {group.name for group in known if group.network is not None}
-    return _differing({group.name: _settings(group) for group in known}, others)
+    return _differing({group.name: settings(group) for group in known}, others)
 
 
 def differing_evaluation(scores: dict[str, Scores]) -> list[dict[str, Any]]:
@@ -56,17 +56,18 @@ def _differing(settings: dict[str, dict[str, Any]], partial: Collection[str] = (
     ]
 
 
-def _settings(group: Group) -> dict[str, Any]:
+def settings(group: Group) -> dict[str, Any]:
+    """The config of a group's runs, without the seed, by dotted names; another program's network has its own."""
     run = group.logs[0].run
     assert run is not None
-    settings = _flat(dataclasses.asdict(run.config))
-    del settings["seed"]
+    found = _flat(dataclasses.asdict(run.config))
+    del found["seed"]
     if run.encoder:
-        settings |= {"embeddings.encoder": str(run.encoder), "embeddings.settings": run.encoder.settings}
+        found |= {"embeddings.encoder": str(run.encoder), "embeddings.settings": run.encoder.settings}
     if run.network:
-        settings = {field: value for field, value in settings.items() if field.startswith(_SHARED)}
-        settings |= {"network": run.network.name, **_flat(run.network.settings, "network.")}
-    return settings
+        found = {field: value for field, value in found.items() if field.startswith(_SHARED)}
+        found |= {"network": run.network.name, **_flat(run.network.settings, "network.")}
+    return found
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -137,13 +137,20 @@ def _test(test: OnTest) -> dict[str, Any]:
 
 def _run(log: RunLog, group: str, evidence: Evidence) -> dict[str, Any]:
     counts = evidence.parameters[group]
-    first, last = (log.epochs[0], log.epochs[-1]) if log.rows else (None, None)
     return {
         "name": log.name,
         "group": group,
         "path": str(log.path),
         "seed": log.run.config.seed if log.run is not None else None,
         "parameters": counts["total"] if counts is not None else None,
+        **course_of(log),
+    }
+
+
+def course_of(log: RunLog) -> dict[str, Any]:
+    """Returns what a run logged, and what is remarkable in it: the keys of `runs` from `epochs` on."""
+    first, last = (log.epochs[0], log.epochs[-1]) if log.rows else (None, None)
+    return {
         "epochs": {"first": first, "last": last, "max": log.planned},
         "values": len(log.dices),
         "measurements": len(log.measured),

@@ -4,6 +4,7 @@ Names of runs stand before a noun of fixed sound in Korean (실행, 쪽), so tha
 """
 
 import re
+from collections import ChainMap
 from collections.abc import Sequence
 from string import Formatter
 from typing import Any, Literal
@@ -13,11 +14,13 @@ from flowseg.reports.compare.findings import Message
 from flowseg.reports.compare.judgements import TEST
 from flowseg.reports.compare.words_findings import FINDINGS
 from flowseg.reports.compare.words_page import PAGE
+from flowseg.reports.words_run import RUN
 
 Language = Literal["en", "ko"]
 LANGUAGES: tuple[Language, ...] = ("en", "ko")
 
 _SMALLEST_P = 1e-4
+_MESSAGES = ChainMap(FINDINGS, PAGE, RUN)
 
 
 class Words(Formatter):
@@ -37,8 +40,7 @@ class Words(Formatter):
         Raises:
             KeyError: there is no such message, or it names a value that is not given.
         """
-        table = FINDINGS if key in FINDINGS else PAGE
-        return self.vformat(table[key][self._column], (), values)
+        return self.vformat(_MESSAGES[key][self._column], (), values)
 
     def say(self, message: Message) -> str:
         """What a rule found, as a sentence."""

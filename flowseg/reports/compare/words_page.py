@@ -32,6 +32,8 @@ PAGE: dict[str, tuple[str, str]] = {
     ),
     "curve_loss": ("Training loss over epochs.", "에폭에 따른 학습 손실."),
     "curve_loss_how": ("Marks are losses out of line.", "점은 이례적인 손실입니다."),
+    "axis_dice": ("validation Dice", "검증 Dice"),
+    "axis_loss": ("training loss", "학습 손실"),
     # Set-ups.
     "set_up": ("set-up", "설정"),
     "seeds": ("seeds", "시드"),
@@ -144,6 +146,8 @@ PAGE: dict[str, tuple[str, str]] = {
         "Dice of {b} minus {a}, image by image, sorted: green where {b} is better, orange where it is worse.",
         "영상별 Dice 차이({b} − {a})를 큰 순서로 놓은 것입니다. 초록은 {b} 쪽이 높은 영상, 주황은 낮은 영상입니다.",
     ),
+    "axis_difference": ("Dice difference, {b} − {a}", "Dice 차이({b} − {a})"),
+    "axis_images": ("images, sorted", "영상(차이가 큰 순)"),
     "sort_how": (
         "A click on a column's head sorts by it; a linked image is in the gallery below.",
         "열 제목을 누르면 그 열을 기준으로 정렬됩니다. 링크가 있는 영상은 아래 갤러리에 있습니다.",

@@ -1,0 +1,76 @@
+"""The page of one run: its scores, the choice of images, its calibration, where it comes from."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from html_page import Page
+from made_runs import make_run
+from refusals import refusal
+
+from flowseg.evaluation.soft import BINS, soft_metrics
+from flowseg.reports.calibration import calibration
+from flowseg.reports.compare.pictures import Shown
+from flowseg.reports.run_page import FORMAT, PER_KIND, report_run
+from flowseg.runs.folder import open_run
+from flowseg.runs.provenance import recorded
+
+MARKUP = "<img src=x onerror=alert(1)>"
+DICES = [0.9, 0.5, 0.7, 0.8, None, 0.6, 0.75]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    scores = {"dice": DICES, "hd95": [float(i) for i in range(7)]}
+    images = [f"test/{i}{MARKUP.replace('/', '')}" for i in range(7)]
+    path = make_run(tmp_path_factory.mktemp("run") / MARKUP, dices={2: 0.5, 4: 0.6}, scores=scores, images=images)
+    with recorded(path, "2 x cpu"):
+        pass
+    report_run(open_run(path))
+    return path
+
+
+def test_scores_are_means_over_the_images_that_have_them(run: Path) -> None:
+    report = json.loads((run / "report" / "report.json").read_text())
+    dice = report["test"]["means"]["dice"]
+    assert report["format"] == FORMAT and (dice["n"], round(dice["mean"], 6)) == (6, 0.708333)
+    assert dice["low"] < dice["mean"] < dice["high"]
+    assert report["test"]["reference"]["dice"]["mean"] == pytest.approx(0.6)
+    assert report["run"]["best"] == {"epoch": 4, "dice": 0.6}
+
+
+def test_best_median_and_worst_images_are_shown(run: Path) -> None:
+    shown = json.loads((run / "report" / "report.json").read_text())["gallery"]
+    found: dict[str, list[float]] = {"best": [], "median": [], "worst": []}
+    for case in shown:
+        for kind in case["kinds"]:
+            found[kind].append(case["dice"][""])
+    assert PER_KIND == 2 and found == {"best": [0.9, 0.8], "median": [0.75, 0.7], "worst": [0.5, 0.6]}
+
+
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_the_page_asks_for_nothing_and_escapes_names(run: Path, tmp_path: Path, lang: str) -> None:
+    report_run(open_run(run), tmp_path / "report", lang)  # type: ignore[arg-type]
+    page = Page((tmp_path / "report" / "report.html").read_text())
+    assert all(address.startswith(("data:image/", "#")) for address in page.asked)
+    assert MARKUP in page.text and "script" in page.tags
+    assert page.tags.count("img") == 6 * 5
+    assert "0.7083" in page.text and "2 x cpu" in page.text
+
+
+def test_a_run_without_scores_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
+    path = make_run(tmp_path / "run", dices={2: 0.5})
+    assert "flowseg eval" in refusal(lambda: report_run(open_run(path)))
+    assert not (path / "report").exists()
+
+
+def test_calibration_bins_hold_the_shares_and_the_error() -> None:
+    rng = np.random.default_rng(0)
+    grey = rng.integers(0, 256, (40, 50), dtype=np.uint8)
+    truth = rng.random(grey.shape) < (grey / 255) ** 2  # too confident
+    bins = calibration([Shown(grey, truth, truth, {"probability": grey}), Shown(grey, truth, truth, {})])
+    assert len(bins) == BINS and sum(one["pixels"] for one in bins) == grey.size
+    assert all(one["vessel"] < one["predicted"] for one in bins[2:-1])
+    error = sum(one["pixels"] * abs(one["vessel"] - one["predicted"]) for one in bins) / grey.size
+    assert error == pytest.approx(soft_metrics(grey / 255.0, truth)["ece"])
