@@ -7,17 +7,23 @@ size, in grey or RGB. Whatever does not fit raises a `UserError` that names the 
 """
 
 import hashlib
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float32, Num, UInt8
-from PIL import Image
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from flowseg.errors import UserError
 
 SPLITS = ("train", "val", "test")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm", ".bmp")
+FORMATS = ("PNG", "JPEG", "TIFF", "PPM", "BMP", "GIF")
+"""What Pillow may decode. It goes by a file's content, not by its name, and for some formats it starts other programs:
+an EPS file called a.png would be run by Ghostscript."""
 _IMAGE_FOLDERS = ("image", "images")
 _LABEL_FOLDERS = ("label", "labels", "mask", "masks")
 _MANUAL_FOLDERS = ("1st_manual", "2nd_manual", "manual", "manual1", "labels-ah", "labels-vk")
@@ -82,27 +88,53 @@ def find_pairs(root: Path, split: str) -> list[Pair]:
     return [Pair(f"{split}/{stem}", path, labels[stem]) for stem, path in images.items()]
 
 
-def decode(path: Path) -> Num[np.ndarray, "h w"]:
-    """Returns grey values as stored: uint8, uint16 or float32. Colour is converted to luminance (ITU-R 601)."""
+@contextmanager
+def open_image(path: Path, content: bytes | None = None) -> Iterator[ImageFile.ImageFile]:
+    """Yields an image file that has one frame.
+
+    Args:
+        path: the file.
+        content: its bytes, if it is not on disk by itself but in an archive.
+
+    Raises:
+        UserError: the file is missing, damaged, of another format than FORMATS, or has several frames.
+    """
     try:
-        with Image.open(path) as file:
-            file.load()
+        with Image.open(path if content is None else io.BytesIO(content), formats=FORMATS) as file:
             frames = getattr(file, "n_frames", 1)
             if frames > 1:
                 raise UserError(f"{path}: holds {frames} frames; save the frame you want as a separate image")
-            if file.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):
-                array = np.asarray(file)
-                if array.dtype.kind == "f" and not np.isfinite(array).all():
-                    raise UserError(f"{path}: has pixels that are not finite numbers; replace them")
-                return plain_type(array)
-            if file.has_transparency_data and np.asarray(file.convert("RGBA"))[..., 3].min() < 255:
-                raise UserError(f"{path}: has transparent pixels; save it without transparency")
-            return np.asarray(file.convert("RGB").convert("L") if file.mode != "L" else file)
+            yield file
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; check the path") from None
+    except UnidentifiedImageError:
+        known = ", ".join(FORMATS)
+        raise UserError(f"{path}: cannot be read as an image (it is none of {known}); replace or remove it") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         reason = str(error).replace("\n", " ")
         raise UserError(f"{path}: cannot be read as an image ({reason}); replace or remove it") from None
+
+
+def check_opaque(file: Image.Image, path: Path) -> None:
+    """Raises a UserError if an image has transparent pixels."""
+    if file.has_transparency_data and np.asarray(file.convert("RGBA"))[..., 3].min() < 255:
+        raise UserError(f"{path}: has transparent pixels; save it without transparency")
+
+
+def decode(path: Path, content: bytes | None = None) -> Num[np.ndarray, "h w"]:
+    """Returns grey values as stored: uint8, uint16 or float32. Colour is converted to luminance (ITU-R 601).
+
+    `content` and errors are those of `open_image`; transparent pixels and values that are not finite are errors too.
+    """
+    with open_image(path, content) as file:
+        file.load()
+        if file.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):
+            array = np.asarray(file)
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise UserError(f"{path}: has pixels that are not finite numbers; replace them")
+            return plain_type(array)
+        check_opaque(file, path)
+        return np.asarray(file.convert("RGB").convert("L") if file.mode != "L" else file)
 
 
 def plain_type(grey: Num[np.ndarray, "h w"]) -> Num[np.ndarray, "h w"]:
@@ -144,13 +176,21 @@ def scaled(grey: Num[np.ndarray, "h w"], name: str, remedy: str = "remove it") -
 
 def read_label(path: Path) -> Bool[np.ndarray, "h w"]:
     """Returns the mask of a label: 0 is background, and the one other value is vessel."""
-    grey = decode(path)
+    return two_valued(decode(path), path, "threshold it and save it without lossy compression")
+
+
+def two_valued(grey: Num[np.ndarray, "h w"], path: Path, remedy: str) -> Bool[np.ndarray, "h w"]:
+    """Returns where an image with the value 0 and one other is not 0.
+
+    Raises:
+        UserError: there are other values; `path` and `remedy` say which image it is and what to do.
+    """
     values = np.unique(grey)
     if len(values) > 2 or (len(values) == 2 and values[0] != 0):
         shown = ", ".join(f"{v:g}" for v in values[:5].astype(float)) + (", ..." if len(values) > 5 else "")
         raise UserError(
             f"{path}: a label holds the value 0 and one other, but this one has {len(values)} values ({shown}); "
-            "threshold it and save it without lossy compression"
+            f"{remedy}"
         )
     return grey > 0
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32
-from PIL import ExifTags, Image
+from PIL import ExifTags
 
 from flowseg.data import dicom
-from flowseg.data.folders import SUFFIXES, content_hash, decode, scaled
+from flowseg.data.folders import SUFFIXES, content_hash, decode, open_image, scaled
 from flowseg.errors import UserError
 from flowseg.progress import task
 
@@ -101,7 +101,7 @@ def _orientation(path: Path) -> int:
     Raises:
         UserError: a TIFF file is not upright; Pillow would rotate it while reading, and uncompressed ones wrongly.
     """
-    with Image.open(path) as file:
+    with open_image(path) as file:
         orientation = file.getexif().get(ExifTags.Base.Orientation, _UPRIGHT)
         if file.format == "TIFF" and orientation != _UPRIGHT:
             raise UserError(f"{path}: has the orientation tag {orientation}; save it upright, without the tag")

@@ -1,0 +1,30 @@
+"""Which files are taken for images: by their content, and only of the formats that flowseg names."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from refusals import refusal
+
+from flowseg.data.folders import decode
+from flowseg.data.inputs import read_inputs
+
+EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 24 20
+%%EndComments
+newpath 0 0 moveto 24 20 lineto stroke
+showpage
+%%EOF
+"""
+
+
+def test_an_eps_file_called_png_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+    for function in ("Popen", "check_call", "call", "run"):
+        monkeypatch.setattr(subprocess, function, lambda *args, **more: started.append(args))
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", "gs")  # as if Ghostscript were there
+    path = tmp_path / "a.png"
+    path.write_bytes(EPS)
+    for read in (lambda: decode(path), lambda: decode(path, EPS), lambda: read_inputs([path])):
+        assert f"{path}: cannot be read as an image (it is none of PNG, JPEG" in refusal(read)
+    assert started == []
