@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 
 from flowseg.commands.compare import Compare, compare
+from flowseg.commands.data import DataImport, DataSplit, data_import, data_split
 from flowseg.commands.doctor import Doctor, doctor
 from flowseg.commands.embed import Embed, EmbedInfo, EmbedMerge, embed, embed_info, embed_merge
 from flowseg.commands.experiment import Experiment, experiment
@@ -31,6 +32,8 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], type]] = {
     "report": (report, Report),
     "compare": (compare, Compare),
     "phantoms": (phantoms, Phantoms),
+    "data import": (data_import, DataImport),
+    "data split": (data_split, DataSplit),
     "import-torch": (import_torch, ImportTorch),
 }
 

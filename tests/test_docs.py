@@ -109,7 +109,9 @@ def is_module(name: str) -> bool:
 def unknown_commands(text: str) -> set[str]:
     """Commands and make targets, at the start of a line of code or of inline code, that do not exist."""
     start = r"(?:^ {4,}|`)(?:\.venv/bin/)?"
-    words = re.findall(start + r"flowseg ((?:embed (?:merge|info)\b)|(?:analyze \w+)|[a-z][\w-]*)", text, re.MULTILINE)
+    words = re.findall(
+        start + r"flowseg ((?:embed (?:merge|info)\b)|(?:(?:analyze|data) \w+)|[a-z][\w-]*)", text, re.MULTILINE
+    )
     targets = set(re.findall(r"^([\w-]+):.*##", (REPO / "Makefile").read_text(), re.MULTILINE))
     made = re.findall(start + r"make ([a-z][\w-]*)", text, re.MULTILINE)
     return (set(words) - set(COMMANDS)) | (set(made) - targets)

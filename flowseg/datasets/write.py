@@ -1,0 +1,107 @@
+"""Writing cases as a data set of flowseg: ROOT/{train,val,test}/{image,label,fov}/STEM.png and dataset.json."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+from PIL import Image
+
+from flowseg import __version__
+from flowseg.data.folders import SPLITS, decode, two_valued
+from flowseg.datasets.cases import Case, sized
+from flowseg.datasets.pixels import Values, read_pixels
+from flowseg.datasets.source import SourceFile, check_total
+from flowseg.errors import UserError
+from flowseg.files import replaced_folder
+from flowseg.progress import task
+
+ABOUT = "dataset.json"
+
+
+def write_dataset(
+    out: Path, cases: Sequence[Case], vessel: Values | None, about: Mapping[str, Any], check: Callable[[], None]
+) -> dict[str, int]:
+    """Writes the data set, whole or not at all, and returns the number of images in each split.
+
+    Args:
+        out: its folder, which must not exist.
+        cases: each with a split.
+        vessel: the grey values of labels that count as vessel; None: the one value other than 0.
+        about: what dataset.json says of the data set, besides the counts.
+        check: is called after each image, and may raise to stop.
+
+    Raises:
+        UserError: the folder exists or cannot be written, an image or label cannot be read or kept, or no label has
+            any vessel.
+    """
+    check_out(out)
+    check_total([file for case in cases for file in (case.image, *case.label.files(), case.fov) if file])
+    _check_stems(cases)
+    vessels = 0
+    try:
+        with replaced_folder(out) as part, task("writing images", len(cases)) as advance:
+            for case in cases:
+                vessels += _write_case(part / str(case.split), case, vessel)
+                check()
+                advance()
+            if not vessels:
+                hint = "--label-values names values that they do not have" if vessel else "look at them"
+                raise UserError(f"{cases[0].image.path}: no label of the set has any vessel pixel; {hint}")
+            counts = {split: sum(case.split == split for case in cases) for split in SPLITS}
+            fov = sum(case.fov is not None for case in cases)
+            known = {**about, "counts": counts, "field_of_view_masks": fov, "written_by": f"flowseg {__version__}"}
+            (part / ABOUT).write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            check_out(out)  # nothing that has come there in the meantime is replaced
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({error.strerror or error}); choose another folder") from None
+    return counts
+
+
+def check_out(out: Path) -> None:
+    """Raises a UserError unless `out` can be made: it must not exist, but the folder above it must."""
+    if out.exists() or out.is_symlink():
+        raise UserError(f"{out}: exists already; choose another folder or remove it")
+    if not out.parent.is_dir():
+        raise UserError(f"{out.parent}: no such folder; make it first")
+
+
+def _check_stems(cases: Sequence[Case]) -> None:
+    """Raises a UserError if two images of a split would be written to one file."""
+    taken: dict[tuple[str | None, str], Case] = {}
+    for case in cases:
+        # Names that differ in case only are one file on some file systems.
+        other = taken.setdefault((case.split, case.stem.lower()), case)
+        if other is not case:
+            raise UserError(f"{case.image.path}: would be written to the same file as {other.image.path}; rename one")
+
+
+def _write_case(folder: Path, case: Case, vessel: Values | None) -> int:
+    """Writes the files of one image, and returns the number of vessel pixels."""
+    pixels = read_pixels(case.image)
+    size = (pixels.shape[0], pixels.shape[1])
+    mask = case.label.mask(size, vessel)
+    _write(folder / "image" / f"{case.stem}.png", pixels)
+    _write(folder / "label" / f"{case.stem}.png", _as_label(mask))
+    if case.fov is not None:
+        _write(folder / "fov" / f"{case.stem}.png", _as_label(_field_of_view(case.fov, size)))
+    return int(mask.sum())
+
+
+def _field_of_view(file: SourceFile, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
+    inside = two_valued(decode(file.path, file.read()), file.path, "take the masks of the field of view away")
+    if not inside.any():
+        raise UserError(f"{file.path}: a mask of the field of view that is empty; replace it")
+    return sized(inside, size, file)
+
+
+def _as_label(mask: Bool[np.ndarray, "h w"]) -> np.ndarray:
+    return np.where(mask, np.uint8(255), np.uint8(0))
+
+
+def _write(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # Level 1 takes a sixth of the default's time, and the file of a fundus photograph is an eighth larger.
+    Image.fromarray(pixels).save(path, compress_level=1)
