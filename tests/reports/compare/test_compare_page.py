@@ -1,27 +1,17 @@
-"""The report page in a real browser: no errors, the slider moves, tables sort, it fits phones and wide screens.
+"""The report page in a real browser: no errors, the slider moves, tables sort, it fits phones and wide screens."""
 
-Skipped where there is no Chromium with its driver (Debian, Ubuntu: apt install chromium chromium-driver).
-"""
-
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from browser import outside, show, started
 from made_runs import dice_of, make_run
 
 from flowseg.reports.compare.report import compare_runs
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed (pip install '.[dev]')")
 By = pytest.importorskip("selenium.webdriver.common.by").By
 Keys = pytest.importorskip("selenium.webdriver.common.keys").Keys
 
-FLAGS = (
-    *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-)
 COUNT = 12
 LONG = "a_run_with_a_name_that_is_much_longer_than_a_phone_is_wide_and_has_no_place_to_break_a_line_at"
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -49,37 +39,10 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {lang: page(tmp_path_factory.mktemp(lang), lang) for lang in ("en", "ko")}
 
 
-@contextmanager
-def started(**preferences: object) -> Iterator[object]:
-    """A Chromium with these preferences and an empty profile."""
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    driver = shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        pytest.skip("no Chromium with chromedriver here: apt install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    options.add_experimental_option("prefs", preferences)
-    with tempfile.TemporaryDirectory() as profile:
-        for flag in (*FLAGS, f"--user-data-dir={profile}"):
-            options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        made = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-        yield made
-        made.quit()
-
-
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
     with started() as made:
         yield made
-
-
-def show(browser, path: Path, width: int = 1280, dark: bool = False) -> None:
-    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
-    scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
-    browser.get(path.as_uri())
 
 
 @pytest.mark.parametrize("lang", ["en", "ko"])
@@ -103,11 +66,8 @@ def test_it_opens_without_errors_and_asks_for_nothing(browser, pages: dict[str, 
 @pytest.mark.parametrize("lang", ["en", "ko"])
 def test_it_fits(browser, pages: dict[str, Path], lang: str, width: int, dark: bool) -> None:
     show(browser, pages[lang], width, dark)
-    assert browser.execute_script("return document.documentElement.scrollWidth") <= width
     # What is wider than the screen scrolls by itself; nothing else reaches over its edge.
-    out = """return [...document.querySelectorAll('body *')].filter(e => !e.closest('.wide') && !e.closest('svg') &&
-      e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"""
-    assert browser.execute_script(out) == []
+    assert outside(browser, width) == []
     # One of the two drawings is shown, and its letters are neither tiny nor huge.
     tick = (
         "return [...document.querySelectorAll('svg .tick')].map(t => t.getBoundingClientRect().height).filter(h => h)"
