@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from flowseg.config import DataConfig
-from flowseg.data.folders import SPLITS, Pair, find_pairs, read_image, read_label
+from flowseg.data.folders import SPLITS, Pair, check_same_size, find_pairs, read_image, read_label
 from flowseg.data.targets import make_target
 from flowseg.errors import UserError
 from flowseg.progress import task
@@ -69,9 +69,7 @@ def load_example(pair: Pair, config: DataConfig) -> Example:
     """Reads, checks and prepares one pair; it carries no embedding yet."""
     image, content = read_image(pair.image)
     mask = read_label(pair.label)
-    if image.shape != mask.shape:
-        (h, w), (lh, lw) = image.shape, mask.shape
-        raise UserError(f"{pair.label}: is {lw}x{lh} but its image is {w}x{h}; a label has its image's size")
+    check_same_size(pair, image.shape, mask.shape)
     size = image.shape
     working = resample(image, config.max_side)
     coverage = resample(mask.astype(np.float32), config.max_side)

@@ -40,6 +40,12 @@ class Pair:
     label: Path
 
 
+def split_of(key: str) -> str:
+    """Returns the split in an image's name, or an empty string for an image of a plain folder."""
+    split, slash, _ = key.partition("/")
+    return split if slash else ""
+
+
 def _subfolder(split_folder: Path, names: tuple[str, ...]) -> Path:
     """Returns the one subfolder that has one of the names."""
     found = [split_folder / name for name in names if (split_folder / name).is_dir()]
@@ -57,35 +63,67 @@ def _subfolder(split_folder: Path, names: tuple[str, ...]) -> Path:
 
 
 def list_images(folder: Path) -> dict[str, Path]:
-    """Returns the image files of a folder by stem, sorted by name; hidden and other files are ignored."""
+    """Returns the image files of a folder by stem, sorted by name; hidden and other files are ignored.
+
+    Raises:
+        UserError: two files have the same stem.
+    """
+    files, problems = _by_stem(folder)
+    if problems:
+        raise problems[0]
+    return files
+
+
+def _by_stem(folder: Path) -> tuple[dict[str, Path], list[UserError]]:
+    """Returns the image files of a folder by stem, and an error for each whose stem an earlier file has."""
     files: dict[str, Path] = {}
+    problems = []
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or not path.is_file() or path.suffix.lower() not in SUFFIXES:
             continue
         if path.stem in files:
-            raise UserError(f"{path}: {files[path.stem].name} has the same stem; rename or remove one")
-        files[path.stem] = path
-    return files
+            problems.append(UserError(f"{path}: {files[path.stem].name} has the same stem; rename or remove one"))
+        files.setdefault(path.stem, path)
+    return files, problems
 
 
 def find_pairs(root: Path, split: str) -> list[Pair]:
-    """Returns the image-label pairs of a split, sorted by name; each image needs a label, and each label an image."""
+    """Returns the image-label pairs of a split, sorted by name; each image needs a label, and each label an image.
+
+    Raises:
+        UserError: the first problem of `match_files`.
+    """
+    pairs, problems = match_files(root, split)
+    if problems:
+        raise problems[0]
+    return pairs
+
+
+def match_files(root: Path, split: str) -> tuple[list[Pair], list[UserError]]:
+    """Returns the image-label pairs of a split, sorted by name, and everything that is wrong with its folders."""
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder; give one that holds {', '.join(SPLITS)}")
+        return [], [UserError(f"{root}: no such folder; give one that holds {', '.join(SPLITS)}")]
     split_folder = root / split
     if not split_folder.is_dir():
         layout = f"{{{','.join(SPLITS)}}}/{{image,label}}/STEM.png"
-        raise UserError(f"{split_folder}: no such folder; expected {root}/{layout}")
-    image_folder, label_folder = _subfolder(split_folder, _IMAGE_FOLDERS), _subfolder(split_folder, _LABEL_FOLDERS)
-    images, labels = list_images(image_folder), list_images(label_folder)
+        return [], [UserError(f"{split_folder}: no such folder; expected {root}/{layout}")]
+    try:
+        image_folder, label_folder = _subfolder(split_folder, _IMAGE_FOLDERS), _subfolder(split_folder, _LABEL_FOLDERS)
+    except UserError as error:
+        return [], [error]
+    (images, problems), (labels, more) = _by_stem(image_folder), _by_stem(label_folder)
+    problems += more
     if not images:
-        raise UserError(f"{image_folder}: is empty; put images ({', '.join(s[1:] for s in SUFFIXES)}) into it")
-    for stem in [*images, *labels]:
+        suffixes = ", ".join(s[1:] for s in SUFFIXES)
+        problems.append(UserError(f"{image_folder}: is empty; put images ({suffixes}) into it"))
+        return [], problems
+    for stem, path in images.items():
         if stem not in labels:
-            raise UserError(f"{images[stem]}: has no label {label_folder / stem}.*; add it or remove the image")
+            problems.append(UserError(f"{path}: has no label {label_folder / stem}.*; add it or remove the image"))
+    for stem, path in labels.items():
         if stem not in images:
-            raise UserError(f"{labels[stem]}: has no image {image_folder / stem}.*; add it or remove the label")
-    return [Pair(f"{split}/{stem}", path, labels[stem]) for stem, path in images.items()]
+            problems.append(UserError(f"{path}: has no image {image_folder / stem}.*; add it or remove the label"))
+    return [Pair(f"{split}/{stem}", path, labels[stem]) for stem, path in images.items() if stem in labels], problems
 
 
 @contextmanager
@@ -193,6 +231,13 @@ def two_valued(grey: Num[np.ndarray, "h w"], path: Path, remedy: str) -> Bool[np
             f"{remedy}"
         )
     return grey > 0
+
+
+def check_same_size(pair: Pair, image: tuple[int, ...], label: tuple[int, ...]) -> None:
+    """Raises a UserError if the label's height and width are not its image's."""
+    if image != label:
+        (h, w), (lh, lw) = image, label
+        raise UserError(f"{pair.label}: is {lw}x{lh} but its image is {w}x{h}; a label has its image's size")
 
 
 def as_uint8(image: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:

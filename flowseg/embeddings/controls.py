@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int
 
-from flowseg.embeddings.images import LoadedImage, read_contents, split_of
+from flowseg.data.folders import split_of
+from flowseg.embeddings.images import LoadedImage, read_contents
 from flowseg.embeddings.store import EmbeddingStore, Encoder
 from flowseg.errors import UserError
 

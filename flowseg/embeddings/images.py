@@ -46,12 +46,6 @@ def find_images(data: Path) -> dict[str, Path]:
     return files
 
 
-def split_of(key: str) -> str:
-    """Returns the split in an image's name, or an empty string for an image of a plain folder."""
-    split, slash, _ = key.partition("/")
-    return split if slash else ""
-
-
 def _load(path: Path) -> LoadedImage | UserError:
     try:
         image, content = read_image(path)

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from flowseg.embeddings.images import read_contents, split_of
+from flowseg.data.folders import split_of
+from flowseg.embeddings.images import read_contents
 from flowseg.embeddings.store import EmbeddingStore
 
 LEAST_SPREAD = 1e-3
