@@ -1,5 +1,6 @@
 """How far images can be scaled down before their labels are lost."""
 
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from flowseg.data.dataset import resample
-from flowseg.data.folders import find_pairs, read_label
+from flowseg.data.folders import Pair, find_pairs, read_label
 from flowseg.evaluation.overlap import overlap_metrics
 
 SIDES = (192, 224, 256, 288, 320, 384, 448, 512)
@@ -28,14 +29,22 @@ def label_survival(label: Bool[np.ndarray, "h w"], side: int) -> float:
 
 @cache
 def working_side(root: Path) -> tuple[int | None, float]:
-    """Returns the smallest of `SIDES` that training labels survive, and their mean Dice at it.
-
-    They survive if they keep a Dice of `KEPT`. If they survive none of the sizes, that is None, and the Dice 1.
+    """Returns `survived_side` of a data set's training split.
 
     Raises:
         UserError: the training split is missing or has a file that cannot be read.
     """
-    pairs = find_pairs(root, "train")
+    return survived_side(find_pairs(root, "train"))
+
+
+def survived_side(pairs: Sequence[Pair]) -> tuple[int | None, float]:
+    """Returns the smallest of `SIDES` that the labels of some pairs survive, and their mean Dice at it.
+
+    They survive if they keep a Dice of `KEPT`. If they survive none of the sizes, that is None, and the Dice 1.
+
+    Raises:
+        UserError: a label cannot be read.
+    """
     chosen = pairs[:: -(-len(pairs) // _LABELS)]
     labels = [read_label(pair.label) for pair in chosen]
     for side in SIDES:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
@@ -17,6 +18,9 @@ PREDICTED = (240, 228, 66)  # yellow: a prediction without a truth to compare wi
 
 OPACITY = 0.85
 """The weight of the colour in a marked pixel; the rest is the image, so that its texture stays visible."""
+
+_BITS = 4
+"""Fractional bits of an outline's coordinates."""
 
 GAP = 4
 """The width of the white gap between the panels of a strip, in pixels."""
@@ -45,6 +49,23 @@ def overlay(image: Grey, prediction: Mask, truth: Mask | None = None) -> RGB:
         blend = (1.0 - OPACITY) * out[mask] + OPACITY * np.asarray(colour, dtype=np.float64)
         out[mask] = np.rint(blend).astype(np.uint8)
     return out
+
+
+def outline(image: Grey, mask: Mask, side: int) -> RGB:
+    """Draws a mask's outline in `PREDICTED` over its grey image, scaled down to at most `side` pixels.
+
+    The line is one pixel wide at any scale, so that thin vessels neither vanish nor become blots. Raises a ValueError
+    if the shapes differ or a dtype is wrong.
+    """
+    check_grey(image)
+    check_masks(image.shape, mask=mask)
+    h, w = image.shape
+    scale = min(side / max(h, w), 1.0)
+    size = (max(round(w * scale), 1), max(round(h * scale), 1))
+    out = np.repeat(cv2.resize(image, size, interpolation=cv2.INTER_AREA)[..., None], 3, axis=2)
+    borders, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    lines = [np.round(((border + 0.5) * scale - 0.5) * 2**_BITS).astype(np.int32) for border in borders]
+    return np.asarray(cv2.polylines(out, lines, True, PREDICTED, 1, cv2.LINE_AA, _BITS))
 
 
 def grey(values: np.ndarray) -> Grey:

@@ -22,12 +22,19 @@ def render(
     figures and tables by the methods of `page`, a flowseg.reports.forms.Html or Markdown. What it names, `title`
     among it, must be in `values`: a missing name is an error and not a gap. The HTML holds the pictures.
     """
-    values |= {"pictures": pictures, "lang": lang, "body": template, "script": script}
-    load = _environment().get_template
+    text = _environment().get_template(template).render(page=Markdown(), pictures=pictures, lang=lang, **values)
     return {
-        "report.html": load(_FRAME).render(page=Html(pictures), **values),
-        "report.md": re.sub("\n{3,}", "\n\n", load(template).render(page=Markdown(), **values)),
+        "report.html": render_html(template, pictures, script, lang, **values),
+        "report.md": re.sub("\n{3,}", "\n\n", text),
     }
+
+
+def render_html(
+    template: str, pictures: Mapping[str, bytes], script: str = "", lang: str = "en", **values: Any
+) -> str:
+    """The HTML page alone; the arguments are those of `render`."""
+    values |= {"pictures": pictures, "lang": lang, "body": template, "script": script}
+    return _environment().get_template(_FRAME).render(page=Html(pictures), **values)
 
 
 def style(name: str) -> str:

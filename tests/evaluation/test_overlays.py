@@ -13,6 +13,7 @@ from flowseg.evaluation.overlays import (
     OPACITY,
     PREDICTED,
     TRUE_POSITIVE,
+    outline,
     overlay,
     save_png,
     strip,
@@ -104,3 +105,27 @@ def test_save_png_that_fails_keeps_the_old_file(tmp_path: Path, monkeypatch: pyt
 def test_save_png_refuses_what_is_no_picture(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="uint8"):
         save_png(tmp_path / "picture.png", np.zeros((2, 2), dtype=bool))
+
+
+def test_an_outline_leaves_the_inside_and_the_outside() -> None:
+    image = np.full((40, 60), 90, np.uint8)
+    mask = np.zeros((40, 60), bool)
+    mask[10:30, 20:40] = True
+    out = outline(image, mask, 100)
+    assert out.shape == (40, 60, 3) and out.dtype == np.uint8
+    # The line is smoothed, so that its colour is not exact.
+    assert all(np.abs(out[place] - np.array(PREDICTED)).max() < 60 for place in ((10, 25), (29, 35), (20, 39)))
+    assert (out[13:27, 23:37] == 90).all() and (out[:8] == 90).all() and (out[:, 43:] == 90).all()
+    assert (outline(image, np.zeros_like(mask), 100) == 90).all()
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_a_thin_vessel_stays_visible_at_a_small_scale(width: int) -> None:
+    image, mask = np.full((800, 400), 90, np.uint8), np.zeros((800, 400), bool)
+    mask[:, 200 : 200 + width] = True
+    out = outline(image, mask, 100)
+    assert out.shape == (100, 50, 3)
+    # Its sides are one line of at most two pixels, since the line's place is a fraction of a pixel.
+    marked = (out[5:-5] != 90).any(axis=2)
+    assert marked.any(axis=1).all() and marked.sum(axis=1).max() <= 3
+    assert out[5:-5, :, 0].max(axis=1).min() > 150

@@ -8,9 +8,10 @@ import numpy as np
 
 from flowseg.evaluation.overlays import strip
 from flowseg.reports.compare.evidence import Evidence
-from flowseg.reports.compare.pictures import VIEWS, Colour, Shown, difference_picture, encode, read_pictures
+from flowseg.reports.compare.pictures import MAX_SIDE, VIEWS, Colour, Shown, difference_picture, read_pictures
 from flowseg.reports.compare.words import Words
 from flowseg.reports.tables import number
+from flowseg.reports.webp import encode
 
 _STRIP = 288  # height of a strip's panels in report.md, pixels
 
@@ -59,12 +60,12 @@ def draw_case(
     panes = []
     for i, (name, one) in enumerate(shown.items()):
         views = {view: f"{number_of_case}-{i}-{view}" for view in one.views}
-        pictures |= {views[view]: encode(drawn, exact=view == "mask") for view, drawn in one.views.items()}
+        pictures |= {views[view]: encode(drawn, view == "mask", MAX_SIDE) for view, drawn in one.views.items()}
         panes.append({"group": name, "run": runs[name], "views": views})
     first, *others = shown
     differences = [difference_picture(shown[first], shown[other]) for other in others]
     names = [f"{number_of_case}-difference-{i}" for i in range(len(others))]
-    pictures |= {name: encode(picture) for name, picture in zip(names, differences, strict=True)}
+    pictures |= {name: encode(picture, largest=MAX_SIDE) for name, picture in zip(names, differences, strict=True)}
     placed = {
         "views": [view for view in VIEWS if any(view in one.views for one in shown.values())],
         "panes": panes,
@@ -90,4 +91,4 @@ def _strip(shown: Sequence[Shown], differences: Sequence[Colour]) -> bytes:
     height, width = shown[0].image.shape
     size = (max(1, round(width * _STRIP / height)), _STRIP)
     fitted = [np.asarray(cv2.resize(p, size, interpolation=cv2.INTER_AREA)) for p in (*panels, *differences)]
-    return encode(strip(fitted), largest=None)
+    return encode(strip(fitted))

@@ -1,10 +1,8 @@
 """The pictures that `flowseg eval` writes of each image, and what a report shows of them."""
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image
@@ -16,8 +14,6 @@ from flowseg.reports.compare.scores import Scores, other_pixels
 MAX_SIDE = 448
 """The longer side of a picture in the report, in pixels: thin vessels are still visible, and a report with three
 images of each kind stays under 5 MB."""
-
-_QUALITY = 82  # of WebP, for images and overlays; masks are kept exactly
 
 Grey = UInt8[np.ndarray, "h w"]
 Colour = UInt8[np.ndarray, "h w 3"]
@@ -85,18 +81,6 @@ def difference_picture(first: Shown, second: Shown) -> Colour:
     for mask, colour in ((~was & now, TRUE_POSITIVE), (was & ~now, FALSE_POSITIVE), (~was & ~now, FALSE_NEGATIVE)):
         out[mask] = colour
     return out
-
-
-def encode(picture: Grey | Colour, exact: bool = False, largest: int | None = MAX_SIDE) -> bytes:
-    """The picture as a WebP file, lossless if `exact`, with its longer side at most `largest` pixels."""
-    h, w = picture.shape[:2]
-    scale = largest / max(h, w) if largest is not None else 1.0
-    if scale < 1:
-        size = (max(round(w * scale), 1), max(round(h * scale), 1))
-        picture = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
-    file, whole = io.BytesIO(), np.ascontiguousarray(picture)
-    Image.fromarray(whole).save(file, format="WEBP", quality=_QUALITY, lossless=exact, method=4)
-    return file.getvalue()
 
 
 def _folder(scores: Scores, key: str) -> Path:

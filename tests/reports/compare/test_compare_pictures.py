@@ -16,10 +16,10 @@ from flowseg.reports.compare.pictures import (
     MAX_SIDE,
     check_same_pixels,
     difference_picture,
-    encode,
     read_pictures,
 )
 from flowseg.reports.compare.scores import read_scores
+from flowseg.reports.webp import encode
 from flowseg.runs.folder import open_run
 
 
@@ -61,7 +61,7 @@ def test_pictures_are_made_smaller_and_masks_kept_exactly() -> None:
     mask = (np.random.default_rng(0).random((60, 80)) < 0.5).astype(np.uint8) * 255
     with Image.open(io.BytesIO(encode(mask, exact=True))) as file:
         np.testing.assert_array_equal(np.asarray(file.convert("L")), mask)
-    with Image.open(io.BytesIO(encode(np.zeros((1000, 500, 3), np.uint8)))) as file:
+    with Image.open(io.BytesIO(encode(np.zeros((1000, 500, 3), np.uint8), largest=MAX_SIDE))) as file:
         assert file.format == "WEBP" and file.size == (MAX_SIDE // 2, MAX_SIDE)
 
 
