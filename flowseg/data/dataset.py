@@ -194,15 +194,3 @@ def load_splits(
     for dataset in datasets.values():
         dataset.load(embed)
     return datasets
-
-
-def shared_images(datasets: dict[str, Dataset]) -> list[tuple[str, str]]:
-    """Returns pairs of keys in different splits whose images are the same, pixel for pixel."""
-    seen: dict[str, tuple[str, str]] = {}
-    shared = []
-    for split, dataset in datasets.items():
-        for pair, content in zip(dataset.pairs, dataset.contents, strict=True):
-            if content in seen and seen[content][0] != split:
-                shared.append((seen[content][1], pair.key))
-            seen.setdefault(content, (split, pair.key))
-    return shared

@@ -8,7 +8,8 @@ from pathlib import Path
 from rich.markup import escape
 
 from flowseg.config import Config
-from flowseg.data.dataset import Dataset, load_splits, shared_images
+from flowseg.data.check.findings import implausible_coverage, shared_between_splits
+from flowseg.data.dataset import Dataset, load_splits
 from flowseg.data.folders import SPLITS
 from flowseg.embeddings.source import EmbeddingSource
 from flowseg.embeddings.store import Encoder
@@ -16,9 +17,6 @@ from flowseg.errors import UserError
 from flowseg.phantoms.default import data_root
 from flowseg.progress import console
 from flowseg.runs.folder import Run
-
-_IMPLAUSIBLE = 0.4
-"""Share of vessel pixels. Vessels take 2 to 20 % of an image, a round field of view about 70 %."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +34,15 @@ def prepare(config: Config, splits: Iterable[str] = SPLITS) -> Prepared:
     source = embedding_source(config)
     root = data_root(config.data)
     datasets = load_splits(root, config.data, splits, source.vectors if source is not None else None)
-    shared = shared_images(datasets)
-    if shared:
-        console.print(
-            f"[bold]WARNING[/bold]: {len(shared)} images are in two splits ({shared[0][0]} is {shared[0][1]}): "
-            "scores on them say little"
-        )
-    for dataset in datasets.values():
-        if dataset.vessel_share > _IMPLAUSIBLE:
-            console.print(
-                f"[bold]WARNING[/bold]: {dataset.vessel_share:.0%} of the pixels of the labels of {dataset.split} are "
-                f"vessel ({escape(str(dataset.pairs[0].label.parent))}): are they fields of view, or vessels in black?"
-            )
+    contents = {
+        pair.key: content
+        for dataset in datasets.values()
+        for pair, content in zip(dataset.pairs, dataset.contents, strict=True)
+    }
+    doubts = [shared_between_splits(contents)]
+    doubts += [implausible_coverage(d.split, d.vessel_share, d.pairs[0].label.parent) for d in datasets.values()]
+    for doubt in filter(None, doubts):
+        console.print(f"[bold]WARNING[/bold]: {escape(doubt.message)}")
     if "train" in datasets and (smaller := datasets["train"].smaller):
         side = f"{config.data.crop}x{config.data.crop}"
         console.print(f"NOTE: {smaller} training images are smaller than a crop of {side}, and mirrored up to it")

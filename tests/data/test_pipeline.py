@@ -1,6 +1,5 @@
 """Batches: a pure function of seed and step, every image once an epoch, rows that belong together."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from flowseg.config import Config, DataConfig, TrainConfig
 from flowseg.data.augment import random_example
-from flowseg.data.dataset import Dataset, load_splits, shared_images
+from flowseg.data.dataset import Dataset
 from flowseg.data.folders import read_label
 from flowseg.data.pipeline import iterate, steps_per_epoch, training_batches
 
@@ -140,11 +139,3 @@ def test_long_sides_are_resampled_and_the_stored_size_kept(tiny_data: Path) -> N
         np.testing.assert_array_equal(example.target > 0, example.mask)
         full = read_label(small.pairs[index].label)
         assert example.mask.mean() == pytest.approx(full.mean(), rel=0.3)
-
-
-def test_an_image_in_two_splits_is_found(tiny_data: Path, tmp_path: Path) -> None:
-    assert shared_images(load_splits(tiny_data, CONFIG.data)) == []
-    shutil.copytree(tiny_data, tmp_path, dirs_exist_ok=True)
-    for kind in ("image", "label"):
-        shutil.copy(tmp_path / "train" / kind / "0002.png", tmp_path / "test" / kind / "copy.png")
-    assert shared_images(load_splits(tmp_path, CONFIG.data)) == [("train/0002", "test/copy")]

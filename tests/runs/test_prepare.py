@@ -26,3 +26,13 @@ def test_labels_that_cover_most_of_the_image_are_doubted(
     prepare(replace(config, data=replace(config.data, root=str(tmp_path / "data"))))
     told = " ".join(capsys.readouterr().out.split())
     assert "WARNING: 66% of the pixels of the labels of val are vessel" in told and "fields of view" in told
+
+
+def test_an_image_in_two_splits_is_told(tiny_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = tmp_path / "[data]"
+    shutil.copytree(tiny_data, root)
+    for kind in ("image", "label"):
+        shutil.copy(root / "train" / kind / "0002.png", root / "test" / kind / "copy.png")
+    prepare(replace(Config(), data=DataConfig(root=str(root), crop=16)))
+    told = " ".join(capsys.readouterr().out.split())
+    assert "WARNING: the same image in two splits (1 image): train/0002 is test/copy; scores on it" in told

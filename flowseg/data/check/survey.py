@@ -1,0 +1,141 @@
+"""Reads all files of a data set, and collects what is wrong with them instead of stopping at the first mistake."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+
+from flowseg.data.check.fit import Fit, measure_fit
+from flowseg.data.check.similar import Signature, signature
+from flowseg.data.folders import (
+    SPLITS,
+    Pair,
+    check_same_size,
+    content_hash,
+    decode,
+    match_files,
+    read_label,
+    scaled,
+    split_of,
+)
+from flowseg.errors import UserError
+from flowseg.progress import task
+
+_THREADS = 2
+_GREY = {"1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is kept of a pair that could be read."""
+
+    pair: Pair
+    size: tuple[int, int]
+    """Height and width, pixels."""
+    depth: str
+    """8-bit, 16-bit, float or colour, as stored."""
+    content: str
+    """Content hash of the image."""
+    label_content: str
+    """Content hash of the label."""
+    vessel: float
+    """Share of the label's pixels that are vessel."""
+    fit: Fit | None
+    """How the label lies on the image; None if the label is empty or nearly full."""
+    signature: Signature
+    """What similar images are found by."""
+
+    @property
+    def key(self) -> str:
+        """The image's name, split/stem."""
+        return self.pair.key
+
+    @property
+    def split(self) -> str:
+        """The split's name."""
+        return split_of(self.key)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of a data set after one reading of its files."""
+
+    root: Path
+    records: list[Record]
+    """The pairs that could be read, in the order of splits and names."""
+    problems: list[UserError]
+    """What training would refuse: missing folders, files without partner, files that cannot be read."""
+    ignored: list[str]
+    """Folders of the data set that are none of its splits."""
+
+    def of(self, split: str) -> list[Record]:
+        """Returns the records of a split."""
+        return [record for record in self.records if record.split == split]
+
+
+def read_survey(root: Path) -> Survey:
+    """Reads every image and label of a data set once.
+
+    Raises:
+        UserError: there is no such folder, or it holds none of the splits.
+    """
+    if not any((root / split).is_dir() for split in SPLITS):
+        raise match_files(root, SPLITS[0])[1][0]
+    matched = [match_files(root, split) for split in SPLITS]
+    pairs = [pair for found, _ in matched for pair in found]
+    problems = [problem for _, found in matched for problem in found]
+    records = []
+    with ThreadPoolExecutor(_THREADS) as pool, task("reading", len(pairs)) as advance:
+        for record, found in pool.map(_read, pairs):
+            records += [record] if record is not None else []
+            problems += found
+            advance()
+    ignored = [path.name for path in sorted(root.iterdir()) if path.is_dir() and path.name not in SPLITS]
+    return Survey(root, records, problems, [name for name in ignored if not name.startswith(".")])
+
+
+def _read(pair: Pair) -> tuple[Record | None, list[UserError]]:
+    """Returns a pair's record, or None and what is wrong with its image, its label or both."""
+    problems: list[UserError] = []
+
+    def attempt(read: Callable[[], T]) -> T | None:
+        try:
+            return read()
+        except UserError as error:
+            problems.append(error)
+            return None
+
+    grey = attempt(lambda: decode(pair.image))
+    image = None if grey is None else attempt(lambda: scaled(grey, str(pair.image)))
+    mask = attempt(lambda: read_label(pair.label))
+    if grey is not None and mask is not None:
+        attempt(lambda: check_same_size(pair, grey.shape, mask.shape))
+    if problems or grey is None or image is None or mask is None:
+        return None, problems
+    h, w = grey.shape
+    record = Record(
+        pair=pair,
+        size=(h, w),
+        depth=_depth(pair.image, grey.dtype),
+        content=content_hash(grey),
+        label_content=content_hash(mask.astype(np.uint8)),
+        vessel=float(mask.mean()),
+        fit=measure_fit(image, mask),
+        signature=signature(image, mask),
+    )
+    return record, []
+
+
+def _depth(path: Path, grey: np.dtype) -> str:
+    """Returns how an image that can be read is stored; a colour image whose channels are all equal counts as grey."""
+    with Image.open(path) as file:
+        if file.mode not in _GREY:
+            channels = np.asarray(file.convert("RGB"))
+            if (channels != channels[..., :1]).any():
+                return "colour"
+    return {"uint8": "8-bit", "uint16": "16-bit"}.get(grey.name, "float")
