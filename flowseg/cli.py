@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from flowseg.commands.compare import Compare, compare
 from flowseg.commands.data import DataImport, DataSplit, data_import, data_split
+from flowseg.commands.data_check import DataCheck, data_check
 from flowseg.commands.doctor import Doctor, doctor
 from flowseg.commands.embed import Embed, EmbedInfo, EmbedMerge, embed, embed_info, embed_merge
 from flowseg.commands.experiment import Experiment, experiment
@@ -34,6 +35,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], type]] = {
     "phantoms": (phantoms, Phantoms),
     "data import": (data_import, DataImport),
     "data split": (data_split, DataSplit),
+    "data check": (data_check, DataCheck),
     "import-torch": (import_torch, ImportTorch),
 }
 
