@@ -57,5 +57,5 @@ def data_check(args: list[str]) -> None:
         if len(findings) > MOST_LINES:
             console.print(f"and {len(findings) - MOST_LINES} more findings on the page")
         console.print(f"{tables.headline(summary)} The page: {out}", markup=False)
-    if errors := summary["counts"]["error"]:
-        raise UserError(f"{parsed.root}: {errors} errors, listed in {out}; training would refuse it")
+    if summary["counts"]["error"]:
+        raise UserError(f"{parsed.root}: training would refuse it; the errors are listed in {out}")
