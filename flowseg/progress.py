@@ -13,6 +13,16 @@ if not console.is_terminal:
 _SECONDS_BETWEEN_LINES = 10.0
 
 
+@contextmanager
+def messages_on_stderr() -> Iterator[None]:
+    """Sends progress and messages to standard error while the block runs, so that standard output holds data alone."""
+    console.stderr = True
+    try:
+        yield
+    finally:
+        console.stderr = False
+
+
 def duration(seconds: float) -> str:
     """Returns seconds as text: 45 s, 3 min 20 s, 2 h 05 min or 3.5 days."""
     if seconds < 60:

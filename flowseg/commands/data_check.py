@@ -1,6 +1,7 @@
 """`flowseg data check`: what is in a data set, and what is wrong or odd about it."""
 
 import json
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -37,14 +38,15 @@ MOST_LINES = 30
 
 
 def data_check(args: list[str]) -> None:
-    from flowseg.progress import console
+    from flowseg.progress import console, messages_on_stderr
     from flowseg.reports import data_check_tables as tables
     from flowseg.reports.data_check import check_data
     from flowseg.reports.terminal import terminal_table
 
     parsed = parse(DataCheck, args, "data check")
     out = parsed.out or Path(f"{parsed.root.resolve().name or 'data'}-check.html")
-    summary = check_data(parsed.root, out, parsed.images)
+    with messages_on_stderr() if parsed.json else nullcontext():
+        summary = check_data(parsed.root, out, parsed.images)
     if parsed.json:
         print(json.dumps(summary, indent=1))
     else:

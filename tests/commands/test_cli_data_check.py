@@ -37,9 +37,12 @@ def test_errors_are_listed_and_the_status_is_1(flowseg: Flowseg, root: Path, tmp
     assert out.read_text(encoding="utf-8").count("has no label") == 40
 
 
-def test_json_is_all_that_is_printed(flowseg: Flowseg, root: Path, tmp_path: Path) -> None:
+def test_json_is_all_that_is_printed(
+    flowseg: Flowseg, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flowseg.progress._SECONDS_BETWEEN_LINES", 0)
     outcome = flowseg("data", "check", root, "--json", "--out", tmp_path / "page.html", "--images", 0)
-    assert outcome.status == 0
+    assert outcome.status == 0 and "reading 3/4" in outcome.err
     found = json.loads(outcome.out)
     assert found["format"] == "flowseg data check 1" and len(found["images"]) == 4
     assert "0 of 4 images" in (tmp_path / "page.html").read_text(encoding="utf-8")
