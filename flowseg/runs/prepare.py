@@ -39,10 +39,13 @@ def prepare(config: Config, splits: Iterable[str] = SPLITS) -> Prepared:
         for dataset in datasets.values()
         for pair, content in zip(dataset.pairs, dataset.contents, strict=True)
     }
-    doubts = [shared_between_splits(contents)]
-    doubts += [implausible_coverage(d.split, d.vessel_share, d.pairs[0].label.parent) for d in datasets.values()]
-    for doubt in filter(None, doubts):
+    found = [shared_between_splits(contents)]
+    found += [implausible_coverage(d.split, d.vessel_share, d.pairs[0].label.parent) for d in datasets.values()]
+    doubts = [finding for finding in found if finding is not None]
+    for doubt in doubts:
         console.print(f"[bold]WARNING[/bold]: {escape(doubt.message)}")
+    if doubts:
+        console.print(f"more about this data: flowseg data check {root}", markup=False)
     if "train" in datasets and (smaller := datasets["train"].smaller):
         side = f"{config.data.crop}x{config.data.crop}"
         console.print(f"NOTE: {smaller} training images are smaller than a crop of {side}, and mirrored up to it")

@@ -36,3 +36,4 @@ def test_an_image_in_two_splits_is_told(tiny_data: Path, tmp_path: Path, capsys:
     prepare(replace(Config(), data=DataConfig(root=str(root), crop=16)))
     told = " ".join(capsys.readouterr().out.split())
     assert "WARNING: the same image in two splits (1 image): train/0002 is test/copy; scores on it" in told
+    assert f"flowseg data check {root}" in told
