@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image
 
 from flowseg.data.check.fit import Fit, measure_fit
 from flowseg.data.check.similar import Signature, signature
@@ -18,6 +17,7 @@ from flowseg.data.folders import (
     content_hash,
     decode,
     match_files,
+    open_image,
     read_label,
     scaled,
     split_of,
@@ -133,7 +133,7 @@ def _read(pair: Pair) -> tuple[Record | None, list[UserError]]:
 
 def _depth(path: Path, grey: np.dtype) -> str:
     """Returns how an image that can be read is stored; a colour image whose channels are all equal counts as grey."""
-    with Image.open(path) as file:
+    with open_image(path) as file:
         if file.mode not in _GREY:
             channels = np.asarray(file.convert("RGB"))
             if (channels != channels[..., :1]).any():

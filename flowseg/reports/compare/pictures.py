@@ -99,7 +99,7 @@ def _read(path: Path, image: Grey | None = None) -> Grey | None:
     if not path.is_file():
         return None
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=("PNG",)) as file:
             found = np.asarray(file.convert("L"))
     except OSError as error:
         raise UserError(f"{path}: is no picture ({error}); evaluate the run again") from None
