@@ -88,8 +88,8 @@ bench: $(VENV)/.installed-dev ## time the step against the PyTorch reference (TO
 	  $(if $(EXTRA),--gpu) $(ARGS)
 
 lint: $(VENV)/.installed-dev ## ruff and mypy
-	$(BIN)/ruff check flowseg configs tests benchmarks
-	$(BIN)/ruff format --check flowseg configs tests benchmarks
+	$(BIN)/ruff check flowseg configs tests benchmarks setup.py
+	$(BIN)/ruff format --check flowseg configs tests benchmarks setup.py
 	$(BIN)/mypy
 
 # An environment of its own: XLA's CUDA compiler would look for a GPU whenever JAX starts.

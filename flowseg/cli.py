@@ -1,10 +1,13 @@
 """The `flowseg` command."""
 
 import os
+import platform
 import signal
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 
+from flowseg import __version__
 from flowseg.commands.compare import Compare, compare
 from flowseg.commands.data import DataImport, DataSplit, data_import, data_split
 from flowseg.commands.data_check import DataCheck, data_check
@@ -41,7 +44,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], type]] = {
 
 
 def _usage() -> str:
-    lines = ["usage: flowseg COMMAND ...   (flowseg COMMAND --help lists its options)", ""]
+    lines = ["usage: flowseg COMMAND ...   (flowseg COMMAND --help lists its options)", "       flowseg --version", ""]
     lines += [f"  {name:14}{str(cls.__doc__).splitlines()[0]}" for name, (_, cls) in COMMANDS.items()]
     return "\n".join(lines)
 
@@ -58,6 +61,9 @@ def main() -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
         sys.exit(0 if arguments else 2)
+    if arguments == ["--version"]:
+        print(f"flowseg {__version__} (JAX {version('jax')}, Python {platform.python_version()})")
+        return
     words = 2 if " ".join(arguments[:2]) in COMMANDS else 1
     name, rest = " ".join(arguments[:words]), arguments[words:]
     if name not in COMMANDS:

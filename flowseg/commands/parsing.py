@@ -19,7 +19,9 @@ from flowseg.errors import UserError
 T = TypeVar("T")
 _OPTION = re.compile(r"--?[A-Za-z]")
 
-SHIPPED = Path(__file__).resolve().parents[2] / "configs"
+_PACKAGE = Path(__file__).resolve().parents[1]
+# A wheel has them inside of the package (setup.py), a clone beside it.
+SHIPPED = _PACKAGE / "configs" if (_PACKAGE / "configs").is_dir() else _PACKAGE.parent / "configs"
 """The folder of the configs that come with flowseg."""
 
 
