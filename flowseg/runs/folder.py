@@ -1,6 +1,5 @@
 """Run folders: where they are, what identifies them, which one to continue."""
 
-import fcntl
 import json
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -12,6 +11,13 @@ from flowseg.config import Config, differences, saved_config, to_json
 from flowseg.embeddings.store import Encoder
 from flowseg.errors import UserError
 from flowseg.files import write_text
+
+try:
+    import fcntl
+except ModuleNotFoundError:
+    raise UserError(
+        "Windows lacks the file locks that run folders need (fcntl); use flowseg in the Windows Subsystem for Linux"
+    ) from None
 
 CONFIG_FILE = "config.json"
 DONE_FILE = "done.json"
