@@ -47,19 +47,12 @@ S = TypeVar("S", bound=Sampling)
 
 def with_run(cls: type[S], args: list[str], command: str) -> "tuple[S, Run]":
     """Returns a command's options and the run they name, whose own settings are kept where no option is given."""
-    from flowseg.progress import console
     from flowseg.runs.folder import open_run
 
     # The run has to be opened before its settings can be defaults: hence the command line is parsed twice.
     parsed = parse(cls, args, command)
     run = open_run(parsed.run)
-    parsed = parse(cls, args, command, default=replace(parsed, settings=run.config.eval))
-    if parsed.settings.tta and not (run.config.data.flip and run.config.data.quarter_turn):
-        console.print(
-            "NOTE: --tta averages over flips and quarter turns, which this run was not trained on (data.flip, "
-            "data.quarter_turn): expect lower scores"
-        )
-    return parsed, run
+    return parse(cls, args, command, default=replace(parsed, settings=run.config.eval)), run
 
 
 @dataclass(frozen=True, kw_only=True)

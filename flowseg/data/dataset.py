@@ -34,6 +34,17 @@ class NetworkInput:
     """What FiLM is conditioned on; None for a network without FiLM."""
 
 
+def network_input(
+    key: str,
+    content: str,
+    image: Float32[np.ndarray, "h w"],
+    embedding: Float32[np.ndarray, " e"] | None,
+    max_side: int | None,
+) -> NetworkInput:
+    """Returns an image without a label, given in [-1, 1] at its stored size, as the network takes it."""
+    return NetworkInput(key, content, resample(image, max_side), (image.shape[0], image.shape[1]), embedding)
+
+
 @dataclass(frozen=True)
 class Example(NetworkInput):
     """An image with its label; `mask` and `target` have the working size."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flowseg.config import Config, EvalConfig
-from flowseg.data.dataset import NetworkInput, resample
+from flowseg.data.dataset import NetworkInput, network_input
 from flowseg.data.dicom import is_dicom
 from flowseg.data.folders import as_uint8
 from flowseg.data.inputs import Input, read_inputs
@@ -20,7 +20,7 @@ from flowseg.evaluation.uncertainty import expected_error
 from flowseg.files import write_text
 from flowseg.progress import console, task
 from flowseg.runs.folder import Run
-from flowseg.runs.prepare import check_encoder, embedding_source, with_sources
+from flowseg.runs.prepare import embedding_source_for, with_sources
 from flowseg.runs.trained import Trained
 from flowseg.sampling.segment import Segmentation, segment
 
@@ -103,10 +103,9 @@ def network_inputs(run: Run, config: Config, paths: Sequence[Path], items: Seque
 
     `config` is the run's, with the embedding store to use; `paths` are what the user named, for messages.
     """
-    source = embedding_source(config)
+    source = embedding_source_for(run, config)
     vectors: Sequence[np.ndarray | None] = [None] * len(items)
     if source is not None:
-        check_encoder(run, source.encoder)
         folder = str(paths[0] if paths[0].is_dir() else paths[0].parent)
         names, contents = [item.name for item in items], [item.content for item in items]
         try:
@@ -116,13 +115,7 @@ def network_inputs(run: Run, config: Config, paths: Sequence[Path], items: Seque
                 raise
             raise UserError(f"{error} (it reads no DICOM: give it the frames as PNG of the same values)") from None
     return [
-        NetworkInput(
-            key=item.name,
-            content=item.content,
-            image=resample(item.image, config.data.max_side),
-            size=(item.image.shape[0], item.image.shape[1]),
-            embedding=vector,
-        )
+        network_input(item.name, item.content, item.image, vector, config.data.max_side)
         for item, vector in zip(items, vectors, strict=True)
     ]
 

@@ -59,6 +59,17 @@ def embedding_source(config: Config) -> EmbeddingSource | None:
     return EmbeddingSource(config.embeddings.store, config.model.film.embedding_width)
 
 
+def embedding_source_for(run: Run, config: Config) -> EmbeddingSource | None:
+    """Returns where the config's embeddings come from, of the encoder that the run was trained on; None without FiLM.
+
+    Raises:
+        UserError: the store cannot be read, or its vectors come from another encoder.
+    """
+    source = embedding_source(config)
+    check_encoder(run, source.encoder if source is not None else None)
+    return source
+
+
 def with_sources(config: Config, data: str | None, embeddings: str | None) -> Config:
     """Returns the config with another data set or embedding store, where one is given."""
     if data is not None:

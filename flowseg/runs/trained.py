@@ -10,7 +10,7 @@ from jaxtyping import Bool
 from flowseg.config import Config, EvalConfig
 from flowseg.errors import UserError
 from flowseg.models.network import Params
-from flowseg.progress import task
+from flowseg.progress import console, task
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import Run
 from flowseg.runs.prepare import Prepared, prepare_for, with_sources
@@ -59,6 +59,11 @@ class Trained:
         checkpoints.close()
         config = with_sources(replace(run.config, eval=settings or run.config.eval), data, embeddings)
         record = meta["record"]
+        if config.eval.tta and not (config.data.flip and config.data.quarter_turn):
+            console.print(
+                "NOTE: tta averages over flips and quarter turns, which this run was not trained on (data.flip, "
+                "data.quarter_turn): expect lower scores"
+            )
         sampler = WindowSampler(config)
         return cls(run, config, params, meta["step"], record["best_dice"], record.get("data"), sampler)
 

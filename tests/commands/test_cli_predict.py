@@ -109,7 +109,7 @@ def test_views_that_a_run_was_not_trained_on_are_told(
     upright, image = trained_run(tmp_path / "upright", tiny_data, flip=0.0), first(tiny_data, "image")
     for path, option, told in ((run, "--tta", False), (upright, "--tta", True), (upright, "--no-tta", False)):
         outcome = flowseg("predict", path, image, "--out", tmp_path / "out", option)
-        assert outcome.status == 0 and ("NOTE: --tta averages over flips" in outcome.out) == told
+        assert outcome.status == 0 and ("NOTE: tta averages over flips" in outcome.out) == told
 
 
 def test_frames_of_a_series_are_images_of_their_own(flowseg: Flowseg, run: Path, tmp_path: Path) -> None:

@@ -1,0 +1,105 @@
+"""flowseg in Python: `flowseg.load` opens a trained run, and its `segment` takes images as arrays."""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float32, Num
+
+from flowseg.config import Config, EvalConfig
+from flowseg.data.arrays import grey_values
+from flowseg.data.dataset import network_input
+from flowseg.data.folders import content_hash, scaled
+from flowseg.errors import UserError
+from flowseg.evaluation.score import check_finite
+from flowseg.files import cache_folder
+from flowseg.runs.folder import open_run
+from flowseg.runs.prepare import embedding_source_for
+from flowseg.runs.trained import Trained
+from flowseg.sampling.segment import segment
+
+_NAME = "the image"  # in messages
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model finds in one image; all maps have the image's height and width."""
+
+    probability: Float32[np.ndarray, "h w"]
+    """Probability that a pixel is vessel, in [0, 1]; with an ensemble, the mean over its samples."""
+    mask: Bool[np.ndarray, "h w"]
+    """Where the probability exceeds the model's threshold."""
+    uncertainty: Float32[np.ndarray, "h w"] | None
+    """Entropy of the probability in bits, from 0 (certain) to 1 (even odds); None for a single sample."""
+
+
+class Model:
+    """A trained network, ready to segment; `flowseg.load` makes one.
+
+    Raises:
+        UserError: embeddings that cannot be read or come from another encoder, or a threshold that cannot be tuned.
+    """
+
+    def __init__(self, trained: Trained):
+        self._trained = trained
+        self._source = embedding_source_for(trained.run, trained.config)
+        self.config: Config = trained.config
+        """The run's config, with the settings that were asked for."""
+        self.threshold: float = trained.threshold
+        """The probability above which a pixel is vessel."""
+
+    def segment(self, image: Num[np.ndarray, "h w"] | Num[np.ndarray, "h w 3"]) -> Prediction:
+        """Returns the prediction for an image. The first call compiles the network.
+
+        The same pixels always give the same prediction: that of `flowseg predict` for this image alone.
+
+        Args:
+            image: grey values or RGB, of any size. uint8, uint16 or floating-point numbers of any range: each image is
+                scaled by its own smallest and largest value. The network sees RGB as luminance.
+
+        Raises:
+            UserError: an image of another form, one without contrast or with values that are not finite, or one that
+                the embedding store lacks.
+        """
+        grey = grey_values(image, _NAME)
+        values, content = scaled(grey, _NAME, "leave it out"), content_hash(grey)
+        embedding = None
+        if self._source is not None:
+            embedding = self._source.of_images([_NAME], [values], [content], "DATA")[0]
+        given = network_input(_NAME, content, values, embedding, self.config.data.max_side)
+        (found,) = segment(self._trained.sampler, self._trained.params, [given])
+        check_finite(_NAME, found.probability)
+        return Prediction(found.probability, found.probability > self.threshold, found.uncertainty)
+
+
+def load(path: str | Path, *, embeddings: str | Path | None = None, **settings: Any) -> Model:
+    """Returns the model of a run's best checkpoint.
+
+    Compiled programs are kept where the `flowseg` command keeps them (FLOWSEG_CACHE, or ~/.cache/flowseg), unless JAX
+    has been told of another folder.
+
+    Args:
+        path: the run's folder, as `flowseg train` makes it.
+        embeddings: a store that holds the images' embeddings; None: the run's own, or image-stats.
+        settings: fields of `flowseg.config.EvalConfig`, for example `steps=4`, `ensemble=8` or `threshold="tuned"`;
+            those that are not given are the run's own.
+
+    Raises:
+        UserError: no run there, one without a checkpoint or with a damaged one, or a setting that does not exist or is
+            out of its bounds.
+    """
+    run = open_run(Path(path))
+    known = [field.name for field in fields(EvalConfig)]
+    if unknown := [name for name in settings if name not in known]:
+        raise UserError(f"{unknown[0]}: no such setting; choose from {', '.join(known)}, embeddings")
+    _keep_programs()
+    asked = replace(run.config.eval, **settings)
+    return Model(Trained.open(run, asked, embeddings=None if embeddings is None else str(embeddings)))
+
+
+def _keep_programs() -> None:
+    """Makes JAX keep compiled programs where `flowseg.commands.startup.set_up_jax` has them kept."""
+    if jax.config.jax_compilation_cache_dir is None:
+        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))

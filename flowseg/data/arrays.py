@@ -1,0 +1,42 @@
+"""Images that are given as arrays: which are taken, and what grey values they have."""
+
+import numpy as np
+from jaxtyping import Num
+
+from flowseg.data.folders import plain_type
+from flowseg.errors import UserError
+
+_LUMINANCE = (19595, 38470, 7471)
+"""Weights of red, green and blue (ITU-R 601) in units of 2**-16, the numbers that Pillow uses."""
+
+
+def grey_values(image: Num[np.ndarray, "h w"] | Num[np.ndarray, "h w 3"], name: str) -> Num[np.ndarray, "h w"]:
+    """Returns the grey values of an image, as `flowseg.data.folders.decode` returns those of a file with these pixels.
+
+    uint8 and uint16 are kept, other whole numbers become uint16 if they fit, and everything else becomes float32. RGB
+    becomes luminance (ITU-R 601), which is rounded for whole numbers; that of uint16 keeps its 16 bits, where Pillow
+    reads a colour file with 8. `name` is the image's name in messages.
+
+    Raises:
+        UserError: not an array of numbers, another shape, no pixels, or values that are not finite in float32.
+    """
+    if not isinstance(image, np.ndarray):
+        kind = type(image).__name__
+        raise UserError(f"{name}: is no NumPy array but {kind}; flowseg.data.folders.decode reads image files")
+    if image.dtype.kind not in "uif":
+        raise UserError(f"{name}: has the dtype {image.dtype}; give uint8, uint16 or floating-point numbers")
+    if not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or not image.size:
+        raise UserError(f"{name}: has the shape {image.shape}; give a grey image (h, w) or RGB (h, w, 3)")
+    with np.errstate(over="ignore"):  # what overflows float32 is refused below
+        values = plain_type(image)
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise UserError(f"{name}: has values that are not finite numbers in float32; replace them")
+    return values if values.ndim == 2 else _luminance(values)
+
+
+def _luminance(rgb: Num[np.ndarray, "h w 3"]) -> Num[np.ndarray, "h w"]:
+    if rgb.dtype.kind == "f":
+        return (rgb.astype(np.float64) @ np.asarray(_LUMINANCE) / 2**16).astype(np.float32)
+    # 65535 * 2**16 + 2**15 still fits 32 bits.
+    weighted = rgb.astype(np.uint32) @ np.asarray(_LUMINANCE, np.uint32)
+    return ((weighted + 2**15) >> 16).astype(rgb.dtype)
