@@ -15,12 +15,11 @@ from flowseg.config import Config, DataConfig, FilmConfig, ModelConfig
 from flowseg.flow import make_flow
 from flowseg.flow.gaussian import velocity_loss
 from flowseg.interop import import_torch
-from flowseg.interop.torch_weights import entries
+from flowseg.interop.torch_names import PREFIX, entries
 from flowseg.models.group_norm import GROUPS
 from flowseg.models.kernels import BLOCKS
 from flowseg.models.network import Network, Params, abstract_params, init_params, params_of
 
-PREFIX = "unet.base_unet."
 TOLERANCE = 1e-4
 ESTIMATE = make_flow(Config().flow).estimate
 PUBLISHED = Config(model=ModelConfig(film=FilmConfig(stages=(0, 1, 2, 3))), data=DataConfig(crop=320))
@@ -167,7 +166,7 @@ def test_every_gradient(original: Original, loss_and_gradients: tuple[jax.Array,
     errors = {}
     compared = set()
     for torch, ours, layout in entries(original.config.model, PREFIX, ["0", "1", "2", "3"]):
-        expected = layout(original.arrays[f"grad/{torch}"])
+        expected = layout.of_torch(original.arrays[f"grad/{torch}"])
         found = gradients.pop(ours)
         assert found.shape == expected.shape, ours
         difference, scale = np.abs(found - expected).max(), np.abs(expected).max()
