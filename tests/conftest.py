@@ -1,11 +1,13 @@
 """What every test shares: four CPU devices, a compile cache, a small data set, the shared folder."""
 
 import gc
+import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -59,6 +61,22 @@ def shared() -> Path:
     if not (folder / "parity").is_dir():
         pytest.skip(f"no folder {folder}/parity: set FLOWSEG_SHARED to the folder that holds it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def torch_reference() -> Callable[[], ModuleType]:
+    """A function that returns benchmarks/torch_reference.py as a module, for tests that have PyTorch."""
+
+    def load() -> ModuleType:
+        name = "torch_reference"
+        spec = importlib.util.spec_from_file_location(name, REPO / "benchmarks" / f"{name}.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module  # its dataclasses look themselves up there
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")

@@ -116,6 +116,12 @@ def _for_products(params: Params, dtype: DTypeLike) -> Params:
     return leaves | {name: _for_products(part, dtype) for name, part in params.items() if isinstance(part, dict)}
 
 
+def by_name(params: Params) -> dict[str, Any]:
+    """Returns the parameters, or what a tree holds in their places, by names such as `encoder.0.mask.down.kernel`."""
+    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
+    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in leaves}
+
+
 def count(params: Params) -> int:
     """Returns the number of scalars in a tree of parameters."""
     return sum(leaf.size for leaf in jax.tree.leaves(params))

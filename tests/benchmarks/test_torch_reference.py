@@ -1,6 +1,5 @@
 """The PyTorch reference against the original's numbers; its training step; its worker protocol."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -27,14 +26,8 @@ Gradients = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def reference() -> ModuleType:
-    """The benchmark's file as a module; its folder is no package."""
-    spec = importlib.util.spec_from_file_location("torch_reference", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+def reference(torch_reference: Callable[[], ModuleType]) -> ModuleType:
+    return torch_reference()
 
 
 @pytest.fixture(scope="module")
