@@ -31,7 +31,7 @@ def evaluation_folder(trained: Trained, split: str) -> Path:
         # How many windows are sampled at once does not change what is sampled.
         if field.name != "window_batch" and value != getattr(own.eval, field.name):
             words.append(f"{field.name}-{value}")
-    return trained.run.path / "eval" / "-".join(words)
+    return trained.run.results / "eval" / "-".join(words)
 
 
 def make_place(folder: Path) -> Path:

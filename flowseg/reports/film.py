@@ -60,7 +60,7 @@ def analyze_film(
         raise UserError(f"--images {images}: another image's embedding takes two or more images; give at least 2")
     if not 0 <= seed < 2**31:
         raise UserError(f"--seed {seed}: must lie between 0 and 2147483647")
-    folder = out or run.path / "analysis" / f"film-{split}"
+    folder = out or run.results / "analysis" / f"film-{split}"
     check_free(folder, FORMAT, "flowseg analyze film")
     trained = Trained.open(run, data=data, embeddings=embeddings)
     prepared = trained.prepare((split,))

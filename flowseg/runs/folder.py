@@ -11,6 +11,8 @@ from flowseg.config import Config, differences, saved_config, to_json
 from flowseg.embeddings.store import Encoder
 from flowseg.errors import UserError
 from flowseg.files import write_text
+from flowseg.runs.exported import Exported
+from flowseg.runs.hub import local_folder
 
 try:
     import fcntl
@@ -36,7 +38,7 @@ class OtherNetwork:
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder and what was written into it when it was made."""
+    """A run's folder, or an exported model's, and what was written into it when it was made."""
 
     path: Path
     config: Config
@@ -45,10 +47,23 @@ class Run:
     network: OtherNetwork | None = None
     """What another program trained in place of flowseg's network; None for flowseg's own. Of the config, only the
     name, the seed, the data, the optimiser and the batch then count."""
+    exported: Exported | None = None
+    """What the weights of an exported model are; None for a run. Nothing is written into an exported model."""
 
     @property
     def finished(self) -> bool:
-        return (self.path / DONE_FILE).exists()
+        return self.exported is not None or (self.path / DONE_FILE).exists()
+
+    @property
+    def results(self) -> Path:
+        """The folder that results go into unless another is asked for: the run's own.
+
+        Raises:
+            UserError: an exported model.
+        """
+        if self.exported is not None:
+            raise UserError(f"{self.path}: is an exported model, which is not written to; give a folder with --out")
+        return self.path
 
 
 def create_run(path: Path, config: Config, encoder: Encoder | None, network: OtherNetwork | None = None) -> Run:
@@ -59,17 +74,24 @@ def create_run(path: Path, config: Config, encoder: Encoder | None, network: Oth
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be made ({error.strerror}); choose another --out") from None
-    content: dict[str, Any] = {"flowseg": __version__, "config": json.loads(to_json(config))}
-    if encoder is not None:
-        content["encoder"] = {"name": encoder.name, "settings": encoder.settings, "width": encoder.width}
+    content = described(config, encoder)
     if network is not None:
         content["network"] = asdict(network)
     write_text(path / CONFIG_FILE, json.dumps(content, indent=2) + "\n")
     return Run(path, config, encoder, network)
 
 
+def described(config: Config, encoder: Encoder | None) -> dict[str, Any]:
+    """Returns what the config.json of every run and exported model holds."""
+    content: dict[str, Any] = {"flowseg": __version__, "config": json.loads(to_json(config))}
+    if encoder is not None:
+        content["encoder"] = {"name": encoder.name, "settings": encoder.settings, "width": encoder.width}
+    return content
+
+
 def open_run(path: Path) -> Run:
-    """A run by its folder."""
+    """A run by its folder, or an exported model by its folder or its name on the hub (flowseg.runs.hub)."""
+    path = local_folder(path)
     file = path / CONFIG_FILE
     if not file.is_file():
         raise UserError(f"{path}: no run there (no {CONFIG_FILE}); give a folder that `flowseg train` made")
@@ -78,6 +100,7 @@ def open_run(path: Path) -> Run:
         values, encoder, network = content["config"], content.get("encoder"), content.get("network")
         made = Encoder(encoder["name"], encoder["settings"], encoder["width"]) if encoder else None
         other = OtherNetwork(network["name"], network["parameters"], network["settings"]) if network else None
+        exported = Exported.of_content(content["exported"]) if "exported" in content else None
         config = saved_config(values)
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
@@ -85,7 +108,7 @@ def open_run(path: Path) -> Run:
         raise UserError(
             f"{file}: is not a run's config ({type(error).__name__}: {error}); restore or remove it"
         ) from None
-    return Run(path, config, made, other)
+    return Run(path, config, made, other, exported)
 
 
 def is_run(path: Path) -> bool:
@@ -120,6 +143,8 @@ def find_interrupted(config: Config) -> Run | None:
 def open_to_resume(path: Path, config: Config) -> Run:
     """A run to continue with the given config, which must be its own."""
     run = open_run(path)
+    if run.exported is not None:
+        raise UserError(f"{path}: is an exported model without a training state; resume the run that it came from")
     differing = differences(run.config, config)
     if differing:
         more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""

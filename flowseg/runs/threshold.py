@@ -83,14 +83,12 @@ def tuned_threshold(
     Raises:
         UserError: the kept threshold is damaged, or cannot be written.
     """
-    file = run / FILE
-    sampling = asdict(settings)
-    del sampling["threshold"]
-    kept = _read(file, step, sampling)
+    kept = kept_threshold(run, settings, step)
     if kept is not None:
         return kept
+    file = run / FILE
     tuned = best_threshold(*zip(*predict(), strict=True))
-    content = {**asdict(tuned), "split": SPLIT, "step": step, "eval": sampling}
+    content = {**asdict(tuned), "split": SPLIT, "step": step, "eval": _sampling(settings)}
     try:
         write_text(file, json.dumps(content, indent=2) + "\n")
     except OSError as error:
@@ -102,13 +100,23 @@ def tuned_threshold(
     return tuned
 
 
-def _read(file: Path, step: int, settings: dict[str, Any]) -> Tuned | None:
-    """Returns the kept threshold, or None if there is none for this checkpoint and these settings."""
+def _sampling(settings: EvalConfig) -> dict[str, Any]:
+    """Returns the settings that a tuned threshold depends on."""
+    return {name: value for name, value in asdict(settings).items() if name != "threshold"}
+
+
+def kept_threshold(run: Path, settings: EvalConfig, step: int) -> Tuned | None:
+    """Returns the threshold that a run keeps, or None if it has none for this checkpoint and these settings.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    file = run / FILE
     if not file.exists():
         return None
     try:
         content = json.loads(file.read_text())
-        if content["step"] != step or content["eval"] != settings:
+        if content["step"] != step or content["eval"] != _sampling(settings):
             return None
         tuned = Tuned(*(content[name] for name in ("threshold", "dice", "dice_fixed", "images")))
         if tuned.threshold not in GRID:

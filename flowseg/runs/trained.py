@@ -1,4 +1,4 @@
-"""A trained run, opened for use: eval, predict, analyze and the benchmarks all begin here."""
+"""A trained run or an exported model, opened for use: eval, predict, analyze and the benchmarks all begin here."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -12,6 +12,7 @@ from flowseg.errors import UserError
 from flowseg.models.network import Params
 from flowseg.progress import console, task
 from flowseg.runs.checkpoints import Checkpoints
+from flowseg.runs.exported import read_weights
 from flowseg.runs.folder import Run
 from flowseg.runs.prepare import Prepared, prepare_for, with_sources
 from flowseg.runs.threshold import tuned_threshold
@@ -41,7 +42,7 @@ class Trained:
     def open(
         cls, run: Run, settings: EvalConfig | None = None, *, data: str | None = None, embeddings: str | None = None
     ) -> "Trained":
-        """Opens a run.
+        """Opens a run, or an exported model.
 
         Args:
             settings: how to sample; None: as the run's config says.
@@ -54,17 +55,20 @@ class Trained:
             raise UserError(
                 f"{run.path}: its network ({run.network.name}) is not flowseg's; only `flowseg compare` reads this run"
             )
-        checkpoints = Checkpoints(run.path)
-        params, meta = checkpoints.restore_best(run.config)
-        checkpoints.close()
         config = with_sources(replace(run.config, eval=settings or run.config.eval), data, embeddings)
-        record = meta["record"]
         if config.eval.tta and not (config.data.flip and config.data.quarter_turn):
             console.print(
                 "NOTE: tta averages over flips and quarter turns, which this run was not trained on (data.flip, "
                 "data.quarter_turn): expect lower scores"
             )
         sampler = WindowSampler(config)
+        if (made := run.exported) is not None:
+            params = read_weights(run.path, made, run.config)
+            return cls(run, config, params, made.step, made.best_dice, made.data, sampler)
+        checkpoints = Checkpoints(run.path)
+        params, meta = checkpoints.restore_best(run.config)
+        checkpoints.close()
+        record = meta["record"]
         return cls(run, config, params, meta["step"], record["best_dice"], record.get("data"), sampler)
 
     @cached_property
@@ -84,6 +88,11 @@ class Trained:
 
     def _predict_validation(self) -> Iterator[tuple[Map, Bool[np.ndarray, "h w"]]]:
         """Yields probability and truth of each image of the validation split that the run was trained with."""
+        if self.run.exported is not None:
+            raise UserError(
+                f"{self.run.path}: is an exported model without a threshold for these settings; use "
+                "--threshold fixed, or tune one in the run that it came from and export that again"
+            )
         try:
             prepared = prepare_for(self.run, self.run.config, ["val"])
         except UserError as error:

@@ -18,6 +18,8 @@ def read_run_log(run: Run, name: str) -> RunLog:
     Raises:
         UserError: metrics.jsonl is not as flowseg writes it.
     """
+    if run.exported is not None:
+        raise UserError(f"{run.path}: is an exported model, which has no log and no scores; give the run it came from")
     try:
         rows = _rows(read_metrics(run.path))
     except (ValueError, KeyError, TypeError) as error:

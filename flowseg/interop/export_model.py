@@ -1,0 +1,40 @@
+"""`flowseg export --to safetensors`: a run as a folder for the Hugging Face hub (flowseg.runs.exported)."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from flowseg.config import Config
+from flowseg.files import replaced_folder
+from flowseg.interop.model_card import model_card
+from flowseg.runs.exported import Exported, write_weights
+from flowseg.runs.folder import CONFIG_FILE, described
+from flowseg.runs.threshold import FILE as THRESHOLD_FILE
+from flowseg.runs.threshold import kept_threshold
+from flowseg.runs.trained import Trained
+
+
+def write_model(trained: Trained, out: Path) -> None:
+    """Writes an exported model, a new folder: weights, config, model card and, if the run has one, its threshold.
+
+    Raises:
+        UserError: the run asks for a tuned threshold, and it cannot be tuned.
+    """
+    run = trained.run
+    threshold = trained.threshold  # where the config asks for a tuned one, it is tuned now
+    kept = kept_threshold(run.path, run.config.eval, trained.step)
+    card = model_card(trained, "model.md.j2", threshold=threshold, kept=kept)
+    with replaced_folder(out) as part:
+        weights = Exported(trained.step, trained.best_dice, trained.data_digest, write_weights(part, trained.params))
+        content = {**described(portable(run.config), run.encoder), "exported": weights.content()}
+        (part / CONFIG_FILE).write_text(json.dumps(content, indent=2) + "\n")
+        (part / "README.md").write_text(card, encoding="utf-8")
+        if kept is not None:
+            shutil.copyfile(run.path / THRESHOLD_FILE, part / THRESHOLD_FILE)
+
+
+def portable(config: Config) -> Config:
+    """Returns a config without the places of data and embeddings on this machine."""
+    data, embeddings = replace(config.data, root=None), replace(config.embeddings, store=None)
+    return replace(config, data=data, embeddings=embeddings)

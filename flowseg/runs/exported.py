@@ -1,0 +1,108 @@
+"""An exported model: a folder with the averaged parameters of a run and what is needed to use them.
+
+    config.json         as in a run's folder, and `exported`: what the weights are (the class `Exported`)
+    model.safetensors   the averaged parameters by name, float32 (flowseg.models.network.by_name)
+    threshold.json      the tuned threshold, if the run has one
+    README.md           the model card
+
+`open_run` in `flowseg/runs/folder.py` opens it as it opens a run. It has no training state and no data of its own.
+"""
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from flowseg.config import Config
+from flowseg.embeddings.tensor_file import save_file
+from flowseg.errors import UserError, first_of
+from flowseg.models.network import Params, abstract_params, by_name
+
+FORMAT = 1
+WEIGHTS_FILE = "model.safetensors"
+_DTYPE = "F32"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What the config.json of an exported model says of its weights."""
+
+    step: int
+    """Step of the checkpoint that they are from."""
+    best_dice: float | None
+    """Its validation Dice; None for an imported run, as is the digest."""
+    data: str | None
+    """Digest of the images and embeddings that the run was trained on."""
+    sha256: str
+    """Of the file of weights."""
+
+    def content(self) -> dict[str, Any]:
+        """Returns what config.json holds."""
+        return {"format": FORMAT, **asdict(self)}
+
+    @classmethod
+    def of_content(cls, content: dict[str, Any]) -> "Exported":
+        """Returns what config.json says.
+
+        Raises:
+            UserError: another version of the format.
+            ValueError, KeyError, TypeError: something else.
+        """
+        if content["format"] != FORMAT:
+            raise UserError(
+                f"was exported by another version of flowseg (format {content['format']}, this one reads {FORMAT}); "
+                "use that version, or export the run again"
+            )
+        if not isinstance(content["step"], int) or not isinstance(content["sha256"], str):
+            raise TypeError(f"exported = {content}")
+        return cls(content["step"], content["best_dice"], content["data"], content["sha256"])
+
+
+def write_weights(folder: Path, params: Params) -> str:
+    """Writes the parameters into a folder and returns the file's SHA-256; the same values give the same bytes."""
+    arrays = {name: np.ascontiguousarray(value, np.float32) for name, value in by_name(params).items()}
+    save_file(arrays, folder / WEIGHTS_FILE, {"format": f"flowseg-{FORMAT}"})
+    return _sha256(folder / WEIGHTS_FILE)
+
+
+def read_weights(folder: Path, exported: Exported, config: Config) -> Params:
+    """Returns the parameters of an exported model, a tree of numpy arrays.
+
+    Raises:
+        UserError: the file is missing or damaged, or does not hold exactly the parameters of the config's network.
+    """
+    file = folder / WEIGHTS_FILE
+    try:
+        if _sha256(file) != exported.sha256:
+            raise UserError(f"{file}: is damaged (its SHA-256 is not that of config.json); copy or export it again")
+        with safe_open(file, framework="numpy") as opened:
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 (it is no dict)
+            held = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+            declared = abstract_params(config)
+            _check_held(file, held, {name: (_DTYPE, leaf.shape) for name, leaf in by_name(declared).items()})
+            arrays = [opened.get_tensor(name) for name in by_name(declared)]
+    except (SafetensorError, OSError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{file}: cannot be read ({reason}); copy or export the model again") from None
+    return jax.tree.unflatten(jax.tree.structure(declared), arrays)
+
+
+def _check_held(file: Path, held: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Raises a UserError that names the first parameters that are missing, unknown or of another type or shape."""
+    remedy = "it belongs to another config.json; export the model again"
+    if missing := [name for name in expected if name not in held]:
+        raise UserError(f"{file}: lacks {first_of(missing)}: {remedy}")
+    if surplus := [name for name in held if name not in expected]:
+        raise UserError(f"{file}: holds {first_of(surplus)}, which its network does not have: {remedy}")
+    for name, (dtype, shape) in expected.items():
+        if held[name] != (dtype, shape):
+            raise UserError(f"{file}: holds {held[name][0]} {held[name][1]} for {name}, expected {shape}: {remedy}")
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
