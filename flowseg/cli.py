@@ -14,6 +14,7 @@ from flowseg.commands.data_check import DataCheck, data_check
 from flowseg.commands.doctor import Doctor, doctor
 from flowseg.commands.embed import Embed, EmbedInfo, EmbedMerge, embed, embed_info, embed_merge
 from flowseg.commands.experiment import Experiment, experiment
+from flowseg.commands.export import Export, export
 from flowseg.commands.import_torch import ImportTorch, import_torch
 from flowseg.commands.phantoms import Phantoms, phantoms
 from flowseg.commands.report import Report, report
@@ -40,6 +41,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], type]] = {
     "data split": (data_split, DataSplit),
     "data check": (data_check, DataCheck),
     "import-torch": (import_torch, ImportTorch),
+    "export": (export, Export),
 }
 
 

@@ -7,7 +7,7 @@ is at work: the training step asks for a loss, the sampler for probabilities, th
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import jax
 import numpy as np
@@ -46,6 +46,9 @@ class Draw:
 
 class Flow(Protocol):
     """What every flow family can do."""
+
+    noise_code: ClassVar[str]
+    """NumPy code of `noise` in terms of `rng` and `shape`, for those who sample without flowseg."""
 
     def loss(self, predict: Predict, target: Maps, draw: Draw) -> Float[Array, ""]:
         """Returns the training loss of a part of a batch; the loss of the batch is the mean over its equal parts.

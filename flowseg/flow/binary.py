@@ -7,6 +7,7 @@ binary map and gives the logits of the mask. The losses and samplers are those o
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -138,6 +139,7 @@ class Family:
     """The network's output is the logits of the mask."""
 
     config: FlowConfig
+    noise_code: ClassVar[str] = "rng.integers(2**32, size=shape, dtype=np.uint32)"
 
     def loss(self, predict: Predict, target: Maps, draw: Draw) -> Float[Array, ""]:
         def uniforms(key: PRNGKeyArray) -> tuple[Array, ...]:

@@ -1,6 +1,7 @@
 """The Gaussian family: a velocity carries standard normal noise (t = 0) to a map of the mask in [-1, 1] (t = 1)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -48,6 +49,7 @@ class Family:
     """The network's output is the velocity; the mask is where the end of the path exceeds 0."""
 
     config: FlowConfig
+    noise_code: ClassVar[str] = "rng.standard_normal(shape, np.float32)"
 
     def loss(self, predict: Predict, target: Maps, draw: Draw) -> Float[Array, ""]:
         x_t, t, u = jax.vmap(path, (0, 0, None, None))(draw.keys, target, self.config.sigma, self.config.time_power)

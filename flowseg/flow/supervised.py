@@ -4,6 +4,7 @@ It is the control that tells what a flow adds to the same network, with the same
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,7 @@ class Family:
     """The network's output is the logits of the mask; one evaluation, nothing drawn at random."""
 
     config: FlowConfig
+    noise_code: ClassVar[str] = "np.zeros(shape, np.float32)"
 
     def loss(self, predict: Predict, target: Maps, draw: Draw) -> Float[Array, ""]:
         logits = predict(jnp.zeros_like(target), jnp.zeros(len(target)))

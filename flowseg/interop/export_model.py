@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from flowseg.config import Config
+from flowseg.errors import UserError
 from flowseg.files import replaced_folder
 from flowseg.interop.model_card import model_card
 from flowseg.runs.exported import Exported, write_weights
@@ -19,9 +20,11 @@ def write_model(trained: Trained, out: Path) -> None:
     """Writes an exported model, a new folder: weights, config, model card and, if the run has one, its threshold.
 
     Raises:
-        UserError: the run asks for a tuned threshold, and it cannot be tuned.
+        UserError: an exported model, or a run that asks for a tuned threshold which cannot be tuned.
     """
     run = trained.run
+    if run.exported is not None:
+        raise UserError(f"{run.path}: is an exported model already; copy its folder")
     threshold = trained.threshold  # where the config asks for a tuned one, it is tuned now
     kept = kept_threshold(run.path, run.config.eval, trained.step)
     card = model_card(trained, "model.md.j2", threshold=threshold, kept=kept)

@@ -82,7 +82,7 @@ def with_sources(config: Config, data: str | None, embeddings: str | None) -> Co
 def prepare_for(run: Run, config: Config, splits: Iterable[str]) -> Prepared:
     """Loads splits of the config's data set, with embeddings of the encoder that the run was trained on."""
     if run.exported is not None and config.data.root is None:
-        raise UserError(f"{run.path}: is an exported model, which has no images of its own; name a data set by --data")
+        raise UserError(f"{run.path}: is an exported model without images of its own; name a data set with --data")
     prepared = prepare(config, splits)
     check_encoder(run, prepared.encoder)
     return prepared
