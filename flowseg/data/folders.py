@@ -159,12 +159,24 @@ def check_opaque(file: Image.Image, path: Path) -> None:
         raise UserError(f"{path}: has transparent pixels; save it without transparency")
 
 
+def check_depth(file: ImageFile.ImageFile, path: Path) -> None:
+    """Raises a UserError if a colour image has more than 8 bits per channel: Pillow would drop the rest."""
+    if file.mode not in ("RGB", "RGBA"):
+        return
+    arguments = [tile[3] for tile in file.tile]
+    deep_ppm = file.format == "PPM" and any(isinstance(a, tuple) and int(a[-1]) > 255 for a in arguments)
+    if deep_ppm or any(";16" in str(a) for a in arguments):
+        raise UserError(f"{path}: has 16 bits per colour channel, which cannot be kept; save it with 8, or as grey")
+
+
 def decode(path: Path, content: bytes | None = None) -> Num[np.ndarray, "h w"]:
     """Returns grey values as stored: uint8, uint16 or float32. Colour is converted to luminance (ITU-R 601).
 
-    `content` and errors are those of `open_image`; transparent pixels and values that are not finite are errors too.
+    `content` and errors are those of `open_image`; transparent pixels, values that are not finite and colour
+    of 16 bits are errors too.
     """
     with open_image(path, content) as file:
+        check_depth(file, path)
         file.load()
         if file.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):
             array = np.asarray(file)

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Num, Shaped
 from PIL import ExifTags, ImageFile
 
-from flowseg.data.folders import check_opaque, decode, open_image, plain_type, two_valued
+from flowseg.data.folders import check_depth, check_opaque, decode, open_image, plain_type, two_valued
 from flowseg.datasets.source import SourceFile
 from flowseg.errors import UserError
 
@@ -56,8 +56,7 @@ def read_pixels(file: SourceFile) -> Shaped[np.ndarray, "h w *channels"]:
         if image.format == "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
             raise UserError(f"{path}: has an orientation tag; save it upright, without the tag")
         highest = _highest(image)
-        if image.mode in _COLOUR and (_has_16_bits(image) or highest > 255):
-            raise UserError(f"{path}: has 16 bits per colour channel, which cannot be kept; save it with 8")
+        check_depth(image, path)
         image.load()
         check_opaque(image, path)
         if image.mode in _DEEP:
@@ -82,11 +81,6 @@ def read_mask(file: SourceFile, vessel: Values | None = None) -> Bool[np.ndarray
     """
     grey = decode(file.path, file.read())
     return vessel.mask(grey) if vessel else two_valued(grey, file.path, "say which of them are vessel: --label-values")
-
-
-def _has_16_bits(image: ImageFile.ImageFile) -> bool:
-    """Whether the file has 16 bits per channel; Pillow would drop 8 of them from a colour image."""
-    return any(";16" in str(tile[3]) for tile in image.tile)
 
 
 def _highest(image: ImageFile.ImageFile) -> int:

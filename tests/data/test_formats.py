@@ -3,6 +3,8 @@
 import subprocess
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from refusals import refusal
 
@@ -28,3 +30,13 @@ def test_an_eps_file_called_png_starts_no_program(tmp_path: Path, monkeypatch: p
     for read in (lambda: decode(path), lambda: decode(path, EPS), lambda: read_inputs([path])):
         assert f"{path}: cannot be read as an image (it is none of PNG, JPEG" in refusal(read)
     assert started == []
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "ppm"])
+def test_colour_of_16_bits_is_refused_and_not_cut_to_8(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    for dtype in (np.uint8, np.uint16):
+        assert cv2.imwrite(str(path), np.full((8, 8, 3), 200, dtype))
+        if dtype == np.uint8:
+            assert decode(path).dtype == np.uint8
+    assert f"{path}: has 16 bits per colour channel" in refusal(lambda: decode(path))
