@@ -1,10 +1,21 @@
-"""Writing files and folders that appear whole or not at all, and flowseg's cache folder."""
+"""Writing files and folders that appear whole or not at all, and flowseg's cache folder.
 
+What is not finished lies in a folder `.part-...` beside its place, which its writer keeps locked. If the writer is
+killed, the lock goes with it, and the next process that writes there removes the folder.
+"""
+
+import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
+
+_UNFINISHED = ".part-"
+_OLD = ".old"
+"""Within an unfinished folder: what is about to be replaced."""
 
 
 def cache_folder() -> Path:
@@ -13,17 +24,37 @@ def cache_folder() -> Path:
     return Path(cache).expanduser() if cache else Path.home() / ".cache" / "flowseg"
 
 
+def is_text(name: str) -> bool:
+    """Returns whether a name is UTF-8, as files for people must be; Linux allows any bytes in names."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Lets an OSError in the block name `path` if it names no file, as when a disk is full, or an unfinished one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and _UNFINISHED in str(error.filename or _UNFINISHED):
+            error.filename = str(path)
+        raise
+
+
 @contextmanager
 def replaced_file(path: Path) -> Iterator[Path]:
-    """Yields a new file to write, which replaces `path` at the end; after an error `path` is as it was."""
-    # The process number keeps two processes that write the same file from sharing the unfinished one.
-    part = path.with_name(f"{path.name}.part-{os.getpid()}")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        with suppress(OSError):
-            part.unlink()
+    """Yields a new file to write, which replaces `path` at the end; after an error `path` is as it was.
+
+    Raises:
+        OSError: the file cannot be written; the error names `path`.
+    """
+    with _unfinished(path) as part:
+        new = part / path.name
+        yield new
+        new.replace(path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -37,21 +68,69 @@ def replaced_folder(path: Path, *, keep: bool = False) -> Iterator[Path]:
     """Yields a new folder to write into, which replaces `path` at the end; after an error `path` is as it was.
 
     With `keep`, a folder that another process has written to `path` in the meantime stays, and the new one is deleted.
+
+    Raises:
+        OSError: the folder cannot be written; the error names `path`.
     """
-    part, old = (path.with_name(f"{path.name}.{kind}-{os.getpid()}") for kind in ("part", "old"))
-    shutil.rmtree(part, ignore_errors=True)  # left by a killed process that had the same number
-    try:
-        part.mkdir(parents=True)
-        yield part
+    with _unfinished(path) as part:
+        new, old = part / path.name, part / _OLD / path.name
+        new.mkdir()
+        yield new
         if path.exists() and not keep:
+            old.parent.mkdir()
             path.rename(old)
         try:
-            part.rename(path)
+            new.rename(path)
         except OSError:
             if old.exists():
                 old.rename(path)
             if not (keep and path.is_dir()):
                 raise
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what killed processes have left unfinished in a folder."""
+    for part in folder.glob(f"{_UNFINISHED}*"):
+        with suppress(OSError):  # of another user, or in use
+            lock = os.open(part, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for old in (part / _OLD).glob("*"):
+                    if not (folder / old.name).exists():  # killed just before the new one took its place
+                        old.rename(folder / old.name)
+                shutil.rmtree(part)
+            finally:
+                os.close(lock)
+
+
+_sweep_once = cache(sweep)
+"""Once per process and folder: a folder may be large, and written into a thousand times."""
+
+
+@contextmanager
+def _unfinished(path: Path) -> Iterator[Path]:
+    """Yields a new locked folder beside `path`, which is removed at the end with all that is still in it."""
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep_once(path.parent)
+        part, lock = _make_locked(path.parent)
+        try:
+            yield part
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+            os.close(lock)
+
+
+def _make_locked(folder: Path) -> tuple[Path, int]:
+    """Makes an unfinished folder; returns it, and the open file that keeps it locked."""
+    while True:
+        part = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder))
+        try:
+            lock = os.open(part, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue  # swept before it was locked
+        with suppress(OSError):  # a file system without locks, where nothing is swept either
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        if part.exists():
+            return part, lock
+        os.close(lock)
