@@ -173,7 +173,7 @@ def run(data: Path, out: Path, minutes: float, select_minutes: float, name: str 
     config = run_config(candidate, datasets["train"], seed)
     network = describe(candidate, minutes, "on the validation split" if selection else "by the user")
     made = create_run(out, config, None, network)
-    console.print(f"{candidate.name}: {network.parameters:,} parameters, {minutes:g} processor minutes", markup=False)
+    console.print(f"{candidate.name}: {network.parameters:,} parameters, {minutes:g} processor minutes")
     log = Log(out, 0, 0)
     steps = train(config, training_pairs(datasets["train"], config.data), minutes)
     last, curve = logged(steps, minutes, log, datasets["val"], candidate)

@@ -6,8 +6,10 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-console = Console(highlight=False, soft_wrap=True)
+# Without markup: a path such as runs/[a] is text.
+console = Console(highlight=False, soft_wrap=True, markup=False)
 if not console.is_terminal:
     console.width = 110  # a file or a pipe has no width; this one fits the tables without wrapping
 _SECONDS_BETWEEN_LINES = 10.0
@@ -21,6 +23,11 @@ def messages_on_stderr() -> Iterator[None]:
         yield
     finally:
         console.stderr = False
+
+
+def warn(text: str) -> None:
+    """Prints a warning."""
+    console.print(Text.assemble(("WARNING", "bold"), f": {text}"))
 
 
 def duration(seconds: float) -> str:
@@ -46,10 +53,10 @@ class Task:
         self._bar: Progress | None = None
         if console.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", markup=False),
                 TextColumn("left"),
                 TimeRemainingColumn(),
                 console=console,

@@ -1,5 +1,6 @@
 """What is printed when the output is not a terminal."""
 
+import io
 import re
 
 import pytest
@@ -27,3 +28,16 @@ def test_plain_lines_say_how_far_and_how_long(
 )
 def test_durations_read_well(seconds: float, text: str) -> None:
     assert progress.duration(seconds) == text
+
+
+@pytest.mark.parametrize("text", ["runs/[bold]x[/bold]", "runs/[/x]", "[1]"])
+def test_names_are_no_markup(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    progress.console.print(text)
+    progress.warn(text)
+    assert capsys.readouterr().out == f"{text}\nWARNING: {text}\n"
+    shown = io.StringIO()
+    terminal = progress.Console(file=shown, force_terminal=True, width=120)  # takes text for markup by itself
+    monkeypatch.setattr(progress, "console", terminal)
+    with progress.task(text, 2) as advance:
+        advance(1, text)
+    assert shown.getvalue().count(text) >= 2

@@ -74,7 +74,7 @@ def embed(args: list[str]) -> None:
     if made.skipped:
         console.print(f"{len(made.skipped)} images skipped:")
         for reason in made.skipped:
-            console.print(f"  {reason}", markup=False)
+            console.print(f"  {reason}")
 
 
 def embed_merge(args: list[str]) -> None:
@@ -85,7 +85,7 @@ def embed_merge(args: list[str]) -> None:
     count, skipped = merge(parsed.stores, parsed.out, parsed.skip_bad)
     console.print(f"{count} vectors of {len(parsed.stores)} shards: {parsed.out}")
     if skipped:
-        console.print(f"without {len(skipped)} skipped images: {', '.join(skipped)}", markup=False)
+        console.print(f"without {len(skipped)} skipped images: {', '.join(skipped)}")
 
 
 def embed_info(args: list[str]) -> None:
@@ -111,7 +111,7 @@ def embed_info(args: list[str]) -> None:
     low, middle, high = spread.norms
     lines.append(f"norms: smallest {low:.4g}, median {middle:.4g}, largest {high:.4g}")
     lines.append(f"spread (variance between images / squared norm of the mean vector): {spread.spread:.3g}")
-    console.print("\n".join([*lines, *compare_pairs(store).lines()]), markup=False)
+    console.print("\n".join([*lines, *compare_pairs(store).lines()]))
     if spread.useless:
         how = "are all the same" if spread.identical else f"hardly differ (spread {spread.spread:.1e})"
         console.print(f"WARNING: the vectors {how}; a condition that does not tell images apart is useless")

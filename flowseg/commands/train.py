@@ -70,7 +70,7 @@ def train(args: list[str]) -> None:
     parsed, reduced = configured(Train, args, "train")
     if reduced:
         console.rule("REDUCED RECIPE")
-        console.print(presets.banner(load_config(parsed.config_file), parsed.config, parsed.preset), markup=False)
+        console.print(presets.banner(load_config(parsed.config_file), parsed.config, parsed.preset))
         console.rule()
     run = run_experiment(parsed.config, resume=parsed.resume, out=parsed.out, profile=parsed.profile)
     report_run(run)

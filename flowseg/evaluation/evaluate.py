@@ -178,7 +178,7 @@ def evaluate_segmentations(
         _write_csv(part / "per_image.csv", [pair.key for pair in dataset.pairs], rows, reference)
         (part / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")
     console.print(table(split, {name: ours, "Frangi (tuned on val)": classical}, len(rows)))
-    console.print(f"{len(rows)} images in {duration(seconds)}; all metrics, overlays: {folder}", markup=False)
+    console.print(f"{len(rows)} images in {duration(seconds)}; all metrics, overlays: {folder}")
     return result
 
 

@@ -180,6 +180,6 @@ def _made(summary: dict[str, Any]) -> dict[str, str]:
 def _tell(summary: dict[str, Any], effect: FilmEffect, folder: Path) -> None:
     for name, difference in summary["differences"].items():
         line = "Dice, own - {name:10} {mean:+.4f}  [{low:+.4f}, {high:+.4f}]  p = {p_holm:.2g}"
-        console.print(line.format(name=name, **difference["dice"]), markup=False)
-    console.print(f"verdict on {len(effect.keys)} images: {summary['verdict']['sentence']}", markup=False)
-    console.print(f"report: {folder}/report.html", markup=False)
+        console.print(line.format(name=name, **difference["dice"]))
+    console.print(f"verdict on {len(effect.keys)} images: {summary['verdict']['sentence']}")
+    console.print(f"report: {folder}/report.html")

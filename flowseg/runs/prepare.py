@@ -5,8 +5,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.markup import escape
-
 from flowseg.config import Config
 from flowseg.data.check.findings import implausible_coverage, shared_between_splits
 from flowseg.data.dataset import Dataset, load_splits
@@ -15,7 +13,7 @@ from flowseg.embeddings.source import EmbeddingSource
 from flowseg.embeddings.store import Encoder
 from flowseg.errors import UserError
 from flowseg.phantoms.default import data_root
-from flowseg.progress import console
+from flowseg.progress import console, warn
 from flowseg.runs.folder import Run
 
 
@@ -43,9 +41,9 @@ def prepare(config: Config, splits: Iterable[str] = SPLITS) -> Prepared:
     found += [implausible_coverage(d.split, d.vessel_share, d.pairs[0].label.parent) for d in datasets.values()]
     doubts = [finding for finding in found if finding is not None]
     for doubt in doubts:
-        console.print(f"[bold]WARNING[/bold]: {escape(doubt.message)}")
+        warn(doubt.message)
     if doubts:
-        console.print(f"more about this data: flowseg data check {root}", markup=False)
+        console.print(f"more about this data: flowseg data check {root}")
     if "train" in datasets and (smaller := datasets["train"].smaller):
         side = f"{config.data.crop}x{config.data.crop}"
         console.print(f"NOTE: {smaller} training images are smaller than a crop of {side}, and mirrored up to it")

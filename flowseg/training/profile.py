@@ -32,4 +32,4 @@ class StepTrace:
         if self._running:
             self._running = False
             jax.profiler.stop_trace()
-            console.print(f"a trace of the steps from {self._begin} on is in {self._folder}", markup=False)
+            console.print(f"a trace of the steps from {self._begin} on is in {self._folder}")

@@ -61,7 +61,7 @@ def _read(path: Path) -> export.Exported | None:
         if hashlib.sha256(payload).digest() == digest:
             return export.deserialize(bytearray(payload))
         reason = "damaged"
-    console.print(f"{path} cannot be read ({reason}): the program is traced again", markup=False)
+    console.print(f"{path} cannot be read ({reason}): the program is traced again")
     return None
 
 
@@ -76,7 +76,6 @@ def _write(path: Path, exported: export.Exported) -> None:
         console.print(
             f"{path.parent}: a trace cannot be kept there ({error.strerror}); name a folder that can be "
             f"written by {VARIABLE}, or leave it empty",
-            markup=False,
         )
 
 

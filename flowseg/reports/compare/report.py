@@ -50,8 +50,8 @@ def compare_runs(
         rooms = {"report": summary, "t": words, "tables": tables, "plots": plots, "gallery": gallery}
         write(render("compare.j2", pictures, script="compare.js", lang=lang, **rooms, **values))
     for line in summary["headline"]:
-        console.print(line, markup=False)
-    console.print(f"report: {out}/report.html", markup=False)
+        console.print(line)
+    console.print(f"report: {out}/report.html")
     return summary
 
 
