@@ -1,26 +1,64 @@
 """What a run records while it trains: metrics.jsonl and TensorBoard."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from tensorboardX import SummaryWriter
 
-from flowseg.files import write_text
+from flowseg.errors import UserError
+from flowseg.files import naming, write_text
+from flowseg.progress import console
+from flowseg.runs.tensorboard import Events
 
 METRICS_FILE = "metrics.jsonl"
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
-    """Returns the lines of a run's metrics.jsonl; a last line cut off by a crash is left out."""
+    """Returns the lines of a run's metrics.jsonl. A last line that is not finished is left out, and reported.
+
+    Raises:
+        UserError: a line is not a measurement as `Log` writes it.
+    """
     path = run / METRICS_FILE
     if not path.exists():
         return []
-    lines = path.read_text().split("\n")
-    # Every whole line ends in a line feed; what follows the last one was not finished.
-    return [json.loads(line) for line in lines[:-1]]
+    *lines, rest = path.read_bytes().split(b"\n")
+    if rest:  # every finished line ends in a line feed
+        console.print(f"NOTE: {path}: its last line is not finished, as after a kill; it is left out")
+    return [_measurement(line, path, number) for number, line in enumerate(lines, 1)]
+
+
+def _measurement(line: bytes, path: Path, number: int) -> Any:
+    try:
+        found = json.loads(line)
+        wrong = _wrong(found)
+    except (ValueError, OverflowError, RecursionError) as error:
+        wrong = str(error)
+    if wrong is not None:
+        raise UserError(f"{path}: is not a run's log (line {number}: {wrong}); restore it, or remove that line")
+    return found
+
+
+def _wrong(found: Any) -> str | None:
+    """Returns what is wrong with a measurement; None: nothing."""
+    if not isinstance(found, dict) or not isinstance(found.get("kind"), str):
+        return "no object with a kind"
+    for name in ("step", "steps") if found["kind"] == "train" else ("step",):
+        value = found.get(name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            return f"{name} = {value!r}"
+    numbers: dict[str, Any] = {"epoch": found.get("epoch")}
+    if found["kind"] == "val":
+        numbers["dice"] = found.get("dice")
+    elif found["kind"] == "train" and found.get("loss", False) is not None:  # None: no step of it was finite
+        numbers["loss"] = found.get("loss")
+    for name, value in numbers.items():
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+            return f"{name} = {value!r}"
+    return None if numbers["epoch"] > 0 else f"epoch = {numbers['epoch']!r}"
 
 
 class Log:
@@ -36,26 +74,37 @@ class Log:
 
     def __init__(self, run: Path, step: int, validated: int):
         kept = [m for m in read_metrics(run) if m["step"] <= (step if m["kind"] == "train" else validated)]
-        path = run / METRICS_FILE
+        self._run, path = run, run / METRICS_FILE
         write_text(path, "".join(json.dumps(m) + "\n" for m in kept))
         self._file = path.open("a")
-        self._writer = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1 if step else None)
+        # A step may be trained but not validated yet: then its points are hidden, and those of the training repeated.
+        purge = step + 1 if validated == step else step
+        self._events = Events(run / "tensorboard", purge)
+        for line in kept:
+            if line["step"] >= purge:
+                self._show(**line)
 
     def write(self, kind: str, step: int, epoch: float, values: dict[str, Any]) -> None:
         """Writes one measurement: a line of metrics.jsonl, and TensorBoard scalars `kind/name`."""
-        self._file.write(json.dumps({"kind": kind, "step": step, "epoch": round(epoch, 4), **values}) + "\n")
-        self._file.flush()
+        line = {"kind": kind, "step": step, "epoch": round(epoch, 4), **values}
+        with naming(self._run):
+            self._file.write(json.dumps(line) + "\n")
+            self._file.flush()
+            self._show(**line)
+
+    def _show(self, kind: str, step: int, epoch: float, **values: Any) -> None:
         prefix = f"{kind}/stage{values['stage']}" if "stage" in values else kind
         for name, value in values.items():
             if name != "stage" and isinstance(value, int | float):
-                self._writer.add_scalar(f"{prefix}/{name}", value, step)
+                self._events.scalar(f"{prefix}/{name}", step, value)
 
     def image(self, name: str, step: int, picture: UInt8[np.ndarray, "h w 3"]) -> None:
         """Writes a picture to TensorBoard."""
-        self._writer.add_image(name, picture, step, dataformats="HWC")
-        self._writer.flush()
+        with naming(self._run):
+            self._events.image(name, step, picture)
 
     def close(self) -> None:
         """Closes the files."""
-        self._file.close()
-        self._writer.close()
+        with naming(self._run):
+            self._file.close()
+            self._events.close()

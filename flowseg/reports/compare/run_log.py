@@ -3,10 +3,9 @@
 from collections import defaultdict
 from typing import Any
 
-from flowseg.errors import UserError
 from flowseg.reports.compare.log import Row, RunLog
 from flowseg.runs.folder import Run
-from flowseg.runs.log import METRICS_FILE, read_metrics
+from flowseg.runs.log import read_metrics
 
 
 def read_run_log(run: Run, name: str) -> RunLog:
@@ -20,12 +19,7 @@ def read_run_log(run: Run, name: str) -> RunLog:
     """
     if run.exported is not None:
         raise UserError(f"{run.path}: is an exported model, which has no log and no scores; give the run it came from")
-    try:
-        rows = _rows(read_metrics(run.path))
-    except (ValueError, KeyError, TypeError) as error:
-        said = f"{type(error).__name__}: {error}"
-        raise UserError(f"{run.path / METRICS_FILE}: is not a run's log ({said}); restore it") from None
-    return RunLog(name, run.path, rows, False, run)
+    return RunLog(name, run.path, _rows(read_metrics(run.path)), False, run)
 
 
 def _rows(lines: list[dict[str, Any]]) -> tuple[Row, ...]:
