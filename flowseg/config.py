@@ -19,7 +19,11 @@ FilmPoint = Literal["after_block1", "after_block2"]
 TargetKind = Literal["mask", "coverage", "sauna"]
 Family = Literal["binary", "gaussian", "supervised"]
 Sampler = Literal["euler", "heun", "midpoint", "rk4", "dopri5"]
-FileName = Annotated[str, Bound(lambda name: name != "" and Path(name).name == name, "must be a plain file name")]
+FileName = Annotated[
+    str,
+    Bound(lambda name: name != "" and Path(name).name == name, "must be a plain file name"),
+    Bound(lambda name: name.isprintable() and len(name.encode()) <= 200, "must be printable, of at most 200 bytes"),
+]
 Level = Annotated[int, Bound(lambda level: 0 <= level <= 3, "levels and stages are 0 to 3")]
 Fraction = Annotated[float, Bound(lambda x: 0 < x < 1, "must lie between 0 and 1, and be neither")]
 Probability = Annotated[float, Bound(lambda p: 0 <= p <= 1, "is a probability: choose a number from 0 to 1")]

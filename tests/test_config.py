@@ -111,6 +111,8 @@ def test_defaults_are_the_published_recipe() -> None:
         # Values out of range.
         ("name", ""),
         ("name", "runs/one"),
+        ("name", "n" * 201),
+        ("name", "\udcff"),
         ("seed", -1),
         ("seed", 2**31),
         ("devices", 0),
@@ -189,6 +191,7 @@ LEVEL, PROBABILITY = "levels and stages are 0 to 3", "is a probability: choose a
 FRACTION = "must lie between 0 and 1, and be neither"
 BROKEN: list[tuple[str, Any, str]] = [
     ("name", "a/b", "must be a plain file name"),
+    ("name", "a\nb", "must be printable, of at most 200 bytes"),
     ("seed", -1, "must lie between 0 and 2147483647"),
     ("devices", 0, AT_LEAST_1),
     ("model.dim", 12, "must be a multiple of 8, at least 8"),

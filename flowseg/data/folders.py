@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float32, Num, UInt8
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from flowseg.errors import UserError
+from flowseg.files import is_text
 
 SPLITS = ("train", "val", "test")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm", ".bmp")
@@ -62,11 +63,21 @@ def _subfolder(split_folder: Path, names: tuple[str, ...]) -> Path:
     return found[0]
 
 
+def check_name(path: Path) -> None:
+    """Raises a UserError if the name of a file is not UTF-8, as tables and reports need it."""
+    if not is_text(path.name):
+        raise _not_text(path)
+
+
+def _not_text(path: Path) -> UserError:
+    return UserError(f"{path.parent}: the file name {path.name!r} is not UTF-8; rename the file")
+
+
 def list_images(folder: Path) -> dict[str, Path]:
     """Returns the image files of a folder by stem, sorted by name; hidden and other files are ignored.
 
     Raises:
-        UserError: two files have the same stem.
+        UserError: two files have the same stem, or a name is not UTF-8.
     """
     files, problems = _by_stem(folder)
     if problems:
@@ -75,7 +86,7 @@ def list_images(folder: Path) -> dict[str, Path]:
 
 
 def _by_stem(folder: Path) -> tuple[dict[str, Path], list[UserError]]:
-    """Returns the image files of a folder by stem, and an error for each whose stem an earlier file has."""
+    """Returns the image files of a folder by stem, and what is wrong with their names."""
     files: dict[str, Path] = {}
     problems = []
     for path in sorted(folder.iterdir()):
@@ -83,6 +94,8 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], list[UserError]]:
             continue
         if path.stem in files:
             problems.append(UserError(f"{path}: {files[path.stem].name} has the same stem; rename or remove one"))
+        if not is_text(path.name):
+            problems.append(_not_text(path))
         files.setdefault(path.stem, path)
     return files, problems
 
@@ -215,13 +228,19 @@ def scaled(grey: Num[np.ndarray, "h w"], name: str, remedy: str = "remove it") -
     """Returns grey values scaled to [-1, 1] by their smallest and largest value.
 
     Raises:
-        UserError: all values are the same; `name` and `remedy` say which image it is and what to do.
+        UserError: all values are the same, not finite, or too far apart or too close for float32; `name` and `remedy`
+            say which image it is and what to do.
     """
-    values = grey.astype(np.float32)
-    low, high = values.min(), values.max()
-    if low == high:
-        raise UserError(f"{name}: every pixel has the value {low:g}; an image needs contrast: {remedy}")
-    return (values - low) * np.float32(2 / (high - low)) - 1
+    with np.errstate(all="ignore"):
+        values = grey.astype(np.float32)
+        low, high = values.min(), values.max()
+        if low == high and np.isfinite(low):
+            raise UserError(f"{name}: every pixel has the value {low:g}; an image needs contrast: {remedy}")
+        scaled_values = (values - low) * np.float32(2 / (high - low)) - 1
+    if not np.isfinite(scaled_values).all():
+        what = f"its values, from {low:g} to {high:g}, cannot be scaled to [-1, 1] in float32"
+        raise UserError(f"{name}: {what}; rescale it, or {remedy}")
+    return scaled_values
 
 
 def read_label(path: Path) -> Bool[np.ndarray, "h w"]:

@@ -12,7 +12,7 @@ from jaxtyping import Float32
 from PIL import ExifTags
 
 from flowseg.data import dicom
-from flowseg.data.folders import SUFFIXES, content_hash, decode, open_image, scaled
+from flowseg.data.folders import SUFFIXES, check_name, content_hash, decode, open_image, scaled
 from flowseg.errors import UserError
 from flowseg.progress import task
 
@@ -76,6 +76,7 @@ def _files(folder: Path) -> list[Path]:
 
 def _read(path: Path, frames: Sequence[int] | None) -> Iterator[Input]:
     """Yields the wanted images of a file."""
+    check_name(path)
     suffixes = (*SUFFIXES, *dicom.SUFFIXES)
     # Only known suffixes are removed, because a DICOM file without suffix may be called 1.2.840.
     stem = path.stem if path.suffix.lower() in suffixes else path.name

@@ -53,4 +53,4 @@ def make_place(folder: Path) -> Path:
 
 def _tag(path: Path) -> str:
     """Returns the name of a file or folder, and a few digits of a hash of its path: two may have the same name."""
-    return f"{re.sub(r'[^A-Za-z0-9]+', '-', path.stem)}-{hashlib.blake2b(str(path).encode()).hexdigest()[:6]}"
+    return f"{re.sub(r'[^A-Za-z0-9]+', '-', path.stem)[:60]}-{hashlib.blake2b(str(path).encode()).hexdigest()[:6]}"

@@ -1,6 +1,7 @@
 """`flowseg predict`: a trained run on new images."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,7 @@ from flowseg.runs.trained import Trained
 from flowseg.sampling.segment import Segmentation, segment
 
 SUMMARY = "prediction.json"
+_LONGEST_NAME = 255  # bytes, on Linux's file systems
 _KINDS = ("mask", "probability", "uncertainty", "overlay")
 
 
@@ -64,7 +66,7 @@ def predict_images(
     turned = [item.path.name for item in items if item.orientation != 1]
     if turned:
         note = f"NOTE: EXIF orientation is not applied; outputs lie as the pixels are stored: {first_of(turned)}"
-        console.print(note, markup=False)
+        console.print(note)
     rows = []
     ensemble = trained.config.eval.ensemble > 1
     with task("prediction", len(items)) as advance:
@@ -83,7 +85,7 @@ def predict_images(
     }
     write_text(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
     kinds = "masks, probabilities, uncertainties and overlays" if ensemble else "masks, probabilities and overlays"
-    console.print(f"{len(items)} {kinds}: {out}", markup=False)
+    console.print(f"{len(items)} {kinds}: {out}")
 
 
 def _check_out(out: Path, paths: Sequence[Path], items: Sequence[Input]) -> None:
@@ -96,6 +98,8 @@ def _check_out(out: Path, paths: Sequence[Path], items: Sequence[Input]) -> None
             file = out / f"{item.name}_{kind}.png"
             if file.resolve() in sources:
                 raise UserError(f"{file}: is one of the images and would be overwritten; choose another --out")
+            if len(os.fsencode(file.name)) > _LONGEST_NAME:
+                raise UserError(f"{item.path}: its name is too long for those of its outputs; shorten it")
 
 
 def network_inputs(run: Run, config: Config, paths: Sequence[Path], items: Sequence[Input]) -> list[NetworkInput]:

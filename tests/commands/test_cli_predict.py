@@ -1,5 +1,6 @@
 """`flowseg predict`: the files it writes, the inputs it reads, and its refusals."""
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -205,10 +206,13 @@ def test_bad_images_are_refused_before_anything_is_written(
     text = tmp_path / "text.png"
     text.write_text("no picture")
     (tmp_path / "empty").mkdir()
+    huge = tmp_path / "huge.tif"
+    write(huge, np.resize(np.float32([-3e38, 3e38]), (8, 8)))
     for bad, options, reason in (
         (report, (), f"{report}: is a DICOM file without pixels"),
         (colour, (), f"{colour}: is not grey"),
         (text, (), f"{text}: cannot be read as an image"),
+        (huge, (), f"{huge}: its values, from -3e+38 to 3e+38, cannot be scaled"),
         (tmp_path / "gone.dcm", (), "gone.dcm: no such file"),
         (tmp_path / "empty", (), "empty: holds no images"),
         (series, ("--frames", "1,3"), f"{series}: has no frame 3, it has frames 1 to 2"),
@@ -229,6 +233,36 @@ def test_images_are_not_overwritten(refused: Callable[..., str], bare: Path, dat
     shutil.copy(first(data, "label"), mask)
     message = refused("predict", bare, good, mask, "--out", good.parent)
     assert f"{mask}: is one of the images and would be overwritten" in message
+
+
+def test_a_full_disk_is_one_line_and_what_is_finished_stays(
+    flowseg: Flowseg, run: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, out = sorted((tiny_data / "test" / "image").iterdir())[:2], tmp_path / "out"
+    save, free = Image.Image.save, iter(range(4))
+
+    def save_while_there_is_space(picture: Image.Image, file: Path, **more: object) -> None:
+        if next(free, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(picture, file, **more)
+
+    monkeypatch.setattr(Image.Image, "save", save_while_there_is_space)
+    outcome = flowseg("predict", run, *images, "--out", out)
+    second = images[1].stem
+    assert outcome.status == 1
+    assert outcome.err == f"flowseg: {out}/{second}_probability.png: No space left on device; free some space\n"
+    assert sorted(p.name for p in out.iterdir()) == [
+        *(f"{images[0].stem}_{k}.png" for k in PICTURES),
+        f"{second}_mask.png",
+    ]
+
+
+def test_a_name_too_long_for_its_outputs_is_refused(
+    refused: Callable[..., str], run: Path, data: Path, tmp_path: Path
+) -> None:
+    image = first(data, "image").rename(tmp_path / f"{'n' * 245}.png")
+    message = refused("predict", run, image, "--out", tmp_path / "out")
+    assert "its name is too long for those of its outputs; shorten it" in message
 
 
 def test_out_below_a_file(refused: Callable[..., str], run: Path, data: Path, tmp_path: Path) -> None:

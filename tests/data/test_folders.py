@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from refusals import refusal
 
-from flowseg.data.folders import as_uint8, content_hash, find_pairs, list_images, read_image, read_label
+from flowseg.data.folders import as_uint8, content_hash, find_pairs, list_images, read_image, read_label, scaled
 
 GREY = np.random.default_rng(0).integers(3, 250, (20, 28)).astype(np.uint8)
 DEEP = np.random.default_rng(1).integers(1000, 3000, (20, 28)).astype(np.uint16)
@@ -204,3 +204,24 @@ def test_transparency_and_frames_are_refused(tmp_path: Path) -> None:
 def test_8_bits_survive_the_way_to_float_and_back(tmp_path: Path) -> None:
     full = np.arange(256, dtype=np.uint8).reshape(16, 16)
     np.testing.assert_array_equal(as_uint8(read_image(save(tmp_path / "a.png", full))[0]), full)
+
+
+@pytest.mark.parametrize(
+    "values", [(-3e38, 3e38), (0, 1e-45), (0, np.inf), (0, np.nan), (0, 1e300), (-np.inf, -np.inf)]
+)
+def test_values_that_float32_cannot_scale_are_refused_by_name(values: tuple[float, float]) -> None:
+    grey = np.resize(np.array(values), (8, 8))
+    assert "a.tif: " in refusal(lambda: scaled(grey, "a.tif")) and "cannot be scaled to [-1, 1]" in refusal(
+        lambda: scaled(grey, "a.tif")
+    )
+
+
+@pytest.mark.parametrize("values", [(-1e38, 1e38), (0, 1e-37), (-(2**31), 2**31 - 1), (0, 1)])
+def test_values_that_float32_can_scale_reach_from_one_end_to_the_other(values: tuple[float, float]) -> None:
+    image = scaled(np.resize(np.array(values), (8, 8)), "a.tif")
+    assert image.dtype == np.float32 and (image.min(), image.max()) == (-1, 1)
+
+
+def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "a\udcff.png", GREY)
+    assert f"{tmp_path}: the file name 'a\\udcff.png' is not UTF-8" in refusal(lambda: list_images(tmp_path))
