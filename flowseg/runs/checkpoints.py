@@ -1,13 +1,17 @@
 """Orbax checkpoints: the latest state, and the best by validation Dice.
 
-A checkpoint holds the whole training state, its config, the loop's record, the names and shapes of the parameters
-(which are stored as one vector) and a digest of every part. A byte that changed on disk, or a config that differs, is
-an error: a wrong network is never restored silently.
+A checkpoint holds the whole training state and a description: its config, the loop's record, the names and shapes of
+the parameters (which are stored as one vector), and digests of every part and of the description itself. A byte that
+changed on disk, or a config that differs, is an error: a wrong network is never restored silently.
 """
 
 import hashlib
 import json
 import logging
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from functools import cache
 from pathlib import Path
@@ -21,47 +25,38 @@ from flowseg.config import Config, differences, saved_config
 from flowseg.errors import UserError
 from flowseg.models.network import Params, abstract_params
 from flowseg.models.vector import Layout
+from flowseg.progress import console, warn
+from flowseg.runs.flat import Flat, check_names, digest, flatten, unflatten
+from flowseg.runs.folder import check_place
 
-Flat = dict[str, np.ndarray]
-FORMAT = 2
+FORMAT = 3
+_WITHOUT_DIGEST = 2
+"""An older format, which this version still reads: its description has no digest of its own."""
 _PARTS = ("ema", "rest")
 _KEEP = 2
+_LONGEST = 200  # characters of an error's text
 
 
-def _flatten(tree: Any) -> Flat:
-    # np.array copies: the step donates these buffers while Orbax still writes.
-    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): np.array(leaf) for path, leaf in leaves}
+class Damaged(UserError):
+    """A checkpoint cannot be read as it was saved."""
 
 
-def _unflatten(flat: Flat, like: Any, where: str) -> Any:
-    """Returns the tree `like` with the arrays of `flat`; both must have the same names, shapes and dtypes."""
-    paths, structure = jax.tree_util.tree_flatten_with_path(like)
-    names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in paths]
-    expected = {name: f"{leaf.dtype}{list(leaf.shape)}" for name, (_, leaf) in zip(names, paths, strict=True)}
-    _check_names({name: f"{leaf.dtype}{list(leaf.shape)}" for name, leaf in flat.items()}, expected, where)
-    return jax.tree_util.tree_unflatten(structure, [flat[name] for name in names])
+def description_digest(meta: dict[str, Any]) -> str:
+    """Returns the digest that belongs to a checkpoint's description."""
+    text = json.dumps({name: value for name, value in meta.items() if name != "digest"})
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _check_names(found: dict[str, Any], expected: dict[str, Any], where: str) -> None:
-    """Raises a UserError that names the first entry that is not as expected."""
-    for name, what in expected.items():
-        if found.get(name) != what:
-            raise UserError(
-                f"{where}: holds {found.get(name, 'nothing')} for {name}, expected {what}: "
-                "it belongs to another network; use the config it was saved with"
-            )
-    surplus = sorted(set(found) - set(expected))
-    if surplus:
-        raise UserError(f"{where}: holds {surplus[0]}, which this network does not have; use its own config")
+@cache
+def _hide_closed_loops() -> None:
+    """Hides the tracebacks of reads that TensorStore finishes after another read has failed; that one is reported."""
+    show = sys.unraisablehook
 
+    def show_others(found: "sys.UnraisableHookArgs") -> None:
+        if str(found.exc_value) != "Event loop is closed":
+            show(found)
 
-def _digest(flat: Flat) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for name in sorted(flat):
-        digest.update(f"{name}{flat[name].dtype}{flat[name].shape}".encode())
-        digest.update(np.ascontiguousarray(flat[name]).tobytes())
-    return digest.hexdigest()
+    sys.unraisablehook = show_others
 
 
 @cache
@@ -76,42 +71,92 @@ def _rest(state: Any) -> dict[str, Any]:
 
 
 class Checkpoints:
-    """The checkpoints of one run, under RUN/checkpoints/{latest,best}/STEP."""
+    """The checkpoints of one run, under RUN/checkpoints/{latest,best}/STEP.
 
-    def __init__(self, run: Path):
-        # Orbax logs every save; users read the progress bar instead.
-        logging.getLogger("absl").setLevel(logging.ERROR)
+    With `read_only`, nothing is written: the run may be another process's, or on a disk that cannot be written.
+
+    Raises:
+        UserError: Orbax cannot store checkpoints below this path.
+    """
+
+    def __init__(self, run: Path, *, read_only: bool = False):
+        check_place(run, write=not read_only)
+        # Orbax logs every save, and an error beside raising it.
+        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        _hide_closed_loops()
         self.folder = (run / "checkpoints").absolute()
         self._managers: dict[str, ocp.CheckpointManager] = {}
+        self._read_only, self._proved = read_only, False
 
     def _manager(self, kind: str) -> ocp.CheckpointManager:
         if kind not in self._managers:
-            options = ocp.CheckpointManagerOptions(max_to_keep=_KEEP, create=True)
+            options = ocp.CheckpointManagerOptions(
+                max_to_keep=None if self._read_only else _KEEP,
+                create=not self._read_only,
+                cleanup_tmp_directories=not self._read_only,  # what a killed process has left unfinished
+                read_only=self._read_only,
+            )
             self._managers[kind] = ocp.CheckpointManager(self.folder / kind, options=options)
         return self._managers[kind]
 
+    def _where(self, kind: str, step: int) -> str:
+        return str(self.folder / kind / str(step))
+
     def steps(self, kind: str) -> list[int]:
-        """Returns the steps that have a complete checkpoint of this kind, ascending."""
+        """Returns the steps that have a checkpoint of this kind, ascending; it may be damaged."""
         if not (self.folder / kind).is_dir():
             return []
         return sorted(self._manager(kind).all_steps(read=True))
 
-    def save(self, kind: str, state: Any, config: Config, record: dict[str, Any]) -> None:
-        """Saves a training state (a dataclass with `step` and `ema`) in the background, with the loop's record."""
-        parts = {"ema": _flatten({"ema": state.ema}), "rest": _flatten(_rest(state))}
-        step = int(parts["rest"]["step"])
-        if step in self._manager(kind).all_steps():
+    def save(self, kind: str, state: Any, config: Config, record: dict[str, Any], *, overwrite: bool = False) -> None:
+        """Saves a training state (a dataclass with `step` and `ema`) in the background, with the loop's record.
+
+        A checkpoint of the same step stays, unless it is to be overwritten.
+
+        The first one is read again at once, so that a place that loses them is found before the work of days.
+
+        Raises:
+            UserError: this checkpoint or an earlier one cannot be written, or not be read again.
+        """
+        step = int(state.step)
+        if not overwrite and step in self._manager(kind).all_steps():
             return
+        parts = {"ema": flatten({"ema": state.ema}), "rest": flatten(_rest(state))}
         meta = {
             "format": FORMAT,
             "step": step,
-            "config": json.loads(json.dumps(asdict(config))),
+            "config": asdict(config),
             "record": record,
             "layout": _layout(config),
-            "digests": {name: _digest(part) for name, part in parts.items()},
+            "digests": {name: digest(part) for name, part in parts.items()},
         }
+        meta = json.loads(json.dumps(meta))
+        meta["digest"] = description_digest(meta)
         items: dict[str, Any] = {name: ocp.args.StandardSave(part) for name, part in parts.items()}
-        self._manager(kind).save(step, args=ocp.args.Composite(**items, meta=ocp.args.JsonSave(meta)))
+        with self._writing(kind):
+            if step in self._manager(kind).all_steps():
+                self._manager(kind).delete(step)
+            args = ocp.args.Composite(**items, meta=ocp.args.JsonSave(meta))
+            self._manager(kind).save(step, args=args, force=True)  # else Orbax skips steps before its newest
+            if not self._proved:
+                self._manager(kind).wait_until_finished()
+        if not self._proved:
+            try:
+                self._parts(kind, step, _PARTS)
+            except Damaged as error:
+                raise UserError(f"{error}, though it was saved just now; choose another --out") from None
+            self._proved = True
+
+    @contextmanager
+    def _writing(self, kind: str) -> Iterator[None]:
+        """Turns what Orbax raises into a UserError; TensorStore has a ValueError for a full disk."""
+        try:
+            yield
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UserError(
+                f"{self.folder / kind}: a checkpoint cannot be written ({_one_line(error)}); free some space or allow "
+                "it there, then continue with --resume; the checkpoints before it are kept"
+            ) from None
 
     def forget_after(self, kind: str, step: int) -> None:
         """Removes checkpoints after `step`, which a resumed run makes again."""
@@ -121,31 +166,38 @@ class Checkpoints:
 
     def meta(self, kind: str, step: int) -> dict[str, Any]:
         """Returns a checkpoint's description: step, config, record."""
-        where = self.folder / kind / str(step)
+        where = self._where(kind, step)
+        if step not in self.steps(kind):
+            raise Damaged(f"{where}: is missing")
         try:
             restored = self._manager(kind).restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
-            meta = restored["meta"]
-            if meta["format"] != FORMAT:
+            meta: dict[str, Any] = restored["meta"]
+            if meta["format"] not in (FORMAT, _WITHOUT_DIGEST):
                 raise UserError(
                     f"{where}: was saved by another version of flowseg (format {meta['format']}, this one reads "
                     f"{FORMAT}); use that version, or train again"
                 )
+            whole = meta["step"] == step and meta.keys() >= {"config", "record", "layout", "digests"}
+            if not whole or (meta["format"] == FORMAT and meta["digest"] != description_digest(meta)):
+                raise Damaged(f"{where}: is damaged (its description does not match its digest or its folder)")
             return meta
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            raise UserError(f"{where}: is damaged ({_one_line(error)}); remove this folder") from None
+        except UserError:
+            raise
+        except Exception as error:  # Orbax raises many kinds; each means an unreadable file.
+            raise Damaged(f"{where}: is damaged ({_one_line(error)})") from None
 
     def _parts(self, kind: str, step: int, names: tuple[str, ...]) -> dict[str, Flat]:
-        where = self.folder / kind / str(step)
+        where = self._where(kind, step)
         meta = self.meta(kind, step)
         wanted: dict[str, Any] = {name: ocp.args.StandardRestore() for name in names}
         try:
             restored = self._manager(kind).restore(step, args=ocp.args.Composite(**wanted))
+            parts = {name: {k: np.asarray(v) for k, v in restored[name].items()} for name in names}
+            changed = [name for name, part in parts.items() if digest(part) != meta["digests"][name]]
         except Exception as error:  # Orbax and TensorStore raise many kinds; each means an unreadable file.
-            raise UserError(f"{where}: is damaged ({_one_line(error)}); remove this folder") from None
-        parts = {name: {k: np.asarray(v) for k, v in restored[name].items()} for name in names}
-        for name, part in parts.items():
-            if _digest(part) != meta["digests"][name]:
-                raise UserError(f"{where}: is damaged (its {name} do not match their digest); remove this folder")
+            raise Damaged(f"{where}: is damaged ({_one_line(error)})") from None
+        if changed:
+            raise Damaged(f"{where}: is damaged (its {changed[0]} do not match their digest)")
         return parts
 
     def check_config(self, kind: str, step: int, config: Config) -> None:
@@ -154,7 +206,7 @@ class Checkpoints:
         if differing:
             more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
             raise UserError(
-                f"{self.folder / kind / str(step)}: was saved with another config: {differing[0]}{more}; "
+                f"{self._where(kind, step)}: was saved with another config: {differing[0]}{more}; "
                 "use its own config or another run"
             )
 
@@ -162,8 +214,10 @@ class Checkpoints:
         """Returns the description of a checkpoint, checked against the config and the network made from it."""
         self.check_config(kind, step, config)
         meta = self.meta(kind, step)
-        where = str(self.folder / kind / str(step))
-        _check_names(meta["layout"], _layout(config), where)
+        where = self._where(kind, step)
+        if meta["format"] == _WITHOUT_DIGEST:
+            console.print(f"NOTE: {where}: is of an older flowseg: its Dice and step are not verified")
+        check_names(meta["layout"], _layout(config), where)
         if list(meta["layout"]) != list(_layout(config)):
             raise UserError(f"{where}: has its parameters in another order; restore it with the flowseg that saved it")
         return meta
@@ -172,33 +226,99 @@ class Checkpoints:
         """Returns the training state of a step and the loop's record; `like` is a state of the expected shapes."""
         meta = self._checked("latest", step, config)
         parts = self._parts("latest", step, _PARTS)
-        where = str(self.folder / "latest" / str(step))
-        ema = _unflatten(parts["ema"], {"ema": like.ema}, where)
-        rest = _unflatten(parts["rest"], _rest(like), where)
+        where = self._where("latest", step)
+        ema = unflatten(parts["ema"], {"ema": like.ema}, where)
+        rest = unflatten(parts["rest"], _rest(like), where)
         return replace(like, **ema, **rest), meta["record"]
 
+    def restore_latest(self, config: Config, like: Any) -> tuple[Any, dict[str, Any], int] | None:
+        """Returns state, record and step of the newest latest checkpoint that can be read; None if there are none.
+
+        Raises:
+            UserError: none can be read, or it belongs to another config.
+        """
+        steps = self.steps("latest")
+        for step in reversed(steps):
+            try:
+                return *self.restore_state(step, config, like), step
+            except Damaged as error:
+                damage = error
+                warn(f"{damage}; the steps since the checkpoint before it are lost")
+        if steps:
+            raise UserError(f"{damage}, and there is none before it; remove {self.folder} to begin again at step 0")
+        return None
+
+    def problem(self, kind: str, step: int) -> str | None:
+        """Returns why a checkpoint cannot be read; None if it can."""
+        try:
+            self._parts(kind, step, _PARTS)
+        except Damaged as error:
+            return str(error)
+        return None
+
+    def best_problem(self) -> str | None:
+        """Returns why the best checkpoint cannot be read; None if it can, or if there is none yet."""
+        step = self._best_step()
+        return None if step is None else self.problem("best", step)
+
+    def _best_step(self) -> int | None:
+        """Returns the step of the best checkpoint, be it there or not; None if there is none yet."""
+        for step in reversed(self.steps("latest")):
+            try:
+                recorded = self.meta("latest", step)["record"].get("best_step", -1)
+            except Damaged:
+                continue
+            # It may have been saved just before a kill, and a newer `latest` not any more.
+            return max((*self.steps("best"), recorded)) if recorded >= 0 or self.steps("best") else None
+        return max(self.steps("best"), default=None)
+
     def restore_best(self, config: Config) -> tuple[Params, dict[str, Any]]:
-        """Returns the averaged parameters of the best checkpoint, a tree of numpy arrays, and its description."""
-        steps = self.steps("best")
-        if not steps:
+        """Returns the averaged parameters of the best checkpoint, a tree of numpy arrays, and its description.
+
+        If it is lost, they are taken from the latest checkpoint of the same step, which is reported.
+
+        Raises:
+            UserError: there is none yet, or it is lost and no other checkpoint has its step.
+        """
+        step = self._best_step()
+        if step is None:
             raise UserError(
                 f"{self.folder.parent}: has no best checkpoint yet; it comes with the first validation: "
                 "let the training go on with --resume"
             )
-        meta = self._checked("best", steps[-1], config)
+        try:
+            return self._averaged("best", step, config)
+        except Damaged as error:
+            problem = str(error)
+        try:
+            found = self._averaged("latest", step, config)
+        except Damaged:
+            found = None
+        if found is None or found[1]["record"].get("best_step") != step:
+            raise Damaged(
+                f"{problem}; train the run again with --resume {self.folder.parent}: it finds the best of what is left"
+            )
+        warn(f"{problem}; {self._where('latest', step)} is the same step and stands in for it")
+        return found
+
+    def _averaged(self, kind: str, step: int, config: Config) -> tuple[Params, dict[str, Any]]:
+        """Returns the averaged parameters of a checkpoint, and its description."""
+        meta = self._checked(kind, step, config)
         layout = Layout(abstract_params(config))
         expected = {"ema": jax.ShapeDtypeStruct((layout.size,), np.float32)}
-        flat = self._parts("best", steps[-1], ("ema",))["ema"]
-        vector = _unflatten(flat, expected, str(self.folder / "best" / str(steps[-1])))["ema"]
-        return layout.unravel_host(vector), meta
+        flat = self._parts(kind, step, ("ema",))["ema"]
+        return layout.unravel_host(unflatten(flat, expected, self._where(kind, step))["ema"]), meta
 
     def close(self) -> None:
         """Waits until all saves are finished."""
-        for manager in self._managers.values():
-            manager.wait_until_finished()
+        for kind, manager in self._managers.items():
+            with self._writing(kind):
+                manager.wait_until_finished()
             manager.close()
         self._managers = {}
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    """Returns an error's text on one short line; TensorStore says the cause last, and then a specification."""
+    text = re.sub(r" \[\w+=.*", "", " ".join(str(error).split()))
+    return text if len(text) <= _LONGEST else f"{text[:60]} ... {text[60 - _LONGEST :]}"

@@ -10,7 +10,7 @@ from flowseg import __version__
 from flowseg.config import Config, differences, saved_config, to_json
 from flowseg.embeddings.store import Encoder
 from flowseg.errors import UserError
-from flowseg.files import write_text
+from flowseg.files import is_text, sweep, write_text
 from flowseg.runs.exported import Exported
 from flowseg.runs.hub import local_folder
 
@@ -66,11 +66,28 @@ class Run:
         return self.path
 
 
+def check_place(path: Path, *, write: bool = True) -> None:
+    """Raises a UserError if Orbax cannot write, or only read, checkpoints below a path.
+
+    Orbax takes the whole path for a pattern when it writes: it would find nothing, or the files of another run.
+    TensorStore does not take a backslash, nor anything but UTF-8.
+    """
+    text = str(path.absolute())
+    bad = [sign for sign in ("*?[]\\" if write else "\\") if sign in text]
+    if bad or not is_text(text):
+        what = f"a path with {bad[0]}" if bad else "a path that is not UTF-8"
+        how = "written" if write else "read"
+        raise UserError(f"{path.absolute()}: checkpoints cannot be {how} below {what}; choose or make another folder")
+
+
 def create_run(path: Path, config: Config, encoder: Encoder | None, network: OtherNetwork | None = None) -> Run:
     """A new run's folder with its config in it."""
-    if path.exists() and any(path.iterdir()):
-        raise UserError(f"{path}: is not empty; choose another --out, or continue it with --resume {path}")
+    check_place(path)
     try:
+        if path.exists():
+            sweep(path)  # what a process that was killed here has left
+            if any(path.iterdir()):
+                raise UserError(f"{path}: is not empty; choose another --out, or continue it with --resume {path}")
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{path}: cannot be made ({error.strerror}); choose another --out") from None
@@ -130,13 +147,15 @@ def new_path(config: Config) -> Path:
 def find_interrupted(config: Config) -> Run | None:
     """The newest unfinished run of this very config, if there is one."""
     candidates = []
-    for file in RUNS.glob(f"{config.name}-*/{CONFIG_FILE}"):
+    for path in RUNS.iterdir() if RUNS.is_dir() else ():
+        if not path.name.startswith(f"{config.name}-"):
+            continue
         try:
-            run = open_run(file.parent)
+            run = open_run(path)
         except UserError:
             continue  # of an older version, or broken: not a run of this config
         if not run.finished and run.config == config:
-            candidates.append((file.stat().st_mtime, run))
+            candidates.append(((path / CONFIG_FILE).stat().st_mtime, run))
     return max(candidates, key=lambda c: c[0])[1] if candidates else None
 
 

@@ -1,6 +1,7 @@
 """A trained run or an exported model, opened for use: eval, predict, analyze and the benchmarks all begin here."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -65,11 +66,14 @@ class Trained:
         if (made := run.exported) is not None:
             params = read_weights(run.path, made, run.config)
             return cls(run, config, params, made.step, made.best_dice, made.data, sampler)
-        checkpoints = Checkpoints(run.path)
-        params, meta = checkpoints.restore_best(run.config)
-        checkpoints.close()
-        record = meta["record"]
-        return cls(run, config, params, meta["step"], record["best_dice"], record.get("data"), sampler)
+        with closing(Checkpoints(run.path, read_only=True)) as checkpoints:
+            params, meta = checkpoints.restore_best(run.config)
+        record, step = meta["record"], meta["step"]
+        if record["best_dice"] is not None:
+            console.print(
+                f"{run.path}: checkpoint of step {step}, the best in validation (Dice {record['best_dice']:.4f})"
+            )
+        return cls(run, config, params, step, record["best_dice"], record.get("data"), sampler)
 
     @cached_property
     def threshold(self) -> float:

@@ -1,6 +1,7 @@
 """From a config to a trained network and its scores: the story of one experiment."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 from flowseg.config import Config
@@ -9,6 +10,7 @@ from flowseg.evaluation.evaluate import evaluate_run
 from flowseg.files import write_text
 from flowseg.models.network import abstract_params, parameter_counts
 from flowseg.progress import console
+from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import (
     DONE_FILE,
     Run,
@@ -42,7 +44,7 @@ def run_experiment(
         counts = parameter_counts(abstract_params(config))
         sizes = ", ".join(f"{len(d)} {split}" for split, d in prepared.datasets.items())
         console.print(f"run {run.path}: {counts['total']:,} parameters; {prepared.root} ({sizes})")
-        if not run.finished:
+        if not run.finished or _best_is_lost(run):
             record = train(run, prepared.datasets, profile=profile)
             console.print(f"best validation Dice {record.best_dice:.4f} at step {record.best_step}")
         check_encoder(run, prepared.encoder)
@@ -50,6 +52,12 @@ def run_experiment(
         write_text(run.path / DONE_FILE, json.dumps({"test_dice": result["model"]["dice"]["mean"]}) + "\n")
     console.print(f"score it again with: flowseg eval {run.path}   (make eval RUN={run.path})")
     return run
+
+
+def _best_is_lost(run: Run) -> bool:
+    """Returns whether a run's best checkpoint cannot be read, but training can find another."""
+    with closing(Checkpoints(run.path, read_only=True)) as checkpoints:
+        return bool(checkpoints.steps("latest")) and checkpoints.best_problem() is not None
 
 
 def choose_run(config: Config, encoder: Encoder | None, resume: str | None, out: Path | None) -> Run:

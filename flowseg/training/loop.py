@@ -10,9 +10,9 @@ import numpy as np
 from flowseg.data.dataset import Dataset
 from flowseg.data.pipeline import iterate, steps_per_epoch, training_batches
 from flowseg.errors import UserError
-from flowseg.models.network import abstract_params, init_params
+from flowseg.models.network import Params, abstract_params, init_params
 from flowseg.models.vector import Layout
-from flowseg.progress import Task, console, duration
+from flowseg.progress import Task, console, duration, warn
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import Run
 from flowseg.runs.log import Log
@@ -88,6 +88,7 @@ class Training:
             console.print("compiling the training step: minutes the first time, then it is kept")
         progress = Task("training", self.total, self.step)
         try:
+            self._mend_best()
             while True:
                 self._validate_or_save_if_due()
                 if self.step == self.total:
@@ -123,22 +124,56 @@ class Training:
         return self.record
 
     def _start(self) -> tuple[TrainState, Record, int]:
-        """Returns state, record and step of a fresh start, or of the latest checkpoint."""
+        """Returns state, record and step of a fresh start, or of the latest checkpoint that can be read."""
         fresh = init_state(self.config, init_params(self.config), self.total)
         record = Record(data=self.datasets["train"].digest())
-        steps = self.checkpoints.steps("latest")
-        if not steps:
+        found = self.checkpoints.restore_latest(self.config, fresh)
+        if found is None:
+            if self.checkpoints.steps("best"):
+                warn(f"{self.run.path}: has no latest checkpoint; the training begins again at step 0")
             self.checkpoints.forget_after("best", -1)
             return self.driver.place_state(fresh), record, 0
-        state, kept = self.checkpoints.restore_state(steps[-1], self.config, fresh)
+        state, kept, step = found
         if kept["data"] != record.data:
             raise UserError(
                 f"{self.run.path}: its training images or embeddings have changed since it began; "
                 "start a new run, or put the old data back"
             )
-        self.checkpoints.forget_after("best", kept["validated"])
-        console.print(f"continuing {self.run.path} from step {steps[-1]} of {self.total}")
-        return self.driver.place_state(state), Record(**kept), steps[-1]
+        self.checkpoints.forget_after("latest", step)  # damaged ones
+        self.checkpoints.forget_after("best", max(kept["validated"], kept["best_step"]))
+        console.print(f"continuing {self.run.path} from step {step} of {self.total}")
+        return self.driver.place_state(state), Record(**kept), step
+
+    def _mend_best(self) -> None:
+        """If the best checkpoint is lost, makes it anew from `latest`, or takes the best of what is left."""
+        problem = self.checkpoints.best_problem()
+        if problem is None:
+            return
+        record, lost = self.record, self.record.best_step
+        self.checkpoints.forget_after("best", lost - 1)
+        if lost in self.checkpoints.steps("latest") and self.checkpoints.problem("latest", lost) is None:
+            like = init_state(self.config, init_params(self.config), self.total)
+            state, kept = self.checkpoints.restore_state(lost, self.config, like)
+            kept |= {"validated": lost, "best_dice": record.best_dice, "best_step": lost}
+            self.checkpoints.save("best", state, self.config, kept)
+            warn(f"{problem}; it is made anew from the latest checkpoint, which has the same step")
+            return
+        record.best_step, record.best_dice = (
+            self.step,
+            self.validation.dice(self._averaged(), self.step, self.stop.check),
+        )
+        older = self.checkpoints.steps("best")[-1:]
+        if older and self.checkpoints.problem("best", older[0]) is None:
+            kept = self.checkpoints.meta("best", older[0])["record"]
+            if kept["best_dice"] >= record.best_dice:
+                record.best_step, record.best_dice = older[0], kept["best_dice"]
+        if record.best_step == self.step:
+            self._save("best")
+        self.checkpoints.save("latest", self.state, self.config, asdict(record), overwrite=True)
+        warn(f"{problem}; the best of what is left is step {record.best_step}, with a Dice of {record.best_dice:.4f}")
+
+    def _averaged(self) -> Params:
+        return self.layout.unravel_host(np.asarray(self.state.ema))
 
     def _validate_or_save_if_due(self) -> None:
         if self.step == 0:
@@ -158,8 +193,7 @@ class Training:
         """Scores the averaged parameters, saves them if they are the best so far, and adapts the learning rate."""
         started = time.monotonic()
         epoch = self.step / self.epoch_steps
-        params = self.layout.unravel_host(np.asarray(self.state.ema))
-        dice = self.validation(params, self.step, epoch, self.stop.check)
+        dice = self.validation(self._averaged(), self.step, epoch, self.stop.check)
         self.record.validated = self.step
         if dice > self.record.best_dice:
             self.record.best_dice, self.record.best_step = dice, self.step

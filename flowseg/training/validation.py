@@ -45,12 +45,7 @@ class Validation:
             params: a tree of numpy arrays.
             check: called after each image; it may raise to stop.
         """
-        scored = []
-        with task(f"validation at step {step}", len(self._dataset)) as advance:
-            for item in score_split(self.sampler, params, self._dataset):
-                scored.append(item)
-                advance()
-                check()
+        scored = self._scored(params, step, check)
         scores = mean_metrics([item.metrics for item in scored])
         self._log.write("val", step, epoch, {**scores, "images": len(scored)})
         stages = self._config.model.film.stages
@@ -64,6 +59,19 @@ class Validation:
         save_png(self._samples / f"step-{step:06d}.png", picture)
         self._log.image("val/samples", step, picture)
         return scores["dice"]
+
+    def dice(self, params: Params, step: int, check: Callable[[], None]) -> float:
+        """Returns the mean Dice of the parameters and records nothing; the arguments are those of a validation."""
+        return mean_metrics([item.metrics for item in self._scored(params, step, check)])["dice"]
+
+    def _scored(self, params: Params, step: int, check: Callable[[], None]) -> list[Scored]:
+        scored = []
+        with task(f"validation at step {step}", len(self._dataset)) as advance:
+            for item in score_split(self.sampler, params, self._dataset):
+                scored.append(item)
+                advance()
+                check()
+        return scored
 
 
 def draw_grid(dataset: Dataset, scored: Sequence[Scored]) -> UInt8[np.ndarray, "h w 3"]:

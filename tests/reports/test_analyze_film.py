@@ -16,7 +16,7 @@ from flowseg.evaluation.film_effect import without_film
 from flowseg.phantoms.angiogram import write_phantoms
 from flowseg.reports import film
 from flowseg.reports.film import mean_embedding
-from flowseg.runs.checkpoints import Checkpoints
+from flowseg.runs.checkpoints import Checkpoints, description_digest
 from flowseg.runs.folder import create_run, open_run
 from flowseg.runs.trained import Trained
 from flowseg.training.state import init_state
@@ -183,7 +183,7 @@ def test_own_is_what_eval_gives_with_a_tuned_threshold(
     for meta in (run / "checkpoints").rglob("meta/metadata"):
         kept = json.loads(meta.read_text())
         kept["config"]["eval"]["threshold"] = "tuned"
-        meta.write_text(json.dumps(kept))
+        meta.write_text(json.dumps({**kept, "digest": description_digest(kept)}))
     flowseg(monkeypatch, "eval", run)
     flowseg(monkeypatch, "analyze", "film", run, "--out", tmp_path / "report")
     threshold = json.loads((run / "eval" / "test" / "metrics.json").read_text())["threshold"]

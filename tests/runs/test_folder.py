@@ -11,7 +11,7 @@ from flowseg.config import Config, OptimConfig
 from flowseg.errors import UserError
 from flowseg.files import write_text
 from flowseg.runs import folder
-from flowseg.runs.folder import OtherNetwork, create_run, open_run
+from flowseg.runs.folder import OtherNetwork, create_run, find_interrupted, open_run
 from flowseg.runs.trained import Trained
 from flowseg.training.experiment import choose_run
 
@@ -48,3 +48,28 @@ def test_without_file_locks_there_are_no_runs(monkeypatch: pytest.MonkeyPatch) -
     """Windows has none."""
     monkeypatch.setitem(sys.modules, "fcntl", None)
     assert "Windows lacks the file locks that run folders need" in refusal(lambda: importlib.reload(folder))
+
+
+def test_a_name_is_no_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    other, config = Config(name="xy"), Config(name="{x},!")
+    create_run(Path("runs/xy-1"), other, None)
+    begun = create_run(Path("runs/{x},!-1"), config, None)
+    assert choose_run(config, None, "auto", None).path == begun.path
+    assert find_interrupted(Config(name="x[yz]")) is None and find_interrupted(Config(name="x*")) is None
+    begun.path.rename("runs/x[1]-1")
+    write_text(Path("runs/x[1]-1/config.json"), (Path("runs/xy-1/config.json").read_text()).replace("xy", "x[1]"))
+    found = find_interrupted(Config(name="x[1]"))
+    assert found is not None and found.path == Path("runs/x[1]-1")
+
+
+def test_what_a_killed_process_left_does_not_fill_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "run" / ".part-x").mkdir(parents=True)
+    (tmp_path / "run" / ".part-x" / "config.json").write_text("{")
+    run = create_run(tmp_path / "run", Config(), None)
+    assert [path.name for path in run.path.iterdir()] == ["config.json"]
+
+
+@pytest.mark.parametrize("name", ["n" * 256, "a/" + "n" * 256])
+def test_a_name_that_is_too_long_is_refused(tmp_path: Path, name: str) -> None:
+    assert "cannot be made (File name too long)" in refusal(lambda: create_run(tmp_path / name, Config(), None))

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,20 @@ def test_eval_restores_the_same_scores(trained: Path, monkeypatch: pytest.Monkey
     flowseg(monkeypatch, "eval", str(trained))
     after = json.loads(file.read_text())
     assert after["model"] == before["model"] and after["step"] == before["step"]
+
+
+def test_a_finished_run_that_lost_its_best_checkpoint_finds_another(
+    trained: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    shutil.rmtree(run / "checkpoints" / "best")
+    options = [*SMALL, *SHORT, *STAGES, "--data.root", str(tiny_data), "--resume", str(run)]
+    flowseg(monkeypatch, "train", str(REPO / "configs" / "vlm_film.py"), *options)
+    assert "is missing" in capsys.readouterr().out
+    flowseg(monkeypatch, "eval", str(run))
+    told = capsys.readouterr().out
+    step = json.loads((run / "eval" / "test" / "metrics.json").read_text())["step"]
+    assert f"{run}: checkpoint of step {step}, the best in validation (Dice " in told and "WARNING" not in told
 
 
 def test_predict_keeps_size_and_agrees_with_itself(

@@ -2,9 +2,11 @@
 
 import json
 import os
+import re
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -17,12 +19,13 @@ import pytest
 from flowseg.config import Config
 from flowseg.errors import UserError
 from flowseg.models.network import init_params
+from flowseg.models.vector import Layout
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import Run, create_run
 from flowseg.runs.log import read_metrics
 from flowseg.runs.prepare import Prepared, prepare
 from flowseg.training import loop
-from flowseg.training.interrupt import Interrupted
+from flowseg.training.interrupt import Interrupted, StopRequest
 from flowseg.training.state import TrainState, init_state
 
 
@@ -162,16 +165,107 @@ def test_the_best_checkpoint_survives_reopening_and_is_the_best(world: World) ->
         assert dices[meta["step"]] == max(dices.values())
 
 
-def test_a_flipped_byte_is_an_error(world: World, tmp_path: Path) -> None:
-    copy = replace(world.whole, path=tmp_path / "copy")
-    shutil.copytree(world.whole.path, copy.path)
-    files = [p for p in (copy.path / "checkpoints" / "best").rglob("*") if p.is_file() and "ema" in p.parts]
+def flip_a_byte(checkpoint: Path) -> None:
+    files = [p for p in checkpoint.rglob("*") if p.is_file() and "ema" in p.parts]
     largest = max(files, key=lambda p: p.stat().st_size)
     content = bytearray(largest.read_bytes())
     content[len(content) // 2] ^= 1
     largest.write_bytes(content)
-    with pytest.raises(UserError, match="is damaged"):
-        Checkpoints(copy.path).restore_best(world.config)
+
+
+def copied(world: World, path: Path) -> Run:
+    shutil.copytree(world.whole.path, path)
+    return replace(world.whole, path=path)
+
+
+@pytest.mark.parametrize("loss", [flip_a_byte, shutil.rmtree])
+def test_without_the_latest_checkpoint_the_one_before_is_continued(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str], loss: Callable[[Path], None]
+) -> None:
+    run = copied(world, tmp_path / "run")
+    loss(run.path / "checkpoints" / "latest" / "12")
+    go(run, world.prepared)
+    told = capsys.readouterr().out
+    assert f"continuing {run.path} from step 9 of 12" in told
+    assert (f"{run.path}/checkpoints/latest/12: is damaged (" in told) == (loss is not shutil.rmtree)
+    assert_as_uninterrupted(run, world)
+
+
+def test_a_run_whose_latest_checkpoints_are_gone_says_that_it_begins_again(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = copied(world, tmp_path / "run")
+    shutil.rmtree(run.path / "checkpoints" / "latest")
+    with closing(Checkpoints(run.path)) as checkpoints:
+        assert loop.Training(run, world.prepared.datasets, checkpoints, StopRequest()).step == 0
+    assert f"{run.path}: has no latest checkpoint; the training begins again at step 0" in capsys.readouterr().out
+
+
+def test_without_any_latest_checkpoint_nothing_is_begun_again(world: World, tmp_path: Path) -> None:
+    run = copied(world, tmp_path / "run")
+    for step in (9, 12):
+        flip_a_byte(run.path / "checkpoints" / "latest" / str(step))
+    with pytest.raises(UserError, match=r"latest/9: is damaged .*none before it; remove .*checkpoints to begin again"):
+        go(run, world.prepared)
+    assert Checkpoints(run.path).steps("latest") == [9, 12]
+
+
+def judged(run: Run, best: dict[int, float]) -> None:
+    """Gives a finished run other best checkpoints: the Dice of each by its step, ascending."""
+    checkpoints = Checkpoints(run.path)
+    like = init_state(run.config, init_params(run.config), 12)
+    state, record = checkpoints.restore_state(12, run.config, like)
+    checkpoints.forget_after("best", -1)
+    for step, dice in best.items():
+        record |= {"best_step": step, "best_dice": dice}
+        checkpoints.save("best", replace(state, step=np.int32(step)), run.config, record)
+    checkpoints.save("latest", state, run.config, record, overwrite=True)
+    checkpoints.close()
+
+
+@pytest.mark.parametrize(
+    ("best", "chosen", "told"),
+    [
+        ({4: 0.1, 12: 0.7}, 12, "best/12: is damaged .* it is made anew from the latest checkpoint"),
+        ({4: 0.9, 8: 1.0}, 4, "best/8: is damaged .* the best of what is left is step 4, with a Dice of 0.9000"),
+        ({4: -1.0, 8: 1.0}, 12, "best/8: is damaged .* the best of what is left is step 12"),
+    ],
+)
+def test_a_lost_best_checkpoint_is_replaced_by_the_best_of_what_is_left(
+    world: World,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    best: dict[int, float],
+    chosen: int,
+    told: str,
+) -> None:
+    run = copied(world, tmp_path / "run")
+    judged(run, best)
+    before = measurements(run)
+    flip_a_byte(run.path / "checkpoints" / "best" / str(max(best)))
+    record = go(run, world.prepared)
+    assert re.search(told, capsys.readouterr().out)
+    assert record.best_step == chosen and measurements(run) == before
+    checkpoints = Checkpoints(run.path, read_only=True)
+    params, meta = checkpoints.restore_best(run.config)
+    assert (meta["step"], meta["record"]["best_dice"]) == (chosen, record.best_dice)
+    np.testing.assert_array_equal(Layout(params).ravel_host(params), np.asarray(final_state(run).ema))
+    dices = {m["step"]: m["dice"] for m in before if m["kind"] == "val"}
+    assert record.best_dice == {**best, 12: best.get(12, dices[12])}[chosen]
+    go(run, world.prepared)
+    assert "damaged" not in capsys.readouterr().out
+
+
+def test_a_best_checkpoint_found_between_validations_is_kept(world: World, tmp_path: Path) -> None:
+    run = copied(world, tmp_path / "run")
+    judged(run, {12: 0.7})
+    checkpoints = Checkpoints(run.path)
+    state, record = checkpoints.restore_state(12, run.config, init_state(run.config, init_params(run.config), 12))
+    checkpoints.save("latest", state, run.config, record | {"validated": 8}, overwrite=True)
+    checkpoints.close()
+    with closing(Checkpoints(run.path)) as checkpoints:
+        loop.Training(run, world.prepared.datasets, checkpoints, StopRequest())
+        assert checkpoints.best_problem() is None
 
 
 def test_a_checkpoint_of_another_config_is_an_error_that_names_the_field(world: World) -> None:
