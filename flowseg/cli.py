@@ -1,11 +1,16 @@
 """The `flowseg` command."""
 
+import errno
+import io
 import os
 import platform
 import signal
 import sys
+import traceback
 from collections.abc import Callable
 from importlib.metadata import version
+from pathlib import Path
+from typing import NoReturn
 
 from flowseg import __version__
 from flowseg.commands.compare import Compare, compare
@@ -22,6 +27,11 @@ from flowseg.commands.startup import set_up_jax, use_huge_pages
 from flowseg.commands.train import Params, Train, params, train
 from flowseg.commands.trained import AnalyzeFilm, Eval, Predict, analyze_film, evaluate, predict
 from flowseg.errors import UserError
+from flowseg.files import is_text
+from flowseg.training.interrupt import Interrupted
+
+_DEBUG = "--debug"
+_LONGEST = 300  # characters of an unexpected error's message
 
 COMMANDS: dict[str, tuple[Callable[[list[str]], None], type]] = {
     "train": (train, Train),
@@ -48,6 +58,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], type]] = {
 def _usage() -> str:
     lines = ["usage: flowseg COMMAND ...   (flowseg COMMAND --help lists its options)", "       flowseg --version", ""]
     lines += [f"  {name:14}{str(cls.__doc__).splitlines()[0]}" for name, (_, cls) in COMMANDS.items()]
+    lines += ["", f"{_DEBUG} anywhere on the command line shows the traceback of an unexpected error"]
     return "\n".join(lines)
 
 
@@ -58,8 +69,37 @@ def command() -> None:
 
 
 def main() -> None:
-    """Runs the command in sys.argv. A UserError becomes one line and exit status 1; a signal, 128 + its number."""
-    arguments = sys.argv[1:]
+    """Runs the command in sys.argv.
+
+    The exit status is 1 after a UserError or an error of the file system, 70 (EX_SOFTWARE) after any other error, each
+    with one line, and 128 + its number after a signal. With --debug, all but a UserError keep their traceback.
+    """
+    given = sys.argv[1:]
+    arguments = [argument for argument in given if argument != _DEBUG]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path may hold what the terminal cannot show
+    try:
+        _run(arguments)
+        sys.stdout.flush()
+    except UserError as error:
+        _end(str(error), 1)
+    except Interrupted as stopped:
+        sys.exit(stopped.status)
+    except KeyboardInterrupt:
+        _end("stopped", 128 + signal.SIGINT)
+    except BrokenPipeError:
+        # The reader of the output has gone (`| head`). Python would fail again when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
+    except Exception as error:
+        if len(arguments) < len(given):
+            raise
+        if isinstance(error, OSError) and error.errno is not None:
+            _end(_of_file_system(error), 1)
+        _end(_unexpected(error), os.EX_SOFTWARE)
+
+
+def _run(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage())
         sys.exit(0 if arguments else 2)
@@ -71,21 +111,33 @@ def main() -> None:
     if name not in COMMANDS:
         print(f"flowseg: unknown command {name}; choose one of {', '.join(COMMANDS)}", file=sys.stderr)
         sys.exit(2)
+    for argument in rest:
+        if not is_text(argument):
+            raise UserError(f"{argument!r}: is not UTF-8; rename the file or folder")
     set_up_jax()
-    from flowseg.training.interrupt import Interrupted
+    COMMANDS[name][0](rest)
 
-    try:
-        COMMANDS[name][0](rest)
-        sys.stdout.flush()
-    except UserError as error:
-        print(f"flowseg: {error}", file=sys.stderr)
-        sys.exit(1)
-    except Interrupted as stopped:
-        sys.exit(stopped.status)
-    except KeyboardInterrupt:
-        print("flowseg: stopped", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        # The reader of the output has gone (`| head`). Python would fail again when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
+
+def _end(message: str, status: int) -> NoReturn:
+    print(f"flowseg: {' '.join(message.splitlines())}", file=sys.stderr)
+    sys.exit(status)
+
+
+def _of_file_system(error: OSError) -> str:
+    """Returns what the file system refused, where, and what to do."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    barred = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM)
+    remedy = "free some space" if full else "choose another folder, or allow it there" if barred else "check the path"
+    return f"{error.filename or 'a file'}: {error.strerror}; {remedy}"
+
+
+def _unexpected(error: Exception) -> str:
+    """Returns an unexpected error as one line, with its place in flowseg and how to report it."""
+    package = Path(__file__).parent
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if package in Path(frame.filename).parents]
+    place = f"{Path(frames[-1].filename).relative_to(package.parent)}, line {frames[-1].lineno}"
+    said = " ".join(str(error).split())[:_LONGEST]
+    return (
+        f"unexpected error ({type(error).__name__}: {said}) at {place}; this is a defect of flowseg: please report it "
+        f"with what the same command with {_DEBUG} prints (CONTRIBUTING.md says where)"
+    )

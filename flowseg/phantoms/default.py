@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from flowseg.config import DataConfig
+from flowseg.errors import UserError
 from flowseg.files import cache_folder
 from flowseg.phantoms.angiogram import COUNTS, PHANTOM_VERSION, write_phantoms
 from flowseg.phantoms.tree import REFERENCE_SIZE
@@ -21,5 +22,9 @@ def data_root(config: DataConfig) -> Path:
     root = phantom_root()
     if not root.exists():
         console.print(f"no data given: drawing {sum(COUNTS.values())} phantom angiograms into {root}")
-        write_phantoms(root)
+        try:
+            write_phantoms(root)
+        except OSError as error:
+            remedy = "free some space, name another cache folder by FLOWSEG_CACHE, or give --data.root"
+            raise UserError(f"{root}: cannot be written ({error.strerror}); {remedy}") from None
     return root
