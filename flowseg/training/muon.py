@@ -36,7 +36,8 @@ class Matrices:
         self._sizes = layout.sizes
         self._shapes = [_matrix(name, shape) for name, shape in layout.shapes.items()]
         self._rest_sizes = [size for size, shape in zip(self._sizes, self._shapes, strict=True) if shape is None]
-        self.groups = {_group(shape) for shape in self._shapes if shape is not None}
+        # In the network's order: that of a set differs from process to process, and with it the compiled program.
+        self.groups = list(dict.fromkeys(_group(shape) for shape in self._shapes if shape is not None))
 
     def split(self, vector: Float[Array, " p"]) -> Split:
         """Returns the matrices of each shape as one array (n, fan-in, fan-out), and all other parameters as `rest`."""
