@@ -1,4 +1,4 @@
-"""A split of a data set: its images, masks, targets and embeddings, held decoded where they fit in memory."""
+"""A split of a data set: images, masks, targets, fields of view and embeddings, kept decoded where memory allows."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,7 +12,16 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from flowseg.config import DataConfig
-from flowseg.data.folders import SPLITS, Pair, check_same_size, find_pairs, read_image, read_label
+from flowseg.data.folders import (
+    SPLITS,
+    Pair,
+    check_size,
+    content_hash,
+    find_pairs,
+    read_fov,
+    read_image,
+    read_label,
+)
 from flowseg.data.targets import make_target
 from flowseg.errors import UserError
 from flowseg.progress import task
@@ -47,10 +56,15 @@ def network_input(
 
 @dataclass(frozen=True)
 class Example(NetworkInput):
-    """An image with its label; `mask` and `target` have the working size."""
+    """An image with its label; `mask`, `target` and `fov` have the working size."""
 
     mask: Bool[np.ndarray, "h w"]
+    """No pixel outside the field of view is vessel."""
     target: Float32[np.ndarray, "h w"]
+    fov: Bool[np.ndarray, "h w"] | None = None
+    """The field of view; None if the data set has none: then every pixel counts."""
+    outside: float = 0.0
+    """Share of the label's vessel pixels that lay outside the field of view."""
 
 
 Embed = Callable[[list[str], list[Path], list[str], str, Callable[[], None]], Float32[np.ndarray, "n e"]]
@@ -80,11 +94,22 @@ def load_example(pair: Pair, config: DataConfig) -> Example:
     """Reads, checks and prepares one pair; it carries no embedding yet."""
     image, content = read_image(pair.image)
     mask = read_label(pair.label)
-    check_same_size(pair, image.shape, mask.shape)
     size = image.shape
+    check_size(pair.label, mask, size, "a label")
     working = resample(image, config.max_side)
+    fov, outside = None, 0.0
+    if pair.fov is not None:
+        whole = read_fov(pair.fov)
+        check_size(pair.fov, whole, size, "a field of view")
+        outside = int(np.count_nonzero(mask & ~whole)) / max(int(np.count_nonzero(mask)), 1)
+        mask &= whole
+        fov = resample(whole.astype(np.float32), config.max_side) >= 0.5  # as for the label below
+        if not fov.any():
+            h, w = fov.shape
+            raise UserError(f"{pair.fov}: is too small to be seen at {w}x{h} pixels; choose a larger data.max_side")
     coverage = resample(mask.astype(np.float32), config.max_side)
-    return Example(pair.key, content, working, size, None, coverage >= 0.5, make_target(coverage, config.target))
+    target = make_target(coverage, config.target)
+    return Example(pair.key, content, working, size, None, coverage >= 0.5, target, fov, outside)
 
 
 class Dataset:
@@ -108,8 +133,12 @@ class Dataset:
         """How many images are smaller than a crop in one direction, and mirrored up to it; known once loaded."""
         self.vessel_share = 0.0
         """Share of the labels' pixels that are vessel, averaged over images; known once loaded."""
+        self.outside: list[float] = []
+        """For each label, the share of its vessel pixels that lies outside the field of view; known once loaded."""
         self.contents: list[str] = []
         """Content hashes of the images, once they have been loaded."""
+        self._fovs: list[str] = []
+        """Content hashes of the fields of view, if there are any."""
         self._examples: list[Example] | None = None
         self._vectors: Float32[np.ndarray, "n e"] | None = None
 
@@ -131,9 +160,13 @@ class Dataset:
         with ThreadPoolExecutor(self.config.threads) as pool, task(f"reading {self.split}", len(self)) as advance:
             for example in pool.map(lambda pair: load_example(pair, self.config), self.pairs):
                 self.contents.append(example.content)
+                self.outside.append(example.outside)
+                if example.fov is not None:
+                    self._fovs.append(content_hash(example.fov))
                 self.smaller += self._is_smaller(example)
                 self.vessel_share += float(example.mask.mean()) / len(self)
-                held += example.image.nbytes + example.mask.nbytes + example.target.nbytes
+                arrays = (example.image, example.mask, example.target, example.fov)
+                held += sum(array.nbytes for array in arrays if array is not None)
                 if held <= limit:
                     examples.append(example)
                 advance()
@@ -146,10 +179,23 @@ class Dataset:
     def __iter__(self) -> Iterator[Example]:
         return (self[index] for index in range(len(self)))
 
+    @property
+    def has_fov(self) -> bool:
+        """Whether the images have fields of view: then only the pixels inside count."""
+        return self.pairs[0].fov is not None
+
     def truth(self, index: int) -> Bool[np.ndarray, "h w"]:
-        """Returns an image's mask at its stored size."""
+        """Returns an image's mask at its stored size; no pixel outside its field of view is vessel."""
         example = self[index]
-        return example.mask if example.mask.shape == example.size else read_label(self.pairs[index].label)
+        if example.mask.shape == example.size:
+            return example.mask
+        mask, fov = read_label(self.pairs[index].label), self.fov(index)
+        return mask if fov is None else mask & fov
+
+    def fov(self, index: int) -> Bool[np.ndarray, "h w"] | None:
+        """Returns an image's field of view at its stored size; None if the data set has none."""
+        path = self.pairs[index].fov
+        return read_fov(path) if path is not None else None
 
     def embeddings(self) -> Float32[np.ndarray, "n e"]:
         """Returns the embeddings of all images.
@@ -173,13 +219,14 @@ class Dataset:
         """Returns the images at some indices, in that order."""
         part = copy(self)
         part.pairs, part.contents = [self.pairs[i] for i in indices], [self.contents[i] for i in indices]
+        part._fovs = [self._fovs[i] for i in indices] if self._fovs else []
         part._examples = None if self._examples is None else [self._examples[i] for i in indices]
         part._vectors = None if self._vectors is None else self._vectors[list(indices)]
         return part
 
     def digest(self) -> str:
-        """Returns a hash that changes when the images or their embeddings do."""
-        digest = hashlib.blake2b("".join(self.contents).encode(), digest_size=16)
+        """Returns a hash that changes when the images, their fields of view or their embeddings do."""
+        digest = hashlib.blake2b("".join(self.contents + self._fovs).encode(), digest_size=16)
         if self._vectors is not None:
             digest.update(np.ascontiguousarray(self._vectors).tobytes())
         return digest.hexdigest()

@@ -1,9 +1,11 @@
 """Data sets on disk: which image and label files belong together, and how they are read.
 
     ROOT/{train,val,test}/{image,label}/STEM.png
+    ROOT/{train,val,test}/fov/STEM.png
 
-The folders may also be called `images`, and `labels`, `mask` or `masks`. Files are png, jpg, tif, pgm or bmp, of any
-size, in grey or RGB. Whatever does not fit raises a `UserError` that names the file.
+The folders may also be called `images`, and `labels`, `mask` or `masks`. `fov` is optional: each image's field of
+view. Files are png, jpg, tif, pgm or bmp, of any size, in grey or RGB. Whatever does not fit raises a `UserError` that
+names the file.
 """
 
 import hashlib
@@ -27,6 +29,7 @@ FORMATS = ("PNG", "JPEG", "TIFF", "PPM", "BMP", "GIF")
 an EPS file called a.png would be run by Ghostscript."""
 _IMAGE_FOLDERS = ("image", "images")
 _LABEL_FOLDERS = ("label", "labels", "mask", "masks")
+FOV_FOLDER = "fov"
 _MANUAL_FOLDERS = ("1st_manual", "2nd_manual", "manual", "manual1", "labels-ah", "labels-vk")
 """Where retinal data sets keep their labels. Their `mask` is the field of view."""
 
@@ -39,6 +42,8 @@ class Pair:
     """split/stem: the image's name in stores and tables."""
     image: Path
     label: Path
+    fov: Path | None = None
+    """Its field of view; either all images of a split have one, or none."""
 
 
 def split_of(key: str) -> str:
@@ -58,7 +63,7 @@ def _subfolder(split_folder: Path, names: tuple[str, ...]) -> Path:
     if found[0].name in ("mask", "masks") and manual:
         raise UserError(
             f"{found[0]}: is not taken as the labels beside {manual[0]}, since it may be the field of view; rename "
-            f"{manual[0]} to {names[0]} and take {found[0].name} away"
+            f"{manual[0]} to {names[0]}, and {found[0].name} to {FOV_FOLDER} if it is one or take it away"
         )
     return found[0]
 
@@ -103,6 +108,8 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], list[UserError]]:
 def find_pairs(root: Path, split: str) -> list[Pair]:
     """Returns the image-label pairs of a split, sorted by name; each image needs a label, and each label an image.
 
+    If the split has a folder of fields of view, the same holds for them.
+
     Raises:
         UserError: the first problem of `match_files`.
     """
@@ -136,7 +143,25 @@ def match_files(root: Path, split: str) -> tuple[list[Pair], list[UserError]]:
     for stem, path in labels.items():
         if stem not in images:
             problems.append(UserError(f"{path}: has no image {image_folder / stem}.*; add it or remove the label"))
-    return [Pair(f"{split}/{stem}", path, labels[stem]) for stem, path in images.items() if stem in labels], problems
+    fov_folder = split_folder / FOV_FOLDER
+    if not fov_folder.is_dir():
+        return [Pair(f"{split}/{stem}", path, labels[stem]) for stem, path in images.items() if stem in labels], problems
+    fovs, more = _by_stem(fov_folder)
+    problems += more
+    for stem, path in images.items():
+        if stem not in fovs:
+            problems.append(missing_fov(path, fov_folder / stem))
+    for stem, path in fovs.items():
+        if stem not in images:
+            remedy = "add it or remove the field of view"
+            problems.append(UserError(f"{path}: has no image {image_folder / stem}.*; {remedy}"))
+    whole = [stem for stem in images if stem in labels and stem in fovs]
+    return [Pair(f"{split}/{stem}", images[stem], labels[stem], fovs[stem]) for stem in whole], problems
+
+
+def missing_fov(image: Path, expected: Path) -> UserError:
+    """The error for an image without a field of view, where others have one; `expected` has no suffix."""
+    return UserError(f"{image}: has no field of view {expected}.*; add it, or give no image one")
 
 
 @contextmanager
@@ -248,27 +273,38 @@ def read_label(path: Path) -> Bool[np.ndarray, "h w"]:
     return two_valued(decode(path), path, "threshold it and save it without lossy compression")
 
 
-def two_valued(grey: Num[np.ndarray, "h w"], path: Path, remedy: str) -> Bool[np.ndarray, "h w"]:
+def read_fov(path: Path) -> Bool[np.ndarray, "h w"]:
+    """Returns a field of view: 0 is outside, and the one other value is inside."""
+    remedy = "threshold it and save it without lossy compression"
+    fov = two_valued(decode(path), path, remedy, "a field of view")
+    if not fov.any():
+        raise UserError(f"{path}: is black everywhere; a field of view is white inside")
+    return fov
+
+
+def two_valued(
+    grey: Num[np.ndarray, "h w"], path: Path, remedy: str, what: str = "a label"
+) -> Bool[np.ndarray, "h w"]:
     """Returns where an image with the value 0 and one other is not 0.
 
     Raises:
-        UserError: there are other values; `path` and `remedy` say which image it is and what to do.
+        UserError: there are other values; `path`, `what` and `remedy` say which image it is and what to do.
     """
     values = np.unique(grey)
     if len(values) > 2 or (len(values) == 2 and values[0] != 0):
         shown = ", ".join(f"{v:g}" for v in values[:5].astype(float)) + (", ..." if len(values) > 5 else "")
         raise UserError(
-            f"{path}: a label holds the value 0 and one other, but this one has {len(values)} values ({shown}); "
+            f"{path}: {what} holds the value 0 and one other, but this one has {len(values)} values ({shown}); "
             f"{remedy}"
         )
     return grey > 0
 
 
-def check_same_size(pair: Pair, image: tuple[int, ...], label: tuple[int, ...]) -> None:
-    """Raises a UserError if the label's height and width are not its image's."""
-    if image != label:
-        (h, w), (lh, lw) = image, label
-        raise UserError(f"{pair.label}: is {lw}x{lh} but its image is {w}x{h}; a label has its image's size")
+def check_size(path: Path, mask: Bool[np.ndarray, "mh mw"], size: tuple[int, ...], what: str) -> None:
+    """Raises a UserError if a mask is not as large as its image; `what` says what it is."""
+    if mask.shape != size:
+        (mh, mw), (h, w) = mask.shape, size
+        raise UserError(f"{path}: is {mw}x{mh} but its image is {w}x{h}; {what} has its image's size")
 
 
 def as_uint8(image: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:

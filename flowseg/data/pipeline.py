@@ -25,14 +25,15 @@ def training_batches(config: Config, dataset: Dataset) -> grain.MapDataset:
     """Returns an endless list of batches: element `step` is what step `step` trains on.
 
     Each pass over the images is a new permutation. A batch holds image and target (B, C, C, 1) and, where the examples
-    carry one, embedding (B, E); all float32.
+    have them, embedding (B, E) and weight (B, C, C, 1): 1 inside the field of view, else 0. All are float32.
     """
 
     def crop(index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         example = dataset[index]
-        image, target = random_example(example.image, example.target, config.data, rng)
+        maps = random_example(example.image, example.target, config.data, rng, example.fov)
         condition = {} if example.embedding is None else {"embedding": example.embedding}
-        return {"image": image[..., None], "target": target[..., None], **condition}
+        # Without a field of view there are two maps, and no weight.
+        return {name: m[..., None] for name, m in zip(("image", "target", "weight"), maps, strict=False)} | condition
 
     seed = int(np.random.SeedSequence([config.seed, DATA_STREAM]).generate_state(1)[0] % 2**31)
     examples = grain.MapDataset.range(len(dataset)).seed(seed).shuffle().repeat().random_map(crop)

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any, ClassVar, Protocol, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
@@ -50,13 +51,14 @@ class Flow(Protocol):
     noise_code: ClassVar[str]
     """NumPy code of `noise` in terms of `rng` and `shape`, for those who sample without flowseg."""
 
-    def loss(self, predict: Predict, target: Maps, draw: Draw) -> Float[Array, ""]:
+    def loss(self, predict: Predict, target: Maps, draw: Draw, weight: Maps | None = None) -> Float[Array, ""]:
         """Returns the training loss of a part of a batch; the loss of the batch is the mean over its equal parts.
 
         Args:
             predict: the network for this part.
             target: maps of the mask in [-1, 1], positive inside vessels (flowseg.data.targets).
             draw: what times and noise are drawn from.
+            weight: 1 for each pixel that counts (inside the field of view), 0 for the others; None: all count.
         """
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, int]) -> Shaped[np.ndarray, "h w"]:
@@ -73,6 +75,27 @@ class Flow(Protocol):
 
     def estimate(self, output: Maps, x: Maps, t: Times) -> Maps:
         """Returns the map that an output at (x_t, t) predicts: the mask is where it is positive."""
+
+
+def example_means(values: Maps, weight: Maps | None) -> Float[Array, " b"]:
+    """Returns each example's mean over the pixels that count; 0 for one without such a pixel."""
+    if weight is None:
+        return jnp.mean(values, (1, 2, 3))
+    return jnp.sum(values * weight, (1, 2, 3)) / jnp.maximum(jnp.sum(weight, (1, 2, 3)), 1)
+
+
+def batch_mean(values: Maps, weight: Maps | None) -> Float[Array, ""]:
+    """Returns the mean over batch and pixels; with weights, the mean of `example_means`.
+
+    Each example then has the same weight, however many of its pixels count: the loss does not depend on how a batch is
+    divided into parts.
+    """
+    return jnp.mean(values) if weight is None else jnp.mean(example_means(values, weight))
+
+
+def inside(maps: Maps, weight: Maps | None) -> Maps:
+    """Returns the maps with 0 in each pixel that does not count."""
+    return maps if weight is None else maps * weight
 
 
 def make_flow(config: FlowConfig) -> Flow:

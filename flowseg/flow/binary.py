@@ -16,7 +16,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
 
 from flowseg.config import EvalConfig, FlowConfig
-from flowseg.flow import Draw, Maps, Predict, Times
+from flowseg.flow import Draw, Maps, Predict, Times, batch_mean, example_means, inside
 from flowseg.flow.centreline import cldice_loss
 
 Uniforms = Callable[[Int[Array, ""] | int], Maps]
@@ -47,25 +47,27 @@ def path(x1: Maps, t: Times, u_source: Maps, u_keep: Maps) -> Maps:
     return jnp.where(u_keep < _wide(t), x1, x0)
 
 
-def bce_loss(logits: Maps, x1: Maps) -> Float[Array, ""]:
+def bce_loss(logits: Maps, x1: Maps, weight: Maps | None = None) -> Float[Array, ""]:
     """Returns the mean binary cross-entropy over batch and pixels."""
-    return jnp.mean(optax.sigmoid_binary_cross_entropy(logits, x1))
+    return batch_mean(optax.sigmoid_binary_cross_entropy(logits, x1), weight)
 
 
-def dice_loss(logits: Maps, x1: Maps) -> Float[Array, ""]:
+def dice_loss(logits: Maps, x1: Maps, weight: Maps | None = None) -> Float[Array, ""]:
     """Returns 1 - soft Dice (Milletari et al. 2016, with plain sums) of each image, averaged over the batch."""
-    p = jax.nn.sigmoid(logits)
+    p, x1 = inside(jax.nn.sigmoid(logits), weight), inside(x1, weight)
     both, either = jnp.sum(p * x1, (1, 2, 3)), jnp.sum(p + x1, (1, 2, 3))
     return jnp.mean(1 - (2 * both + _SMOOTH) / (either + _SMOOTH))
 
 
-def mask_loss(logits: Maps, x1: Maps, cldice: float = 0.0) -> Float[Array, ""]:
-    """Returns `bce_loss` + `dice_loss` + `cldice` times `cldice_loss`."""
-    loss = bce_loss(logits, x1) + dice_loss(logits, x1)
-    return loss + cldice * cldice_loss(jax.nn.sigmoid(logits), x1) if cldice else loss
+def mask_loss(logits: Maps, x1: Maps, cldice: float = 0.0, weight: Maps | None = None) -> Float[Array, ""]:
+    """Returns `bce_loss` + `dice_loss` + `cldice` times `cldice_loss`, of the pixels that count."""
+    loss = bce_loss(logits, x1, weight) + dice_loss(logits, x1, weight)
+    if not cldice:
+        return loss
+    return loss + cldice * cldice_loss(inside(jax.nn.sigmoid(logits), weight), inside(x1, weight))
 
 
-def consistency(predict: Predict, x: Maps, t1: Times, t2: Times) -> Float[Array, " b"]:
+def consistency(predict: Predict, x: Maps, t1: Times, t2: Times, weight: Maps | None = None) -> Float[Array, " b"]:
     """Returns the mean squared difference, per example, between one step from t1 to t2 and two half steps.
 
     The steps move the probability p along (sigmoid(logits) - p) / (1 - t + 1e-5), from p = x. The gradient goes
@@ -88,7 +90,7 @@ def consistency(predict: Predict, x: Maps, t1: Times, t2: Times) -> Float[Array,
     # A loop: the program then holds the network once more, not twice, and compiles sooner.
     _, ((_, p), (v1, v2)) = jax.lax.scan(half_step, x, jnp.stack([t1, middle]))
     halves = p + v2 * half
-    return jnp.mean(jnp.square(x + v1 * _wide(t2 - t1) - halves), (1, 2, 3))
+    return example_means(jnp.square(x + v1 * _wide(t2 - t1) - halves), weight)
 
 
 def sample(predict: Predict, uniforms: Uniforms, *, heun: bool, steps: int) -> Maps:
@@ -141,7 +143,7 @@ class Family:
     config: FlowConfig
     noise_code: ClassVar[str] = "rng.integers(2**32, size=shape, dtype=np.uint32)"
 
-    def loss(self, predict: Predict, target: Maps, draw: Draw) -> Float[Array, ""]:
+    def loss(self, predict: Predict, target: Maps, draw: Draw, weight: Maps | None = None) -> Float[Array, ""]:
         def uniforms(key: PRNGKeyArray) -> tuple[Array, ...]:
             times, *maps = jax.random.split(key, 4)
             return jax.random.uniform(times, (3,)), *(jax.random.uniform(k, target.shape[1:]) for k in maps)
@@ -150,7 +152,7 @@ class Family:
         share = vessel_share(target)
         x1 = (u_mask < share).astype(share.dtype)
         t = times[:, 0] ** self.config.time_power
-        loss = mask_loss(predict(path(x1, t, u_source, u_keep), t), share, self.config.cldice)
+        loss = mask_loss(predict(path(x1, t, u_source, u_keep), t), share, self.config.cldice, weight)
         if not self.config.consistency:
             return loss
         count = min(_CONSISTENT_EXAMPLES, len(target))
@@ -159,7 +161,8 @@ class Family:
         def term() -> Float[Array, ""]:
             t1 = 0.4 * times[:count, 1]
             x = path(x1[:count], t1, u_source[:count], u_keep[:count])
-            values = consistency(predict, x, t1, t1 + 0.1 + 0.4 * times[:count, 2])
+            counting = weight if weight is None else weight[:count]
+            values = consistency(predict, x, t1, t1 + 0.1 + 0.4 * times[:count, 2], counting)
             # The mean over the chosen examples of the batch, as this part's share of the batch's mean.
             chosen_of_batch = min(_CONSISTENT_EXAMPLES, draw.size)
             return jnp.sum(jnp.where(chosen, values, 0)) / chosen_of_batch * draw.size / len(target)

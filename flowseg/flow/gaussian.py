@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, PRNGKeyArray
 
 from flowseg.config import EvalConfig, FlowConfig
-from flowseg.flow import Draw, Maps, Predict, Times
+from flowseg.flow import Draw, Maps, Predict, Times, batch_mean, inside
 from flowseg.flow.centreline import cldice_loss
 from flowseg.flow.ode import integrate
 
@@ -34,9 +34,9 @@ def path(
     return x_t, t, x1 - x0
 
 
-def velocity_loss(v: Maps, u: Maps) -> Float[Array, ""]:
+def velocity_loss(v: Maps, u: Maps, weight: Maps | None = None) -> Float[Array, ""]:
     """Returns the mean squared error of the velocity over batch and pixels (Lipman et al. 2023, eq. 9)."""
-    return jnp.mean(jnp.square(v - u))
+    return batch_mean(jnp.square(v - u), weight)
 
 
 def probability(x1: Maps) -> Maps:
@@ -51,13 +51,14 @@ class Family:
     config: FlowConfig
     noise_code: ClassVar[str] = "rng.standard_normal(shape, np.float32)"
 
-    def loss(self, predict: Predict, target: Maps, draw: Draw) -> Float[Array, ""]:
+    def loss(self, predict: Predict, target: Maps, draw: Draw, weight: Maps | None = None) -> Float[Array, ""]:
         x_t, t, u = jax.vmap(path, (0, 0, None, None))(draw.keys, target, self.config.sigma, self.config.time_power)
         v = predict(x_t, t)
-        loss = velocity_loss(v, u)
+        loss = velocity_loss(v, u, weight)
         if not self.config.cldice:
             return loss
-        return loss + self.config.cldice * cldice_loss(probability(self.estimate(v, x_t, t)), probability(target))
+        p, x1 = (inside(probability(x), weight) for x in (self.estimate(v, x_t, t), target))
+        return loss + self.config.cldice * cldice_loss(p, x1)
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, int]) -> Float32[np.ndarray, "h w"]:
         return rng.standard_normal(shape, np.float32)

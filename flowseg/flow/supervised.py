@@ -23,9 +23,9 @@ class Family:
     config: FlowConfig
     noise_code: ClassVar[str] = "np.zeros(shape, np.float32)"
 
-    def loss(self, predict: Predict, target: Maps, draw: Draw) -> Float[Array, ""]:
+    def loss(self, predict: Predict, target: Maps, draw: Draw, weight: Maps | None = None) -> Float[Array, ""]:
         logits = predict(jnp.zeros_like(target), jnp.zeros(len(target)))
-        return mask_loss(logits, vessel_share(target), self.config.cldice)
+        return mask_loss(logits, vessel_share(target), self.config.cldice, weight)
 
     def noise(self, rng: np.random.Generator, shape: tuple[int, int]) -> Float32[np.ndarray, "h w"]:
         return np.zeros(shape, np.float32)

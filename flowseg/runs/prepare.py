@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from flowseg.config import Config
 from flowseg.data.check.findings import implausible_coverage, shared_between_splits
 from flowseg.data.dataset import Dataset, load_splits
@@ -44,6 +46,16 @@ def prepare(config: Config, splits: Iterable[str] = SPLITS) -> Prepared:
         warn(doubt.message)
     if doubts:
         console.print(f"more about this data: flowseg data check {root}")
+    if fields := [split for split, dataset in datasets.items() if dataset.has_fov]:
+        console.print(f"NOTE: only pixels inside the field of view count ({', '.join(fields)})")
+    for dataset in datasets.values():
+        if any(dataset.outside):
+            count, most = np.count_nonzero(dataset.outside), int(np.argmax(dataset.outside))
+            warn(
+                f"labels of {dataset.split} have vessels outside the field of view, which do not count: {count} of "
+                f"{len(dataset)} labels, most of all {dataset.pairs[most].label} ({dataset.outside[most]:.2%} of its "
+                "vessel pixels)"
+            )
     if "train" in datasets and (smaller := datasets["train"].smaller):
         side = f"{config.data.crop}x{config.data.crop}"
         console.print(f"NOTE: {smaller} training images are smaller than a crop of {side}, and mirrored up to it")

@@ -31,7 +31,7 @@ class Record:
     """What the loop keeps besides the training state; saved with every checkpoint."""
 
     data: str
-    """Digest of the training images and their embeddings."""
+    """Digest of the training images, their fields of view and their embeddings."""
     validated: int = -1
     """Step of the last validation."""
     best_dice: float = -1.0
@@ -136,7 +136,7 @@ class Training:
         state, kept, step = found
         if kept["data"] != record.data:
             raise UserError(
-                f"{self.run.path}: its training images or embeddings have changed since it began; "
+                f"{self.run.path}: its training images, fields of view or embeddings have changed since it began; "
                 "start a new run, or put the old data back"
             )
         self.checkpoints.forget_after("latest", step)  # damaged ones

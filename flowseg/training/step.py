@@ -39,15 +39,16 @@ def loss_of(params: Params, flow: Flow, network: Network, batch: Batch, draw: Dr
         given = {name: array[: len(x)] for name, array in batch.items()}
         return network.apply(params, x, t, given["image"], given.get("embedding"))
 
-    return flow.loss(predict, batch["target"], draw)
+    return flow.loss(predict, batch["target"], draw, batch.get("weight"))
 
 
 def make_step(config: Config, flow: Flow, network: Network, layout: Layout, total_steps: int, microbatch: int) -> Step:
     """Returns the per-device step, to be run inside a mapped axis called `AXIS`.
 
-    A batch holds this device's share: image and target (b, H, W, 1) and, for a network with FiLM, embedding (b, E);
-    all float32. The key is the root of all randomness of the run. The metrics (`METRICS`) are means over the whole
-    batch. A step whose loss or gradient is not finite changes nothing but the counters.
+    A batch holds this device's share: image and target (b, H, W, 1), for data with fields of view weight (b, H, W, 1),
+    and for a network with FiLM embedding (b, E); all float32. The key is the root of all randomness of the run. The
+    metrics (`METRICS`) are means over the whole batch. A step whose loss or gradient is not finite changes nothing but
+    the counters.
 
     Args:
         microbatch: how many of a device's examples are computed at a time; it divides their number.

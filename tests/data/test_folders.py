@@ -51,7 +51,7 @@ def test_a_mask_beside_manual_labels_is_not_taken_for_them(tmp_path: Path) -> No
         save(tmp_path / "val" / folder / "a.png", LABEL)
     message = refusal(lambda: find_pairs(tmp_path, "val"))
     assert "is not taken as the labels beside 1st_manual" in message and "rename" in message
-    assert "rename 1st_manual to label and take mask away" in message
+    assert "rename 1st_manual to label, and mask to fov if it is one or take it away" in message
 
 
 def test_two_files_of_one_stem_are_refused(tmp_path: Path) -> None:

@@ -12,12 +12,13 @@ import numpy as np
 import optax
 import pytest
 
-from flowseg.config import Config
+from flowseg.config import Config, FlowConfig
 from flowseg.errors import UserError
+from flowseg.flow import Draw, make_flow
 from flowseg.models.network import init_params
 from flowseg.training.drivers import Driver, chosen_devices, make_driver, with_precision
 from flowseg.training.state import TrainState, init_state
-from flowseg.training.step import METRICS, Batch
+from flowseg.training.step import METRICS, Batch, loss_of
 
 STEPS = 10
 
@@ -61,6 +62,21 @@ def assert_same(a: TrainState, b: TrainState, rtol: float) -> None:
     for (path, x), y in zip(jax.tree_util.tree_leaves_with_path(a), jax.tree.leaves(b), strict=True):
         x, y = np.asarray(x), np.asarray(y)
         np.testing.assert_allclose(x, y, rtol=rtol, atol=rtol * max(np.abs(y).max(), 1e-3), err_msg=str(path))
+
+
+def test_pixels_outside_the_field_of_view_do_not_count() -> None:
+    """A network that is wrong only where the batch's weight is 0 has the loss of one that is always right."""
+    batch = make_batch(0)
+    weight = (batch["image"] > 0).astype(np.float32)
+    outputs = [40 * batch["target"], 40 * batch["target"] * (2 * weight - 1)]
+
+    def loss(output: np.ndarray, batch: Batch) -> float:
+        network: Any = SimpleNamespace(apply=lambda *_: output)
+        draw = Draw(jax.random.key(0), np.arange(4), 4)
+        return float(loss_of({}, make_flow(FlowConfig("supervised")), network, batch, draw))
+
+    right, wrong_outside = (loss(output, {**batch, "weight": weight}) for output in outputs)
+    assert right == wrong_outside < 1e-5 < 1 < loss(outputs[1], batch)
 
 
 @pytest.mark.parametrize("parallel", ["pmap", "jit"])

@@ -13,11 +13,12 @@ from flowseg.data.check.similar import Signature, signature
 from flowseg.data.folders import (
     SPLITS,
     Pair,
-    check_same_size,
+    check_size,
     content_hash,
     decode,
     match_files,
     open_image,
+    read_fov,
     read_label,
     scaled,
     split_of,
@@ -113,8 +114,11 @@ def _read(pair: Pair) -> tuple[Record | None, list[UserError]]:
     grey = attempt(lambda: decode(pair.image))
     image = None if grey is None else attempt(lambda: scaled(grey, str(pair.image)))
     mask = attempt(lambda: read_label(pair.label))
-    if grey is not None and mask is not None:
-        attempt(lambda: check_same_size(pair, grey.shape, mask.shape))
+    fov = None if pair.fov is None else attempt(lambda: read_fov(pair.fov))
+    if grey is not None:
+        for path, found, what in ((pair.label, mask, "a label"), (pair.fov, fov, "a field of view")):
+            if path is not None and found is not None:
+                attempt(lambda path=path, found=found, what=what: check_size(path, found, grey.shape, what))
     if problems or grey is None or image is None or mask is None:
         return None, problems
     h, w = grey.shape
