@@ -143,9 +143,10 @@ def match_files(root: Path, split: str) -> tuple[list[Pair], list[UserError]]:
     for stem, path in labels.items():
         if stem not in images:
             problems.append(UserError(f"{path}: has no image {image_folder / stem}.*; add it or remove the label"))
+    whole = [stem for stem in images if stem in labels]
     fov_folder = split_folder / FOV_FOLDER
     if not fov_folder.is_dir():
-        return [Pair(f"{split}/{stem}", path, labels[stem]) for stem, path in images.items() if stem in labels], problems
+        return [Pair(f"{split}/{stem}", images[stem], labels[stem]) for stem in whole], problems
     fovs, more = _by_stem(fov_folder)
     problems += more
     for stem, path in images.items():
@@ -155,13 +156,13 @@ def match_files(root: Path, split: str) -> tuple[list[Pair], list[UserError]]:
         if stem not in images:
             remedy = "add it or remove the field of view"
             problems.append(UserError(f"{path}: has no image {image_folder / stem}.*; {remedy}"))
-    whole = [stem for stem in images if stem in labels and stem in fovs]
-    return [Pair(f"{split}/{stem}", images[stem], labels[stem], fovs[stem]) for stem in whole], problems
+    found = [Pair(f"{split}/{stem}", images[stem], labels[stem], fovs[stem]) for stem in whole if stem in fovs]
+    return found, problems
 
 
 def missing_fov(image: Path, expected: Path) -> UserError:
     """The error for an image without a field of view, where others have one; `expected` has no suffix."""
-    return UserError(f"{image}: has no field of view {expected}.*; add it, or give no image one")
+    return UserError(f"{image}: has no field of view {expected}.*; add it (either all images have one, or none)")
 
 
 @contextmanager

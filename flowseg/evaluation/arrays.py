@@ -1,11 +1,16 @@
 """The arrays that metrics and pictures are made from, and the checks of their form."""
 
 import numpy as np
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 
 Mask = Bool[np.ndarray, "H W"]
 Probability = Float[np.ndarray, "H W"]
 Grey = UInt8[np.ndarray, "H W"]
+
+
+def pixels_inside(array: Shaped[np.ndarray, "H W"], fov: Mask | None) -> Shaped[np.ndarray, "..."]:
+    """Returns the pixels inside a field of view as one row, an array of shape (1, n); the whole array without one."""
+    return array if fov is None else array[fov][None]
 
 
 def check_masks(shape: tuple[int, ...], **masks: np.ndarray) -> None:

@@ -14,8 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from flowseg.data.dataset import Dataset
-from flowseg.data.folders import as_uint8, read_image, read_label
+from flowseg.data.folders import as_uint8, read_image
 from flowseg.evaluation import frangi
+from flowseg.evaluation.arrays import Grey, Mask, pixels_inside
 from flowseg.evaluation.metric_table import MASK_METRICS, Metric, on_terminal
 from flowseg.evaluation.metrics import Interval, image_metrics, mask_metrics
 from flowseg.evaluation.overlays import grey, overlay, save_png, strip
@@ -31,10 +32,14 @@ from flowseg.sampling.segment import FIXED, Segmentation, segment
 Row = dict[str, float | None]
 
 
-def _pixels(dataset: Dataset, index: int) -> tuple[np.ndarray, np.ndarray]:
-    """An image (uint8) and its mask at their stored size."""
-    pair = dataset.pairs[index]
-    return as_uint8(read_image(pair.image)[0]), read_label(pair.label)
+def _image(dataset: Dataset, index: int) -> Grey:
+    """An image at its stored size."""
+    return as_uint8(read_image(dataset.pairs[index].image)[0])
+
+
+def _pixels(dataset: Dataset, index: int) -> tuple[Grey, Mask, Mask | None]:
+    """An image, its mask and its field of view at their stored size."""
+    return _image(dataset, index), dataset.truth(index), dataset.fov(index)
 
 
 def frangi_reference(val: Dataset, split: Dataset) -> tuple[list[Row], frangi.FrangiSettings]:
@@ -46,15 +51,19 @@ def frangi_reference(val: Dataset, split: Dataset) -> tuple[list[Row], frangi.Fr
         tuned = frangi.tune(*zip(*(_pixels(val, i) for i in range(len(val))), strict=True))
         rows = []
         for i in range(len(split)):
-            image, mask = _pixels(split, i)
-            rows.append(mask_metrics(frangi.segment(image, tuned), mask))
+            image, mask, fov = _pixels(split, i)
+            rows.append(mask_metrics(frangi.segment(image, tuned, fov), mask, fov))
             advance()
     return rows, tuned
 
 
-def table(name: str, columns: dict[str, dict[str, Interval]], images: int) -> Table:
-    """Means over images with 95 % intervals: a row per metric that the terminal shows, a column per method."""
-    title = f"{name}: mean over {images} images [bootstrap 95 % interval]"
+def table(name: str, columns: dict[str, dict[str, Interval]], images: int, *, fov: bool = False) -> Table:
+    """Means over images with 95 % intervals: a row per metric that the terminal shows, a column per method.
+
+    `fov`: whether the scores are inside the field of view only.
+    """
+    inside = ", inside the field of view" if fov else ""
+    title = f"{name}: mean over {images} images{inside} [bootstrap 95 % interval]"
     shown = Table(title=Text(title), title_justify="left")
     for label in ("", "better", *columns):
         shown.add_column(Text(label), overflow="fold")
@@ -99,7 +108,7 @@ def _write_pictures(folder: Path, item: Scored, image: UInt8[np.ndarray, "h w"])
     layers = folder / "images" / name
     layers.mkdir(parents=True)
     save_png(layers / "image.png", image)
-    for layer in ("truth", "prediction", "probability", "uncertainty"):
+    for layer in ("truth", "fov", "prediction", "probability", "uncertainty"):
         values = getattr(item, layer)
         if values is not None:
             save_png(layers / f"{layer}.png", grey(values))
@@ -107,9 +116,10 @@ def _write_pictures(folder: Path, item: Scored, image: UInt8[np.ndarray, "h w"])
 
 def _measure(item: Scored) -> Row:
     """All metrics of an image and, with an ensemble, the score of its uncertainty and its expected error."""
-    row = image_metrics(item.probability, item.truth, item.threshold)
+    row = image_metrics(item.probability, item.truth, item.threshold, item.fov)
     if item.uncertainty is not None:
-        auroc = uncertainty_auroc(item.prediction, item.truth, item.uncertainty)
+        maps = (item.prediction, item.truth, item.uncertainty)
+        auroc = uncertainty_auroc(*(pixels_inside(one, item.fov) for one in maps))
         row[AUROC] = None if np.isnan(auroc) else auroc
         row[EXPECTED_ERROR] = expected_error(item.probability, item.threshold)
     return row
@@ -161,7 +171,7 @@ def evaluate_segmentations(
             for item in score(segmentations, dataset, threshold):
                 check_finite(item.key, item.probability)
                 rows.append(_measure(item))
-                _write_pictures(part, item, _pixels(dataset, item.index)[0])
+                _write_pictures(part, item, _image(dataset, item.index))
                 advance()
         seconds = time.monotonic() - started
         reference, tuned = frangi_reference(datasets["val"], dataset)
@@ -171,13 +181,15 @@ def evaluate_segmentations(
             "split": split,
             "images": len(rows),
             "threshold": threshold,
+            "field_of_view": dataset.has_fov,
             "seconds": round(seconds, 2),
             "model": _json(ours),
             "frangi": {"settings": asdict(tuned), **_json(classical)},
         }
         _write_csv(part / "per_image.csv", [pair.key for pair in dataset.pairs], rows, reference)
         (part / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")
-    console.print(table(split, {name: ours, "Frangi (tuned on val)": classical}, len(rows)))
+    columns = {name: ours, "Frangi (tuned on val)": classical}
+    console.print(table(split, columns, len(rows), fov=dataset.has_fov))
     console.print(f"{len(rows)} images in {duration(seconds)}; all metrics, overlays: {folder}")
     return result
 

@@ -185,7 +185,7 @@ def measure_effect(
             own = scored
         if condition.name in MAPPED:
             pairs = list(zip(own, scored, truths, strict=True))
-            where[condition.name] = [mask_difference(a.prediction, b.prediction, t) for a, b, t in pairs]
+            where[condition.name] = [mask_difference(a.prediction, b.prediction, t, a.fov) for a, b, t in pairs]
             if len({item.probability.shape for item in own}) == 1:
                 total = np.zeros(own[0].probability.shape, np.float64)
                 for a, b, _ in pairs:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from skimage.filters import frangi
 
-from flowseg.evaluation.arrays import Grey, Mask, check_grey, check_masks
+from flowseg.evaluation.arrays import Grey, Mask, check_grey, check_masks, pixels_inside
 
 BASE_SIGMAS = (1.0, 2.0**0.5, 2.0)
 """Gaussian widths in pixels, to be multiplied by `FrangiSettings.scale`. A vessel responds most at half its width."""
@@ -43,15 +43,20 @@ def _ridge(image: Grey, sigma: float, dark_vessels: bool) -> Response:
     return np.asarray(frangi(grey, [sigma], black_ridges=dark_vessels), dtype=np.float32)
 
 
-def _combine(ridges: Sequence[Response]) -> Response:
-    """The largest response over the sigmas, divided by a high percentile of the image and clipped at 1."""
+def _combine(ridges: Sequence[Response], fov: Mask | None) -> Response:
+    """The largest response over the sigmas, divided by a high percentile of the image and clipped at 1.
+
+    With a field of view the percentile is that of the pixels inside, and the response outside is 0.
+    """
     top = np.max(np.stack(ridges), axis=0)
+    if fov is not None:
+        top = np.where(fov, top, np.float32(0))
     # The percentile is 0 if only few pixels respond; an image without any response stays 0.
-    reach = max(float(np.percentile(top, _TOP_PERCENTILE)), 1e-3 * float(top.max()), 1e-30)
+    reach = max(float(np.percentile(pixels_inside(top, fov), _TOP_PERCENTILE)), 1e-3 * float(top.max()), 1e-30)
     return np.minimum(top / np.float32(reach), np.float32(1.0))
 
 
-def vesselness(image: Grey, scale: float, dark_vessels: bool) -> Response:
+def vesselness(image: Grey, scale: float, dark_vessels: bool, fov: Mask | None = None) -> Response:
     """Frangi's vesselness over `scale * BASE_SIGMAS`, in [0, 1]; all 0 for a constant image.
 
     The response is divided by its 97th percentile over the image and clipped at 1, so that one threshold suits
@@ -60,6 +65,7 @@ def vesselness(image: Grey, scale: float, dark_vessels: bool) -> Response:
 
     Args:
         dark_vessels: True if vessels are darker than their surroundings (X-ray), False if brighter (OCTA).
+        fov: the field of view, outside which the response is 0; the filter still sees the whole image.
 
     Raises:
         ValueError: the image is not uint8 of two dimensions, or scale is not above 0.
@@ -67,7 +73,7 @@ def vesselness(image: Grey, scale: float, dark_vessels: bool) -> Response:
     check_grey(image)
     if not scale > 0.0:
         raise ValueError(f"scale must be above 0, got {scale}")
-    return _combine([_ridge(image, scale * base, dark_vessels) for base in BASE_SIGMAS])
+    return _combine([_ridge(image, scale * base, dark_vessels) for base in BASE_SIGMAS], fov)
 
 
 def _dice_curve(response: Response, mask: Mask) -> Float64[np.ndarray, "99"]:
@@ -81,17 +87,19 @@ def _dice_curve(response: Response, mask: Mask) -> Float64[np.ndarray, "99"]:
     return np.where(total > 0, 2.0 * hit / np.maximum(total, 1), 1.0)  # both masks empty: 1
 
 
-def tune(images: Sequence[Grey], masks: Sequence[Mask]) -> FrangiSettings:
+def tune(images: Sequence[Grey], masks: Sequence[Mask], fovs: Sequence[Mask | None] | None = None) -> FrangiSettings:
     """The polarity, scale and threshold with the highest mean Dice over validation images.
 
     The polarity is chosen first, at one medium sigma; then every pair of `SCALES` and `THRESHOLDS` is tried. The
     choice is deterministic: among equals it takes dark vessels, the smaller scale and the lower threshold. It takes
-    about 0.8 s and 2 MB for each image of 512×512 pixels. The sizes of images may differ.
+    about 0.8 s and 2 MB for each image of 512×512 pixels. The sizes of images may differ. With fields of view, outside
+    which no mask has vessels, only the pixels inside count.
 
     Raises a ValueError if there are no images, or not as many masks, or a mask does not fit its image.
     """
     if not images or len(images) != len(masks):
         raise ValueError(f"need as many masks as images and at least one, got {len(images)} and {len(masks)}")
+    fovs = fovs or [None] * len(images)
     for image, mask in zip(images, masks, strict=True):
         check_grey(image)
         check_masks(image.shape, mask=mask)
@@ -100,12 +108,13 @@ def tune(images: Sequence[Grey], masks: Sequence[Mask]) -> FrangiSettings:
     best: dict[bool, float] = {}
     for dark in (True, False):
         middle[dark] = [_ridge(image, _POLARITY_SIGMA, dark) for image in images]
-        curves = [_dice_curve(_combine([ridge]), mask) for ridge, mask in zip(middle[dark], masks, strict=True)]
+        found = zip(middle[dark], masks, fovs, strict=True)
+        curves = [_dice_curve(_combine([ridge], fov), mask) for ridge, mask, fov in found]
         best[dark] = float(np.mean(curves, axis=0).max())
     dark_vessels = best[True] >= best[False]
 
     dice = np.zeros((len(SCALES), len(THRESHOLDS)))
-    for image, mask, ridge in zip(images, masks, middle[dark_vessels], strict=True):
+    for image, mask, fov, ridge in zip(images, masks, fovs, middle[dark_vessels], strict=True):
         ridges = {round(_POLARITY_SIGMA, 6): ridge}
         for row, scale in enumerate(SCALES):
             # Rounded, so that equal products give the same key.
@@ -113,12 +122,12 @@ def tune(images: Sequence[Grey], masks: Sequence[Mask]) -> FrangiSettings:
             for sigma in sigmas:
                 if sigma not in ridges:
                     ridges[sigma] = _ridge(image, sigma, dark_vessels)
-            response = _combine([ridges[sigma] for sigma in sigmas])
+            response = _combine([ridges[sigma] for sigma in sigmas], fov)
             dice[row] += _dice_curve(response, mask)
     best_scale, best_threshold = divmod(int(dice.argmax()), len(THRESHOLDS))
     return FrangiSettings(SCALES[best_scale], round(float(THRESHOLDS[best_threshold]), 2), dark_vessels)
 
 
-def segment(image: Grey, settings: FrangiSettings) -> Mask:
+def segment(image: Grey, settings: FrangiSettings, fov: Mask | None = None) -> Mask:
     """The mask of the pixels whose vesselness reaches the threshold; raises as `vesselness`."""
-    return vesselness(image, settings.scale, settings.dark_vessels) >= np.float32(settings.threshold)
+    return vesselness(image, settings.scale, settings.dark_vessels, fov) >= np.float32(settings.threshold)

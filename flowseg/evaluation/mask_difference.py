@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from flowseg.evaluation.arrays import Mask
+from flowseg.evaluation.arrays import Mask, pixels_inside
 from flowseg.evaluation.topology import Shape, junctions, within
 
 RADIUS = 5.0
@@ -20,7 +20,7 @@ class MaskDifference:
     """Numbers of pixels of one image."""
 
     pixels: int
-    """In the image."""
+    """In the image, or inside its field of view."""
     near: int
     """Within `RADIUS` of a junction of the true mask's skeleton."""
     band: int
@@ -46,10 +46,13 @@ class Enrichment:
     """Bootstrap 95 % interval over images."""
 
 
-def mask_difference(first: Mask, second: Mask, truth: Shape) -> MaskDifference:
-    """Counts the pixels that differ between two masks: all, those near junctions, and those near vessels."""
+def mask_difference(first: Mask, second: Mask, truth: Shape, fov: Mask | None = None) -> MaskDifference:
+    """Counts the pixels that differ between two masks: all, those near junctions, and those near vessels.
+
+    With a field of view, only pixels inside count.
+    """
     near, band = within(junctions(truth.skeleton), RADIUS), within(truth.mask, RADIUS)
-    differing = first != second
+    near, band, differing = (pixels_inside(mask, fov) for mask in (near, band, first != second))
     counted = (near, band, differing, differing & near, differing & band)
     return MaskDifference(differing.size, *(int(np.count_nonzero(pixels)) for pixels in counted))
 

@@ -126,6 +126,10 @@ IMAGE_METRICS = (
 # fmt: on
 """The metrics of `flowseg.evaluation.metrics.image_metrics`, in the order of the columns."""
 
+IN_PLACE = (topology_metrics, surface_metrics)
+"""The functions of masks that need pixels where they lie: with a field of view they get masks that are empty outside.
+All others get the pixels inside as one row."""
+
 MASK_METRICS = tuple(row for row in IMAGE_METRICS if row.of_masks is not None)
 """Those of a mask, which need no probability."""
 

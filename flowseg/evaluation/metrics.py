@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flowseg.evaluation.arrays import Mask, Probability
-from flowseg.evaluation.metric_table import IMAGE_METRICS, MASK_METRICS
+from flowseg.evaluation.arrays import Mask, Probability, check_masks, pixels_inside
+from flowseg.evaluation.metric_table import IMAGE_METRICS, IN_PLACE, MASK_METRICS
 
 _DRAWS_PER_BLOCK = 4_000_000  # limits the memory of the resampled indices to 32 MB
 
@@ -25,21 +25,37 @@ class Interval:
     n: int
 
 
-def mask_metrics(prediction: Mask, truth: Mask) -> dict[str, float | None]:
+def mask_metrics(prediction: Mask, truth: Mask, fov: Mask | None = None) -> dict[str, float | None]:
     """All metrics that two masks determine: a value for each row of `MASK_METRICS` in the metric table.
 
-    It is None if it does not exist, such as a distance to an empty mask. Raises a ValueError if the masks are not bool
-    of two dimensions and one shape with at least one pixel.
+    It is None if it does not exist, such as a distance to an empty mask. With a field of view, pixels outside count
+    neither as vessel nor as background. Raises a ValueError if the masks are not bool of two dimensions and one shape,
+    or have no pixel that counts.
     """
     if not truth.size:
         raise ValueError(f"need masks with at least one pixel, got {truth.shape}")
+    _check_fov(fov, prediction, truth)
+    pixels = [pixels_inside(mask, fov) for mask in (prediction, truth)]
+    in_place = [mask if fov is None else mask & fov for mask in (prediction, truth)]
     found: dict[str, float | None] = {}
     for compute in dict.fromkeys(row.of_masks for row in MASK_METRICS if row.of_masks):
-        found |= compute(prediction, truth)
+        found |= compute(*(in_place if compute in IN_PLACE else pixels))
     return {row.key: found[row.key] for row in MASK_METRICS}
 
 
-def image_metrics(probability: Probability, truth: Mask, threshold: float = 0.5) -> dict[str, float | None]:
+def _check_fov(fov: Mask | None, *arrays: np.ndarray) -> None:
+    """Raises a ValueError if a field of view is not a mask of the arrays' shape, or has no pixel inside."""
+    if fov is None:
+        return
+    for array in arrays:
+        check_masks(array.shape, fov=fov)
+    if not fov.any():
+        raise ValueError("no pixel is inside the field of view")
+
+
+def image_metrics(
+    probability: Probability, truth: Mask, threshold: float = 0.5, fov: Mask | None = None
+) -> dict[str, float | None]:
     """All metrics of one image: `mask_metrics` of the thresholded prediction, and those of the probabilities.
 
     It has a value for each row of `IMAGE_METRICS` in the metric table, None if it does not exist for this image.
@@ -48,16 +64,19 @@ def image_metrics(probability: Probability, truth: Mask, threshold: float = 0.5)
         probability: of vessel, in [0, 1], at the size at which the image is to be judged.
         truth: the true mask, of the same shape.
         threshold: a pixel is predicted vessel if its probability exceeds it.
+        fov: the field of view, of the same shape: pixels outside do not count. None: all count.
 
     Raises:
-        ValueError: as `soft_metrics`, or a threshold outside [0, 1].
+        ValueError: as `soft_metrics`, a threshold outside [0, 1], or a field of view that does not fit.
     """
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold must lie in [0, 1], got {threshold}")
+    _check_fov(fov, probability, truth)
     found: dict[str, float | None] = {}
     for compute in dict.fromkeys(row.of_probability for row in IMAGE_METRICS if row.of_probability):
-        found |= compute(probability, truth)  # before the masks: it checks the probabilities
-    found |= mask_metrics(probability > threshold, truth)
+        # Before the masks: it checks the probabilities.
+        found |= compute(pixels_inside(probability, fov), pixels_inside(truth, fov))
+    found |= mask_metrics(probability > threshold, truth, fov)
     return {row.key: found[row.key] for row in IMAGE_METRICS}
 
 

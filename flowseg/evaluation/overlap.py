@@ -25,7 +25,7 @@ def overlap_metrics(prediction: Mask, truth: Mask) -> dict[str, float]:
 
 
 def density_metrics(prediction: Mask, truth: Mask) -> dict[str, float]:
-    """The density error, in [0, 1]. The whole image counts, not a field of view."""
+    """The density error, in [0, 1]."""
     return {"density_error": abs(float(prediction.mean()) - float(truth.mean()))}
 
 

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float32
 
 from flowseg.data.dataset import Dataset
 from flowseg.errors import UserError
-from flowseg.evaluation.arrays import Probability
+from flowseg.evaluation.arrays import Probability, pixels_inside
 from flowseg.evaluation.metrics import Interval, bootstrap_mean
 from flowseg.evaluation.overlap import overlap_metrics
 from flowseg.models.network import Params
@@ -18,12 +18,14 @@ from flowseg.sampling.windows import WindowSampler
 
 @dataclass(frozen=True)
 class Scored:
-    """One image's prediction and scores."""
+    """One image's prediction and scores. Outside the field of view nothing is vessel, and nothing is scored."""
 
     key: str
     index: int
     probability: Float32[np.ndarray, "h w"]
     truth: Bool[np.ndarray, "h w"]
+    fov: Bool[np.ndarray, "h w"] | None
+    """None if the data set has no fields of view."""
     metrics: dict[str, float]
     """The overlap metrics only: they are cheap, so that validation can score often."""
     threshold: float
@@ -45,14 +47,17 @@ def score_split(
 def score(segmentations: Iterable[Segmentation], dataset: Dataset, threshold: float = FIXED) -> Iterator[Scored]:
     """Yields each segmentation with its overlap; there is one per image of the split, in order, whatever made it."""
     for i, found in enumerate(segmentations):
-        truth = dataset.truth(i)
+        truth, fov = dataset.truth(i), dataset.fov(i)
+        found = found.inside(fov)
+        masks = (pixels_inside(mask, fov) for mask in (found.probability > threshold, truth))
         # The samples themselves are not passed on: those of all images would take much memory.
         yield Scored(
             key=dataset.pairs[i].key,
             index=i,
             probability=found.probability,
             truth=truth,
-            metrics=overlap_metrics(found.probability > threshold, truth),
+            fov=fov,
+            metrics=overlap_metrics(*masks),
             threshold=threshold,
             uncertainty=found.uncertainty,
         )

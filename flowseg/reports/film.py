@@ -96,6 +96,7 @@ def analyze_film(
         "data": str(prepared.root),
         "split": split,
         "split_images": len(whole),
+        "field_of_view": whole.has_fov,
         "encoder": asdict(prepared.encoder) if prepared.encoder is not None else None,
         "mean_from": mean_from,
         "sampler": asdict(config.eval),
@@ -166,7 +167,7 @@ def _made(summary: dict[str, Any]) -> dict[str, str]:
     steps = f"tolerance {sampler['tolerance']}" if sampler["sampler"] == "dopri5" else f"{sampler['steps']} steps"
     return {
         "Run": summary["run"],
-        "Data": summary["data"],
+        "Data": summary["data"] + (", scored inside the field of view" if summary["field_of_view"] else ""),
         "Embeddings": f"{encoder['name']}, {encoder['width']} wide" if encoder else "of unknown origin",
         "Sampling": f"{sampler['sampler']}, {steps}; noise by image content and seed {summary['noise_seed']}",
         "Seed of partners, choice of images and bootstrap": str(summary["seed"]),

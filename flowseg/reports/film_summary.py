@@ -26,6 +26,7 @@ KEYS = {
     "data": "folder of the data set",
     "split": "the analysed split",
     "split_images": "images in it",
+    "field_of_view": "whether the images have fields of view: then only the pixels inside count",
     "encoder": "what made the embeddings: name, settings, width",
     "mean_from": "which images' embeddings are averaged in the condition `mean`",
     "sampler": "how the flow was integrated and windows were laid",

@@ -36,7 +36,7 @@ class Trained:
     best_dice: float | None
     """Its validation Dice; None for an imported run, as is the digest."""
     data_digest: str | None
-    """Digest of the images and embeddings that the run was trained on."""
+    """Digest of the images, fields of view and embeddings that the run was trained on."""
     sampler: WindowSampler
 
     @classmethod
@@ -104,5 +104,5 @@ class Trained:
         dataset = prepared.datasets["val"]
         with task("threshold on val", len(dataset)) as advance:
             for i, found in enumerate(segment(self.sampler, self.params, dataset)):
-                yield found.probability, dataset.truth(i)
+                yield found.inside(dataset.fov(i)).probability, dataset.truth(i)
                 advance()

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import cv2
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from scipy.special import entr
 
 from flowseg.data.dataset import NetworkInput
@@ -35,6 +35,10 @@ class Segmentation:
     def uncertainty(self) -> Float32[np.ndarray, "h w"] | None:
         """Each pixel's `predictive_entropy`, in bits; None for a single sample."""
         return predictive_entropy(self.probability) if len(self.samples) > 1 else None
+
+    def inside(self, fov: Bool[np.ndarray, "h w"] | None) -> "Segmentation":
+        """Returns the same with probability 0 outside a field of view; itself if there is none."""
+        return self if fov is None else Segmentation(np.where(fov, self.samples, np.float32(0)))
 
 
 def predictive_entropy(probability: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:

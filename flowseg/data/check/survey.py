@@ -114,11 +114,12 @@ def _read(pair: Pair) -> tuple[Record | None, list[UserError]]:
     grey = attempt(lambda: decode(pair.image))
     image = None if grey is None else attempt(lambda: scaled(grey, str(pair.image)))
     mask = attempt(lambda: read_label(pair.label))
-    fov = None if pair.fov is None else attempt(lambda: read_fov(pair.fov))
-    if grey is not None:
-        for path, found, what in ((pair.label, mask, "a label"), (pair.fov, fov, "a field of view")):
-            if path is not None and found is not None:
-                attempt(lambda path=path, found=found, what=what: check_size(path, found, grey.shape, what))
+    if grey is not None and mask is not None:
+        attempt(lambda: check_size(pair.label, mask, grey.shape, "a label"))
+    if (path := pair.fov) is not None:
+        fov = attempt(lambda: read_fov(path))
+        if grey is not None and fov is not None:
+            attempt(lambda: check_size(path, fov, grey.shape, "a field of view"))
     if problems or grey is None or image is None or mask is None:
         return None, problems
     h, w = grey.shape

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from typing import Any
 
+from flowseg.errors import UserError
 from flowseg.reports.compare.log import Row, RunLog
 from flowseg.runs.folder import Run
 from flowseg.runs.log import read_metrics
