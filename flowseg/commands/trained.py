@@ -95,6 +95,9 @@ class Predict(Sampling):
     """Folder for the masks, probabilities and overlays."""
     frames: str = "all"
     """Frames of DICOM series, counted from 1, for example 3,7,10-14."""
+    fov: Path | None = None
+    """Folder with the field of view of each image: a mask of the image's name, white inside. Nothing is predicted
+    outside."""
 
 
 def parse_frames(text: str) -> list[int] | None:
@@ -123,7 +126,13 @@ def predict(args: list[str]) -> None:
         raise UserError("flowseg predict: no images given; name one or more image files")
     frames = parse_frames(parsed.frames)
     predict_images(
-        run, parsed.images, parsed.out, settings=parsed.settings, frames=frames, embeddings=parsed.embeddings
+        run,
+        parsed.images,
+        parsed.out,
+        settings=parsed.settings,
+        frames=frames,
+        embeddings=parsed.embeddings,
+        fov=parsed.fov,
     )
 
 

@@ -5,14 +5,26 @@ Pixels are used as they are stored: an EXIF orientation is reported, but not app
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 from PIL import ExifTags
 
 from flowseg.data import dicom
-from flowseg.data.folders import SUFFIXES, check_name, content_hash, decode, open_image, scaled
+from flowseg.data.folders import (
+    SUFFIXES,
+    check_name,
+    check_size,
+    content_hash,
+    decode,
+    list_images,
+    missing_fov,
+    open_image,
+    read_fov,
+    scaled,
+)
 from flowseg.errors import UserError
 from flowseg.progress import task
 
@@ -27,6 +39,8 @@ class Input:
     name: str
     """The name of its outputs: the file's name without suffix, and _frame007 if the file has several frames."""
     path: Path
+    stem: str
+    """The file's name without suffix."""
     frame: int | None
     """The frame's number, counted from 1; None if the file has only one."""
     image: Float32[np.ndarray, "h w"]
@@ -60,6 +74,26 @@ def read_inputs(paths: Sequence[Path], frames: Sequence[int] | None = None) -> l
     return list(found.values())
 
 
+def read_fovs(folder: Path, items: Sequence[Input]) -> list[Bool[np.ndarray, "h w"]]:
+    """Reads the field of view of each image, the mask in a folder with the stem of the image's file.
+
+    All frames of a file share one.
+
+    Raises:
+        UserError: there is no such folder, an image has no mask, or one does not fit.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give one that holds a mask for each image")
+    files, read = list_images(folder), cache(read_fov)
+    fovs = []
+    for item in items:
+        if item.stem not in files:
+            raise missing_fov(item.path, folder / item.stem)
+        fovs.append(read(files[item.stem]))
+        check_size(files[item.stem], fovs[-1], item.image.shape, "a field of view")
+    return fovs
+
+
 def _files(folder: Path) -> list[Path]:
     """Returns the image files of a folder, sorted; hidden and other files are ignored, as in a data set."""
     files = [
@@ -90,10 +124,10 @@ def _read(path: Path, frames: Sequence[int] | None) -> Iterator[Input]:
     digits = max(3, len(str(count)))
     for number, grey in read:
         if count == 1:
-            yield Input(stem, path, None, scaled(grey, str(path)), content_hash(grey), orientation)
+            yield Input(stem, path, stem, None, scaled(grey, str(path)), content_hash(grey), orientation)
         else:
             image = scaled(grey, f"{path} frame {number}", "leave it out (--frames)")
-            yield Input(f"{stem}_frame{number:0{digits}d}", path, number, image, content_hash(grey), orientation)
+            yield Input(f"{stem}_frame{number:0{digits}d}", path, stem, number, image, content_hash(grey), orientation)
 
 
 def _orientation(path: Path) -> int:

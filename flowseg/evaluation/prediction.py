@@ -13,8 +13,9 @@ from flowseg.config import Config, EvalConfig
 from flowseg.data.dataset import NetworkInput, network_input
 from flowseg.data.dicom import is_dicom
 from flowseg.data.folders import as_uint8
-from flowseg.data.inputs import Input, read_inputs
+from flowseg.data.inputs import Input, read_fovs, read_inputs
 from flowseg.errors import UserError, first_of
+from flowseg.evaluation.arrays import Mask
 from flowseg.evaluation.overlays import grey, overlay, save_png
 from flowseg.evaluation.score import check_finite
 from flowseg.evaluation.uncertainty import expected_error
@@ -38,6 +39,7 @@ def predict_images(
     settings: EvalConfig | None = None,
     frames: Sequence[int] | None = None,
     embeddings: str | None = None,
+    fov: Path | None = None,
 ) -> None:
     """Segments images and writes NAME_mask.png, NAME_probability.png and NAME_overlay.png into `out`.
 
@@ -50,11 +52,14 @@ def predict_images(
         settings: how to sample; None: as the run's config says.
         frames: which frames of each file, counted from 1; None: all.
         embeddings: a store that holds the images' embeddings; None: the run's own, or image-stats.
+        fov: a folder with the images' fields of view, outside which nothing is predicted; None: they have none.
 
     Raises:
-        UserError: an image that cannot be read, two images of one name, an embedding that is missing.
+        UserError: an image that cannot be read, two images of one name, an embedding or a field of view that is
+            missing.
     """
     items = read_inputs(paths, frames)
+    fovs: Sequence[Mask | None] = read_fovs(fov, items) if fov is not None else [None] * len(items)
     _check_out(out, paths, items)
     images = network_inputs(run, with_sources(run.config, None, embeddings), paths, items)
     trained = Trained.open(run, settings)
@@ -70,7 +75,9 @@ def predict_images(
     rows = []
     ensemble = trained.config.eval.ensemble > 1
     with task("prediction", len(items)) as advance:
-        for item, found in zip(items, segment(trained.sampler, trained.params, images), strict=True):
+        segmentations = segment(trained.sampler, trained.params, images)
+        for item, inside, whole in zip(items, fovs, segmentations, strict=True):
+            found = whole.inside(inside)
             check_finite(item.name, found.probability)
             _write(out, item, found, threshold)
             expected = expected_error(found.probability, threshold)
@@ -81,6 +88,7 @@ def predict_images(
         "step": trained.step,
         "eval": asdict(trained.config.eval),
         "threshold": threshold,
+        "fov": str(fov) if fov is not None else None,
         "images": rows,
     }
     write_text(out / SUMMARY, json.dumps(summary, indent=2) + "\n")

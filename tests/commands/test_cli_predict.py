@@ -155,6 +155,62 @@ def test_frames_have_embeddings_of_their_own(run: Path, tmp_path: Path) -> None:
     assert "1 of 3 images are not in it (series_frame003)" in message and "reads no DICOM" in message
 
 
+@pytest.fixture
+def fovs(tiny_data: Path, tmp_path: Path) -> Path:
+    """A folder with a round field of view for the first test image."""
+    folder = tmp_path / "fovs"
+    folder.mkdir()
+    inside = np.hypot(*(np.mgrid[:64, :64] - 30)) < 25
+    write(folder / f"{first(tiny_data, 'image', 'test').stem}.png", inside.astype(np.uint8) * 255)
+    return folder
+
+
+def test_nothing_is_predicted_outside_a_field_of_view(
+    flowseg: Flowseg, run: Path, tiny_data: Path, fovs: Path, tmp_path: Path
+) -> None:
+    image, whole, out = first(tiny_data, "image", "test"), tmp_path / "whole", tmp_path / "out"
+    assert flowseg("predict", run, image, "--out", whole).status == 0
+    outcome = flowseg("predict", run, image, "--out", out, "--fov", fovs)
+    assert outcome.status == 0, outcome.err
+    inside = grey(fovs / image.name) > 0
+    for kind in ("mask", "probability"):
+        before, after = (grey(folder / f"{image.stem}_{kind}.png") for folder in (whole, out))
+        np.testing.assert_array_equal(after, np.where(inside, before, 0))
+        assert before[~inside].any() and after.any()
+    overlay = grey(out / f"{image.stem}_overlay.png")
+    assert (overlay[~inside] == overlay[~inside][:, :1]).all()  # grey
+    said, before = (json.loads((folder / "prediction.json").read_text()) for folder in (out, whole))
+    assert (said["fov"], before["fov"]) == (str(fovs), None)
+    assert said["images"][0]["expected_error"] != before["images"][0]["expected_error"]
+
+
+def test_frames_share_the_field_of_view_of_their_file(
+    flowseg: Flowseg, run: Path, fovs: Path, tiny_data: Path, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(3)
+    series = write_dicom(tmp_path / "series.v2.dcm", rng.integers(0, 2**12, (2, 64, 64)).astype(np.uint16), 12)
+    shutil.copy(next(fovs.iterdir()), fovs / "series.v2.png")
+    outcome = flowseg("predict", run, series, "--out", tmp_path / "out", "--fov", fovs)
+    assert outcome.status == 0, outcome.err
+    inside = grey(fovs / "series.v2.png") > 0
+    for frame in ("001", "002"):
+        probability = grey(tmp_path / "out" / f"series.v2_frame{frame}_probability.png")
+        assert probability[inside].any() and not probability[~inside].any()
+
+
+def test_a_field_of_view_that_does_not_fit_is_refused(
+    refused: Callable[..., str], bare: Path, tiny_data: Path, fovs: Path, tmp_path: Path
+) -> None:
+    image, other = sorted((tiny_data / "test" / "image").iterdir())[:2]
+    write(fovs / f"{other.stem}.png", np.full((64, 48), 255, np.uint8))
+    for images, folder, told in (
+        ((image,), tmp_path / "gone", "gone: no such folder; give one that holds a mask for each image"),
+        ((first(tiny_data, "image", "val"),), fovs, f".png: has no field of view {fovs}/"),
+        ((image, other), fovs, f"{fovs / other.name}: is 48x64 but its image is 64x64"),
+    ):
+        assert told in refused("predict", bare, *images, "--out", tmp_path / "out", "--fov", folder)
+
+
 @pytest.mark.parametrize(
     ("text", "frames"), [("all", None), ("3", [3]), ("3,7,10-14", [3, 7, 10, 11, 12, 13, 14]), ("2, 1-2", [1, 2])]
 )
