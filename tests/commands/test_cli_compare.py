@@ -5,9 +5,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import Flowseg
 from made_runs import dice_of, make_run
+
+from flowseg.evaluation.overlays import save_png
 
 LOG = "epoch,train_loss,val_dice\n1,0.5,0.61\n2,0.4,0.62\n3,0.3,0.64\n"
 
@@ -64,7 +67,7 @@ def test_other_pixels_under_the_same_names(
 ) -> None:
     other = make_run(tmp_path / "c", scores={"dice": list(dice_of(8))}, pixels=50, config={"precision": "bf16"})
     message = refused("compare", runs[0], other, "--out", tmp_path / "out")
-    assert "test/0001 is another image, or has another label, than in" in message
+    assert "test/0001 is another image, or has another label or field of view, than in" in message
     # Without pictures the classical reference shows it: the same filter gives other scores.
     shutil.rmtree(other / "eval" / "test" / "images")
     path = other / "eval" / "test" / "per_image.csv"
@@ -136,3 +139,35 @@ def test_out_that_holds_something_else(refused: Callable[..., str], runs: tuple[
     assert f"{runs[0]}: holds something other than a report of `flowseg compare`; choose another --out" in message
     below = runs[0] / "config.json" / "out"
     assert "cannot be made" in refused("compare", *runs, "--out", below)
+
+
+def inside(run: Path) -> None:
+    """Makes a run's scores those of a field of view."""
+    path = run / "eval" / "test" / "metrics.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "field_of_view": True}))
+
+
+def test_scores_inside_a_field_of_view_are_not_compared_with_others(
+    flowseg: Flowseg, refused: Callable[..., str], runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    inside(runs[1])
+    message = refused("compare", *runs, "--out", tmp_path / "out")
+    assert f"{runs[1]}/eval/test: is scored inside the field of view, {runs[0]}/eval/test on whole images" in message
+    assert message == refused("compare", *runs[::-1], "--out", tmp_path / "out")
+    inside(runs[0])
+    assert flowseg("compare", *runs, "--out", tmp_path / "out").status == 0
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["test"]["field_of_view"] is True
+    for page in ("report.html", "report.md"):
+        assert "All scores are inside the field of view" in (tmp_path / "out" / page).read_text()
+
+
+def test_other_fields_of_view_are_refused(
+    refused: Callable[..., str], runs: tuple[Path, Path], tmp_path: Path
+) -> None:
+    for run, value in zip(runs, (255, 0), strict=True):
+        inside(run)
+        mask = np.full((40, 48), 255, np.uint8)
+        mask[0] = value
+        save_png(run / "eval" / "test" / "images" / "0003" / "fov.png", mask)
+    message = refused("compare", *runs, "--out", tmp_path / "out")
+    assert "test/0003 is another image, or has another label or field of view" in message

@@ -60,12 +60,12 @@ def read_pictures(scores: Scores, key: str) -> Shown | None:
 
 
 def check_same_pixels(first: Scores, other: Scores, keys: tuple[str, ...]) -> None:
-    """Raises a UserError if an image or its true mask differs between two evaluations.
+    """Raises a UserError if an image, its true mask or its field of view differs between two evaluations.
 
     Images of which one evaluation has no picture are not checked.
     """
     for key in keys:
-        for name in ("image.png", "truth.png"):
+        for name in ("image.png", "truth.png", "fov.png"):
             one, two = _read(_folder(first, key) / name), _read(_folder(other, key) / name)
             if one is not None and two is not None and not np.array_equal(one, two):
                 raise other_pixels(first, other, key)

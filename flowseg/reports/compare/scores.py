@@ -37,6 +37,11 @@ class Scores:
     about: dict[str, Any]
     """The content of metrics.json: checkpoint, data, settings of sampling."""
 
+    @property
+    def inside(self) -> bool:
+        """Whether the scores are inside the field of view; evaluations of older versions never are."""
+        return bool(self.about.get("field_of_view", False))
+
 
 def read_scores(run: Run) -> Scores:
     """Reads RUN/eval/test/per_image.csv and metrics.json.
@@ -87,6 +92,8 @@ def _value(text: str) -> float:
 def check_same_images(all_scores: Sequence[Scores]) -> None:
     """Raises a UserError unless every evaluation is of the same images, by name and by the classical reference.
 
+    All are inside the field of view, or none is.
+
     The reference is a function of image, label and its own tuned settings: with equal settings, other scores mean
     other images or labels under the same names.
     """
@@ -99,6 +106,12 @@ def check_same_images(all_scores: Sequence[Scores]) -> None:
             raise UserError(
                 f"{other.folder}: is of {len(other.keys)} images, {first.folder} of {len(first.keys)}: only "
                 f"{where.folder} has {first_of(names)}; evaluate both on one test set: {AGAIN}"
+            )
+        if first.inside != other.inside:
+            inside, whole = (first, other) if first.inside else (other, first)
+            raise UserError(
+                f"{inside.folder}: is scored inside the field of view, {whole.folder} on whole images; evaluate both "
+                f"on one test set: {AGAIN}"
             )
         settings = [scores.about.get("frangi", {}).get("settings") for scores in (first, other)]
         shared = sorted(first.reference.keys() & other.reference.keys())
@@ -113,10 +126,10 @@ def check_same_images(all_scores: Sequence[Scores]) -> None:
 
 
 def other_pixels(first: Scores, other: Scores, key: str) -> UserError:
-    """The error for two evaluations in which one name stands for different images or labels."""
+    """The error for two evaluations in which one name stands for different images, labels or fields of view."""
     return UserError(
-        f"{other.folder}: {key} is another image, or has another label, than in {first.folder}; evaluate both on one "
-        f"test set: {AGAIN}"
+        f"{other.folder}: {key} is another image, or has another label or field of view, than in {first.folder}; "
+        f"evaluate both on one test set: {AGAIN}"
     )
 
 

@@ -36,8 +36,9 @@ KEYS = {
     "courses": "validation Dice at the epochs measured in both, for each two groups: a, b, n, difference (b minus a), "
     "low, high (95 %, for autocorrelation), independent, ahead_a, ahead_b",
     "test": "scores on the test split: images (names), means (by group and metric: mean, low, high, n), per_image (by "
-    "group and metric, in the order of images; null where it does not exist), partial (metrics not in all "
-    "evaluations), evaluation (settings that differ); null without two groups of run folders",
+    "group and metric, in the order of images; null where it does not exist), field_of_view (whether the scores are "
+    "inside it), partial (metrics not in all evaluations), evaluation (settings that differ); null without two groups "
+    "of run folders",
     "tests": "for each two groups and metric: a, b, metric, n (images), mean_a, mean_b, difference (b minus a), low, "
     "high (bootstrap 95 % over images), p (Wilcoxon signed-rank), p_holm (over all tests here), effect (matched-pairs "
     "rank-biserial), detectable (found in 80 % of repetitions), images_needed (for the difference found), better (by "
@@ -130,6 +131,7 @@ def _test(test: OnTest) -> dict[str, Any]:
             name: {m: [None if math.isnan(v) else float(v) for v in values] for m, values in by.items()}
             for name, by in test.values.items()
         },
+        "field_of_view": all(scores.inside for scores in test.first.values()),
         "partial": test.partial,
         "evaluation": test.evaluation,
     }

@@ -116,6 +116,10 @@ PAGE: dict[str, tuple[str, str]] = {
         "테스트 영상 {n}장이며 모든 평가에서 같습니다. 평균과 영상에 대한 부트스트랩 95 % 신뢰구간을 적었고, 차이는 "
         "영상별로 짝지어 구했습니다.",
     ),
+    "test_inside": (
+        "All scores are inside the field of view: pixels outside it do not count.",
+        "모든 점수는 시야(field of view) 안의 픽셀만으로 계산했으며, 시야 밖의 픽셀은 제외했습니다.",
+    ),
     "metric": ("metric", "지표"),
     "p_holm": ("p (Holm)", "p(Holm)"),
     "effect": ("effect size", "효과 크기"),
