@@ -100,8 +100,8 @@ def data_import(args: list[str]) -> None:
         parsed.label_values,
     )
     public = SETS[parsed.name]
-    console.print(f"licence: {public.licence}", markup=False)
-    console.print(f"please cite: {public.citation}", markup=False)
+    console.print(f"licence: {public.licence}")
+    console.print(f"please cite: {public.citation}")
 
 
 def data_split(args: list[str]) -> None:
@@ -134,6 +134,6 @@ def _write(
     vessel = Values.parse(label_values) if label_values else None
     with stop_on_signals() as stop:
         built = build(Drawing(shares, seed, vessel, stop.check))
-    console.print(f"{out}: {', '.join(f'{n} {split}' for split, n in built.counts.items())} images", markup=False)
+    console.print(f"{out}: {', '.join(f'{n} {split}' for split, n in built.counts.items())} images")
     for note in built.notes:
-        console.print(f"note: {note}", markup=False)
+        console.print(f"note: {note}")

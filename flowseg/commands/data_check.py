@@ -52,12 +52,12 @@ def data_check(args: list[str]) -> None:
     else:
         console.print(terminal_table(tables.splits(summary)))
         for name, about in tables.recipes(summary).items():
-            console.print(f"{name}: {about}", markup=False)
+            console.print(f"{name}: {about}")
         findings = summary["findings"]
         for finding in findings[:MOST_LINES]:
-            console.print(f"{finding['severity']}: {finding['message']}", markup=False)
+            console.print(f"{finding['severity']}: {finding['message']}")
         if len(findings) > MOST_LINES:
             console.print(f"and {len(findings) - MOST_LINES} more findings on the page")
-        console.print(f"{tables.headline(summary)} The page: {out}", markup=False)
+        console.print(f"{tables.headline(summary)} The page: {out}")
     if summary["counts"]["error"]:
         raise UserError(f"{parsed.root}: training would refuse it; the errors are listed in {out}")

@@ -58,4 +58,4 @@ def export(args: list[str]) -> None:
         raise UserError(
             f"{out}: cannot be written ({error.strerror}); free some space or choose another OUT"
         ) from None
-    console.print(f"{parsed.run} (step {trained.step}) is exported to {out}; {told}", markup=False)
+    console.print(f"{parsed.run} (step {trained.step}) is exported to {out}; {told}")

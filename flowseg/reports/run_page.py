@@ -71,7 +71,7 @@ def report_run(run: Run, out: Path | None = None, lang: Language = "en") -> dict
         "starts": read_starts(run.path),
     }
     _write(folder, summary, shown, words)
-    console.print(f"report: {folder}/report.html", markup=False)
+    console.print(f"report: {folder}/report.html")
     return summary
 
 
