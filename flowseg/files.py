@@ -4,7 +4,6 @@ What is not finished lies in a folder `.part-...` beside its place, which its wr
 killed, the lock goes with it, and the next process that writes there removes the folder.
 """
 
-import fcntl
 import os
 import shutil
 import tempfile
@@ -12,6 +11,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import IO
+
+from flowseg.errors import UserError
+
+try:
+    import fcntl
+except ModuleNotFoundError:
+    raise UserError(
+        "Windows lacks the file locks that flowseg needs (fcntl); use it in the Windows Subsystem for Linux"
+    ) from None
 
 _UNFINISHED = ".part-"
 _OLD = ".old"
@@ -22,6 +31,11 @@ def cache_folder() -> Path:
     """Returns flowseg's cache folder: $FLOWSEG_CACHE, or ~/.cache/flowseg."""
     cache = os.environ.get("FLOWSEG_CACHE")
     return Path(cache).expanduser() if cache else Path.home() / ".cache" / "flowseg"
+
+
+def take(file: int | IO[str]) -> None:
+    """Locks an open file until it is closed; raises an OSError if another process has it."""
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def is_text(name: str) -> bool:
@@ -94,7 +108,7 @@ def sweep(folder: Path) -> None:
         with suppress(OSError):  # of another user, or in use
             lock = os.open(part, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                take(lock)
                 for old in (part / _OLD).glob("*"):
                     if not (folder / old.name).exists():  # killed just before the new one took its place
                         old.rename(folder / old.name)

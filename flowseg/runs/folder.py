@@ -10,16 +10,9 @@ from flowseg import __version__
 from flowseg.config import Config, differences, saved_config, to_json
 from flowseg.embeddings.store import Encoder
 from flowseg.errors import UserError
-from flowseg.files import is_text, sweep, write_text
+from flowseg.files import is_text, sweep, take, write_text
 from flowseg.runs.exported import Exported
 from flowseg.runs.hub import local_folder
-
-try:
-    import fcntl
-except ModuleNotFoundError:
-    raise UserError(
-        "Windows lacks the file locks that run folders need (fcntl); use flowseg in the Windows Subsystem for Linux"
-    ) from None
 
 CONFIG_FILE = "config.json"
 DONE_FILE = "done.json"
@@ -177,7 +170,7 @@ def lock(run: Run) -> IO[str]:
     """Keeps other processes from writing into a run while the returned file is open."""
     handle = (run.path / ".lock").open("w")
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        take(handle)
     except OSError:
         handle.close()
         raise UserError(f"{run.path}: another process is writing this run; wait for it or stop it") from None

@@ -28,3 +28,11 @@ def test_it_ends_quietly_when_nobody_reads_its_output(arguments: tuple[str, ...]
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 128 + signal.SIGPIPE
+
+
+def test_without_file_locks_one_line_says_why() -> None:
+    """Windows has none."""
+    program = "import sys; sys.modules['fcntl'] = None; from flowseg.__main__ import run; run()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr.startswith("flowseg: Windows lacks the file locks") and done.stderr.count("\n") == 1

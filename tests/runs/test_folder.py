@@ -1,7 +1,5 @@
 """Which run a command continues or begins."""
 
-import importlib
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,6 @@ from refusals import refusal
 from flowseg.config import Config, OptimConfig
 from flowseg.errors import UserError
 from flowseg.files import write_text
-from flowseg.runs import folder
 from flowseg.runs.folder import OtherNetwork, create_run, find_interrupted, open_run
 from flowseg.runs.trained import Trained
 from flowseg.training.experiment import choose_run
@@ -42,12 +39,6 @@ def test_another_program_s_network_is_kept_and_not_opened(tmp_path: Path) -> Non
     assert run.network == network
     with pytest.raises(UserError, match=r"other: its network \(plain U-Net\) is not flowseg's"):
         Trained.open(run)
-
-
-def test_without_file_locks_there_are_no_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Windows has none."""
-    monkeypatch.setitem(sys.modules, "fcntl", None)
-    assert "Windows lacks the file locks that run folders need" in refusal(lambda: importlib.reload(folder))
 
 
 def test_a_name_is_no_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
