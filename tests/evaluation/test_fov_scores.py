@@ -156,7 +156,7 @@ def test_a_threshold_is_tuned_inside(data: dict[str, Dataset], monkeypatch: pyte
     monkeypatch.setattr("flowseg.runs.trained.prepare_for", lambda *_: SimpleNamespace(datasets=data))
     found = [Segmentation(samples(example.size, 1)) for example in dataset]
     monkeypatch.setattr("flowseg.runs.trained.segment", lambda *_: iter(found))
-    run = SimpleNamespace(config=Config())
+    run = SimpleNamespace(config=Config(), exported=None)
     trained = Trained(run, Config(), {}, 0, None, None, None)  # type: ignore[arg-type]
     _, mask, fov = ring(48)
     ((probability, truth),) = trained._predict_validation()
