@@ -26,7 +26,7 @@ from flowseg.evaluation.topology import Shape
 from flowseg.models.network import Network, Params, init_params
 from flowseg.sampling.windows import WindowSampler
 
-CROP, WIDTH, STAGES = 16, 4, (1, 3)
+CROP, WIDTH, STAGES = 16, 4, (0, 1)
 
 
 class InMemory(Dataset):
@@ -49,7 +49,7 @@ class InMemory(Dataset):
 def config(stages: tuple[int, ...] = STAGES) -> Config:
     film = FilmConfig(stages=stages, embedding_width=WIDTH, condition_width=8, hidden_width=8)
     return Config(
-        model=ModelConfig(dim=8, multipliers=(1, 1, 1, 1), heads=1, head_dim=8, film=film),
+        model=ModelConfig(dim=8, multipliers=(1, 1), heads=1, head_dim=8, full_attention_levels=(1,), film=film),
         data=DataConfig(crop=CROP),
         eval=EvalConfig(sampler="euler", steps=1, window_batch=3),
     )
@@ -103,13 +103,13 @@ def test_choosing_takes_that_many_images_in_order() -> None:
 def test_conditions_give_each_image_the_vector_they_say() -> None:
     partners = derangement(4, 0)
     made = {c.name: c for c in conditions(STAGES, EMBEDDINGS, MEAN, partners)}
-    assert list(made) == ["own", "other", "mean", "none", "no stage 1", "no stage 3"]
+    assert list(made) == ["own", "other", "mean", "none", "no stage 0", "no stage 1"]
     assert len(made) == condition_count(STAGES)
     np.testing.assert_array_equal(made["own"].embeddings, EMBEDDINGS)
     for i in range(4):
         np.testing.assert_array_equal(made["other"].embeddings[i], EMBEDDINGS[partners[i]])
         np.testing.assert_array_equal(made["mean"].embeddings[i], MEAN)
-    assert made["none"].off == STAGES and made["no stage 3"].off == (3,) and made["own"].off == ()
+    assert made["none"].off == STAGES and made["no stage 1"].off == (1,) and made["own"].off == ()
     assert len(conditions((2,), EMBEDDINGS, MEAN, partners)) == condition_count((2,)) == 4
 
 
@@ -119,7 +119,7 @@ def test_switching_off_is_gamma_one_and_beta_zero_in_that_stage_only() -> None:
     before = jax.tree.map(np.copy, params)
     network = WindowSampler(settings).network
     whole = network.film(params, jax.numpy.asarray(EMBEDDINGS))
-    for off, left in ((1, 1), (3, 0)):
+    for off, left in ((0, 1), (1, 0)):
         films = network.film(without_film(params, STAGES, (off,)), jax.numpy.asarray(EMBEDDINGS))
         gamma, beta = films[STAGES.index(off)]
         assert (np.asarray(gamma) == 1).all() and (np.asarray(beta) == 0).all()
