@@ -31,8 +31,14 @@ def formula(x: Array, gain: Array, bias: Array, scale: Array, shift: Array) -> A
 
 
 def with_gradients(function: Any, *arguments: Array) -> list[Array]:
-    value, pull = jax.vjp(function, *arguments)
-    return [value, *pull(normal(99, *value.shape))]
+    """The value, and the gradient of a random projection of it for every argument, as one program."""
+
+    @jax.jit
+    def both(*arguments: Array) -> list[Array]:
+        value, pull = jax.vjp(function, *arguments)
+        return [value, *pull(normal(99, *value.shape))]
+
+    return both(*arguments)
 
 
 @pytest.mark.parametrize("channels", [8, 24])
