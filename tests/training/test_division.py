@@ -1,6 +1,8 @@
 """A batch gives one loss and one gradient, however it is divided among devices and parts, with every flow family."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import jax
@@ -40,13 +42,23 @@ class Linear:
         return params["state"] * x + params["image"] * image + about
 
 
+def config_of(flow: FlowConfig) -> Config:
+    optim = OptimConfig(accumulate=1, clip_norm=1e3)
+    return Config(flow=flow, train=TrainConfig(batch=BATCH), optim=optim, eval=EvalConfig(steps=1))
+
+
+@cache
+def program(flow: FlowConfig, devices: int, microbatch: int) -> Callable[..., Any]:
+    """The step, compiled once for all keys."""
+    layout = Layout(PARAMS)
+    step = make_step(config_of(flow), make_flow(flow), Linear(), layout, 10, microbatch)  # type: ignore[arg-type]
+    return by_jit(step, Mesh(np.asarray(jax.devices()[:devices]), (AXIS,)))[0]
+
+
 def step_of(flow: FlowConfig, devices: int, microbatch: int, key: int = 0) -> tuple[float, np.ndarray]:
     """The loss, and the parameters after one step."""
-    optim = OptimConfig(accumulate=1, clip_norm=1e3)
-    config = Config(flow=flow, train=TrainConfig(batch=BATCH), optim=optim, eval=EvalConfig(steps=1))
-    step = make_step(config, make_flow(flow), Linear(), Layout(PARAMS), 10, microbatch)  # type: ignore[arg-type]
-    mapped, _ = by_jit(step, Mesh(np.asarray(jax.devices()[:devices]), (AXIS,)))
-    state, metrics = mapped(init_state(config, PARAMS, 10), GIVEN, jax.random.key(key))
+    state = init_state(config_of(flow), PARAMS, 10)
+    state, metrics = program(flow, devices, microbatch)(state, GIVEN, jax.random.key(key))
     # Adam hides the gradient's scale in the parameters, but its first moment does not.
     return float(metrics[0]), np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(state.opt)])
 
