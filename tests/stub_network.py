@@ -30,7 +30,7 @@ def config(
     stages = FilmConfig(stages=(0, 1) if film else (), embedding_width=4, condition_width=8, hidden_width=8)
     return Config(
         seed=seed,
-        model=ModelConfig(dim=8, multipliers=(1, 1, 1, 1), heads=1, head_dim=8, film=stages),
+        model=ModelConfig(dim=8, multipliers=(1, 1), heads=1, head_dim=8, full_attention_levels=(1,), film=stages),
         flow=FlowConfig(family=family),
         data=DataConfig(crop=CROP),
         eval=EvalConfig("euler", steps=1, window_batch=batch, overlap=overlap, ensemble=ensemble, tta=tta),
