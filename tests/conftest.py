@@ -35,7 +35,14 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     """With pytest-xdist, a file's tests run in one process: its compiled programs are made once."""
     from xdist.scheduler import LoadFileScheduling
 
+    config.option.loadscopereorder = False  # by the number of tests would leave long files with few tests to the end
     return LoadFileScheduling(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that compile large programs come first, so that no process waits for another's long file at the end."""
+    first = [REPO / "tests" / folder for folder in ("training", "models")]
+    items.sort(key=lambda item: next((i for i, folder in enumerate(first) if folder in item.path.parents), len(first)))
 
 
 @pytest.fixture(scope="module", autouse=True)
