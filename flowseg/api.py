@@ -12,6 +12,7 @@ from flowseg.config import Config, EvalConfig
 from flowseg.data.arrays import grey_values
 from flowseg.data.dataset import network_input
 from flowseg.data.folders import content_hash, scaled
+from flowseg.data.inputs import Input
 from flowseg.errors import UserError
 from flowseg.evaluation.score import check_finite
 from flowseg.files import cache_folder
@@ -19,6 +20,7 @@ from flowseg.runs.folder import open_run
 from flowseg.runs.prepare import embedding_source_for
 from flowseg.runs.trained import Trained
 from flowseg.sampling.segment import segment
+from flowseg.sampling.windows import WindowSampler
 
 _NAME = "the image"  # in messages
 
@@ -64,13 +66,35 @@ class Model:
                 the embedding store lacks.
         """
         grey = grey_values(image, _NAME)
-        values, content = scaled(grey, _NAME, "leave it out"), content_hash(grey)
+        return self._predict(_NAME, scaled(grey, _NAME, "leave it out"), content_hash(grey), "DATA")
+
+    def segment_input(self, item: Input) -> Prediction:
+        """Returns the prediction for an image or DICOM frame that `flowseg.data.inputs.read_inputs` has read.
+
+        Raises:
+            UserError: one that the embedding store lacks.
+        """
+        return self._predict(item.name, item.image, item.content, str(item.path.parent))
+
+    def with_settings(self, **settings: Any) -> "Model":
+        """Returns a model of the same checkpoint with other sampling settings: fields of `flowseg.config.EvalConfig`.
+
+        It compiles a program of its own.
+
+        Raises:
+            UserError: a setting that does not exist or is out of its bounds.
+        """
+        asked = replace(self.config.eval, **_known(settings))
+        config = replace(self.config, eval=asked)
+        return Model(replace(self._trained, config=config, sampler=WindowSampler(config)))
+
+    def _predict(self, name: str, values: Float32[np.ndarray, "h w"], content: str, data: str) -> Prediction:
         embedding = None
         if self._source is not None:
-            embedding = self._source.of_images([_NAME], [values], [content], "DATA")[0]
-        given = network_input(_NAME, content, values, embedding, self.config.data.max_side)
+            embedding = self._source.of_images([name], [values], [content], data)[0]
+        given = network_input(name, content, values, embedding, self.config.data.max_side)
         (found,) = segment(self._trained.sampler, self._trained.params, [given])
-        check_finite(_NAME, found.probability)
+        check_finite(name, found.probability)
         return Prediction(found.probability, found.probability > self.threshold, found.uncertainty)
 
 
@@ -91,12 +115,17 @@ def load(path: str | Path, *, embeddings: str | Path | None = None, **settings: 
             out of its bounds.
     """
     run = open_run(Path(path))
+    asked = replace(run.config.eval, **_known(settings))
+    _keep_programs()
+    return Model(Trained.open(run, asked, embeddings=None if embeddings is None else str(embeddings)))
+
+
+def _known(settings: dict[str, Any]) -> dict[str, Any]:
+    """Returns the settings; one that EvalConfig does not have is a UserError."""
     known = [field.name for field in fields(EvalConfig)]
     if unknown := [name for name in settings if name not in known]:
         raise UserError(f"{unknown[0]}: no such setting; choose from {', '.join(known)}, embeddings")
-    _keep_programs()
-    asked = replace(run.config.eval, **settings)
-    return Model(Trained.open(run, asked, embeddings=None if embeddings is None else str(embeddings)))
+    return settings
 
 
 def _keep_programs() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from flowseg import __version__
+from flowseg.commands.app import App, app
 from flowseg.commands.compare import Compare, compare
 from flowseg.commands.data import DataImport, DataSplit, data_import, data_split
 from flowseg.commands.data_check import DataCheck, data_check
@@ -38,6 +39,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], type]] = {
     "experiment": (experiment, Experiment),
     "eval": (evaluate, Eval),
     "predict": (predict, Predict),
+    "app": (app, App),
     "params": (params, Params),
     "doctor": (doctor, Doctor),
     "embed": (embed, Embed),

@@ -38,13 +38,13 @@ def started(**preferences: object) -> Iterator[object]:
         made.quit()
 
 
-def show(browser, path: Path, width: int = 1280, dark: bool = False) -> None:
-    """Opens a page on a screen of this width, in pixels."""
+def show(browser, page: Path | str, width: int = 1280, dark: bool = False) -> None:
+    """Opens a page, a file or an address, on a screen of this width, in pixels."""
     metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
     scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
-    browser.get(path.as_uri())
+    browser.get(page if isinstance(page, str) else page.as_uri())
 
 
 def outside(browser, width: int) -> list[str]:

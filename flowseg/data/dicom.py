@@ -7,7 +7,8 @@ by its own smallest and largest value anyway. Bits beyond Bits Stored are ignore
 
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -48,16 +49,33 @@ def read_frames(path: Path, wanted: Sequence[int] | None = None) -> tuple[int, l
         UserError: the file is not DICOM, has no pixels or colour, needs a decoder that is not installed, lacks a
             wanted frame, or has pixel data that do not match their description.
     """
+    with _opened(path) as dataset:
+        count = _count(dataset)
+        numbers = check_frames(path, count, wanted)
+        frames = iter_pixels(dataset, indices=[number - 1 for number in numbers])
+        return count, [(n, _grey(values, dataset, n)) for n, values in zip(numbers, frames, strict=True)]
+
+
+def frames_and_size(path: Path) -> tuple[int, tuple[int, int]]:
+    """Returns the number of frames, and the height and width that a DICOM file claims to have; decodes no pixels.
+
+    Raises:
+        UserError: as `read_frames`, except for what shows only when pixels are decoded.
+    """
+    with _opened(path) as dataset:
+        return _count(dataset), (int(dataset.Rows), int(dataset.Columns))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pydicom.Dataset]:
+    """Yields a DICOM file with grey frames; whatever goes wrong with it in the block becomes a UserError."""
     try:
         # What pydicom warns about either does not matter here or leads to an error below.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = pydicom.dcmread(path)
-            count = int(dataset.get("NumberOfFrames") or 1)
             _check(dataset, path)
-            numbers = check_frames(path, count, wanted)
-            frames = iter_pixels(dataset, indices=[number - 1 for number in numbers])
-            return count, [(n, _grey(values, dataset, n)) for n, values in zip(numbers, frames, strict=True)]
+            yield dataset
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; check the path") from None
     except InvalidDicomError:
@@ -67,6 +85,10 @@ def read_frames(path: Path, wanted: Sequence[int] | None = None) -> tuple[int, l
     except Exception as error:  # pydicom and its decoders raise many kinds; each means that the file is unreadable
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: cannot be read as DICOM ({reason}); replace or remove it") from None
+
+
+def _count(dataset: pydicom.Dataset) -> int:
+    return int(dataset.get("NumberOfFrames") or 1)
 
 
 def check_frames(path: Path, count: int, wanted: Sequence[int] | None) -> list[int]:

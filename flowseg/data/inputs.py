@@ -94,6 +94,18 @@ def read_fovs(folder: Path, items: Sequence[Input]) -> list[Bool[np.ndarray, "h 
     return fovs
 
 
+def frames_and_size(path: Path) -> tuple[int, tuple[int, int]]:
+    """Returns how many frames an image file has, and their height and width; decodes no pixels.
+
+    Raises:
+        UserError: the file is missing, damaged, or of a kind that `read_inputs` does not read.
+    """
+    if dicom.is_dicom(path):
+        return dicom.frames_and_size(path)
+    with open_image(path) as file:
+        return 1, (file.height, file.width)
+
+
 def _files(folder: Path) -> list[Path]:
     """Returns the image files of a folder, sorted; hidden and other files are ignored, as in a data set."""
     files = [

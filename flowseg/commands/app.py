@@ -1,0 +1,46 @@
+"""`flowseg app`: a trained run on a page in the browser."""
+
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+from flowseg.bounds import Bound
+from flowseg.commands.trained import Sampling, with_run
+from flowseg.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class App(Sampling):
+    """Segment images on a page in the browser, with a run or an exported model.
+
+    Sampling options that are not given keep the run's own settings, whatever default is shown below.
+    """
+
+    host: str = "127.0.0.1"
+    """Address to serve the page on. The default reaches this machine only; 0.0.0.0 is the whole network."""
+    port: Annotated[int, Bound(lambda n: 0 <= n < 2**16, "must lie between 0 and 65535")] = 7860
+    """Port of the page; 0 takes a free one."""
+
+
+def app(args: list[str]) -> None:
+    parsed, run = with_run(App, args, "app")
+    try:
+        from flowseg.app.server import LOCAL, bind, make_server
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn"):
+            raise
+        raise UserError("flowseg app: needs a web server; install it with: pip install 'flowseg[app]'") from None
+    from flowseg.api import load
+    from flowseg.progress import console
+
+    # Before the model, which takes longer.
+    with bind(parsed.host, parsed.port) as opened:
+        model = load(run.path, embeddings=parsed.embeddings, **asdict(parsed.settings))
+        server = make_server(model, str(parsed.run), parsed.host)
+        host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
+        if parsed.host not in LOCAL:
+            console.print(
+                "NOTE: --host lets anyone on the network use this page; nothing asks for a password, and images are "
+                "sent unencrypted",
+            )
+        console.print(f"{parsed.run} is on http://{host}:{opened.getsockname()[1]} (Ctrl-C stops it)")
+        server.run(sockets=[opened])
