@@ -26,6 +26,8 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FLAGS}".strip()
 os.environ.setdefault("GLIBC_TUNABLES", "")
 # A kept trace knows nothing of what a test patches.
 os.environ["FLOWSEG_TRACES"] = ""
+# What a test keeps stays out of the user's own cache.
+os.environ["FLOWSEG_CACHE"] = str(REPO / ".cache")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPO / ".cache" / "xla"))
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
 

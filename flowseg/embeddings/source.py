@@ -1,6 +1,6 @@
 """Where the embeddings of images come from: a store, or the image-stats encoder, which runs on the spot."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from jaxtyping import Float32
 from flowseg.data.folders import as_uint8, read_image
 from flowseg.embeddings import image_stats
 from flowseg.embeddings.images import LoadedImage
+from flowseg.embeddings.kept_stats import KeptStats
 from flowseg.embeddings.store import EmbeddingStore, Encoder
 from flowseg.errors import UserError
 from flowseg.progress import task
@@ -19,22 +20,39 @@ _THREADS = 2
 
 
 def describe_images(
-    paths: Sequence[Path], on_image: Callable[[], None] | None = None
+    paths: Sequence[Path],
 ) -> tuple[list[str], Float32[np.ndarray, "n e"]]:
-    """Returns the content hashes and image-stats vectors of image files; `on_image` is called after each file."""
+    """Returns the content hashes and image-stats vectors of image files."""
+    hashes, vectors = zip(*_described(paths), strict=True)
+    return list(hashes), np.stack(vectors)
+
+
+def _described(paths: Sequence[Path]) -> Iterator[tuple[str, Float32[np.ndarray, " 2048"]]]:
+    """Yields the content hash and the image-stats vector of each image file."""
 
     def one(path: Path) -> tuple[str, np.ndarray]:
         image, content = read_image(path)
         return content, image_stats.describe(as_uint8(image))
 
-    hashes, vectors = [], []
     with ThreadPoolExecutor(_THREADS) as pool:
-        for content, vector in pool.map(one, paths):
-            hashes.append(content)
-            vectors.append(vector)
-            if on_image is not None:
-                on_image()
-    return hashes, np.stack(vectors)
+        yield from pool.map(one, paths)
+
+
+def _kept_or_described(
+    paths: Sequence[Path], hashes: Sequence[str], on_image: Callable[[], None]
+) -> Float32[np.ndarray, "n e"]:
+    """Returns the image-stats vectors of image files with these content hashes; those not yet kept are kept."""
+    kept = KeptStats()
+    vectors = [kept.find(content) for content in hashes]
+    missing = [i for i, vector in enumerate(vectors) if vector is None]
+    for _ in range(len(paths) - len(missing)):
+        on_image()
+    for i, (content, vector) in zip(missing, _described([paths[i] for i in missing]), strict=True):
+        vectors[i] = vector
+        kept.keep(content, vector)
+        on_image()
+    kept.report()
+    return np.stack([vector for vector in vectors if vector is not None])
 
 
 class ImageStats:
@@ -81,7 +99,7 @@ class EmbeddingSource:
         """
         if self._store is not None:
             return self._store.vectors(keys, hashes, data, on_image)
-        return describe_images(paths, on_image)[1]
+        return _kept_or_described(paths, hashes, on_image or (lambda: None))
 
     def of_images(
         self, keys: Sequence[str], images: Sequence[Float32[np.ndarray, "h w"]], hashes: Sequence[str], data: str
