@@ -51,6 +51,16 @@ def overlay(image: Grey, prediction: Mask, truth: Mask | None = None) -> RGB:
     return out
 
 
+def shrunk(picture: Grey | RGB, side: int) -> Grey | RGB:
+    """Returns a picture with its longer side at most `side` pixels (area means), or itself if it already is."""
+    h, w = picture.shape[:2]
+    if max(h, w) <= side:
+        return picture
+    scale = side / max(h, w)
+    size = (max(round(w * scale), 1), max(round(h * scale), 1))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
+
+
 def outline(image: Grey, mask: Mask, side: int) -> RGB:
     """Draws a mask's outline in `PREDICTED` over its grey image, scaled down to at most `side` pixels.
 
@@ -59,10 +69,8 @@ def outline(image: Grey, mask: Mask, side: int) -> RGB:
     """
     check_grey(image)
     check_masks(image.shape, mask=mask)
-    h, w = image.shape
-    scale = min(side / max(h, w), 1.0)
-    size = (max(round(w * scale), 1), max(round(h * scale), 1))
-    out = np.repeat(cv2.resize(image, size, interpolation=cv2.INTER_AREA)[..., None], 3, axis=2)
+    scale = min(side / max(image.shape), 1.0)
+    out = np.repeat(shrunk(image, side)[..., None], 3, axis=2)
     borders, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     lines = [np.round(((border + 0.5) * scale - 0.5) * 2**_BITS).astype(np.int32) for border in borders]
     return np.asarray(cv2.polylines(out, lines, True, PREDICTED, 1, cv2.LINE_AA, _BITS))

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool, UInt8
 from markupsafe import Markup
 
 from flowseg.evaluation.soft import Calibration
-from flowseg.reports.compare.pictures import Shown
 from flowseg.reports.drawing import Frame, Scale, axis_titles, grid, svg
 from flowseg.reports.markup import element
 
@@ -15,17 +15,14 @@ SQUARE = Frame("square", 340, 360)
 _LEAST = 100  # pixels; the share of vessel in fewer is not drawn
 
 
-def calibration(images: Iterable[Shown]) -> list[dict[str, Any]]:
+def calibration(
+    images: Iterable[tuple[UInt8[np.ndarray, "..."], Bool[np.ndarray, "..."]]],
+) -> list[dict[str, Any]]:
     """Returns the bins of predicted probability over all pixels of some images: pixels, mean prediction, vessel share.
 
-    The probabilities are those of the pictures, with 8 bits. Empty bins are left out, and images without a map of
-    probabilities do not count.
+    Each image is given as the probability in 255ths, as pictures hold it, and the truth. Empty bins are left out.
     """
-    found: list[Calibration] = []
-    for image in images:
-        if "probability" in image.views:
-            grey = image.views["probability"].astype(np.float64) / 255
-            found.append(Calibration.of(grey.ravel(), image.truth.ravel()))
+    found = [Calibration.of(grey.ravel() / 255, truth.ravel()) for grey, truth in images]
     if not found:
         return []
     pixels, predicted, vessel = (

@@ -12,7 +12,7 @@ from flowseg.reports.calibration import calibration, calibration_plot
 from flowseg.reports.compare import gallery
 from flowseg.reports.compare.curves import curve_plot
 from flowseg.reports.compare.differences import image_mean
-from flowseg.reports.compare.pictures import Shown, read_pictures
+from flowseg.reports.compare.pictures import Shown, read_pictures, read_probability
 from flowseg.reports.compare.run_log import read_run_log
 from flowseg.reports.compare.scores import REFERENCE, Scores, Values, read_scores
 from flowseg.reports.compare.setups import parameters, settings
@@ -50,7 +50,7 @@ def report_run(run: Run, out: Path | None = None, lang: Language = "en") -> dict
     log = read_run_log(run, run.path.resolve().name)
     cases = choose_cases(scores)
     shown = {case["image"]: found for case in cases if (found := read_pictures(scores, case["image"])) is not None}
-    pixels = (found for key in scores.keys if (found := shown.get(key) or read_pictures(scores, key)) is not None)
+    pixels = (maps for key in scores.keys if (maps := read_probability(scores, key)) is not None)
     group = Group(log.name, (log,))
     summary: dict[str, Any] = {
         "format": FORMAT,
@@ -59,6 +59,7 @@ def report_run(run: Run, out: Path | None = None, lang: Language = "en") -> dict
         "parameters": parameters(group),
         "test": {
             "images": list(scores.keys),
+            "inside": scores.inside,
             "means": _means(scores.metrics),
             "reference": _means(scores.reference),
             "per_image": {m: [None if np.isnan(v) else float(v) for v in vs] for m, vs in scores.metrics.items()},

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -37,7 +37,9 @@ def recorded(run: Path, devices: str) -> Iterator[None]:
         yield
     finally:
         seconds = {"seconds": time.monotonic() - began, "processor_seconds": time.process_time() - processor}
-        _append(run, {"event": "end", "at": _now(), **{name: round(value, 1) for name, value in seconds.items()}})
+        # What ended the run is worth more than this line: a full disk, for example.
+        with suppress(OSError):
+            _append(run, {"event": "end", "at": _now(), **{name: round(value, 1) for name, value in seconds.items()}})
 
 
 def read_starts(run: Path) -> list[dict[str, Any]]:

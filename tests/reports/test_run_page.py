@@ -9,9 +9,9 @@ from html_page import Page
 from made_runs import make_run
 from refusals import refusal
 
+from flowseg.evaluation.overlays import save_png
 from flowseg.evaluation.soft import BINS, soft_metrics
 from flowseg.reports.calibration import calibration
-from flowseg.reports.compare.pictures import Shown
 from flowseg.reports.run_page import FORMAT, PER_KIND, report_run
 from flowseg.runs.folder import open_run
 from flowseg.runs.provenance import recorded
@@ -69,8 +69,19 @@ def test_calibration_bins_hold_the_shares_and_the_error() -> None:
     rng = np.random.default_rng(0)
     grey = rng.integers(0, 256, (40, 50), dtype=np.uint8)
     truth = rng.random(grey.shape) < (grey / 255) ** 2  # too confident
-    bins = calibration([Shown(grey, truth, truth, {"probability": grey}), Shown(grey, truth, truth, {})])
+    bins = calibration([(grey, truth)])
     assert len(bins) == BINS and sum(one["pixels"] for one in bins) == grey.size
     assert all(one["vessel"] < one["predicted"] for one in bins[2:-1])
     error = sum(one["pixels"] * abs(one["vessel"] - one["predicted"]) for one in bins) / grey.size
     assert error == pytest.approx(soft_metrics(grey / 255.0, truth)["ece"])
+
+
+def test_the_calibration_has_the_pixels_inside_the_field_of_view_where_there_are_probabilities(tmp_path: Path) -> None:
+    path = make_run(tmp_path / "run", dices={2: 0.5}, scores={"dice": [0.9, 0.8, 0.7]})
+    fov = np.zeros((40, 48), np.uint8)
+    fov[10:30, 5:40] = 255
+    for folder in (path / "eval" / "test" / "images").iterdir():
+        save_png(folder / "fov.png", fov)
+    (path / "eval" / "test" / "images" / "0003" / "probability.png").unlink()
+    bins = report_run(open_run(path))["calibration"]
+    assert sum(one["pixels"] for one in bins) == 2 * np.count_nonzero(fov)

@@ -1,5 +1,6 @@
 """Where a run comes from."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -29,3 +30,10 @@ def test_a_killed_start_has_no_end_and_damaged_lines_are_left_out(tmp_path: Path
         file.write(started.encode() + b'\n[1]\n"end"\n\xff\xfe\n{"event": "sta')
     first, killed = read_starts(tmp_path)
     assert "seconds" in first and "seconds" not in killed
+
+
+def test_what_ended_a_run_is_not_hidden_by_a_line_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    with pytest.raises(KeyboardInterrupt), recorded(tmp_path / "run", "1 x cpu"):
+        shutil.rmtree(tmp_path / "run")
+        raise KeyboardInterrupt

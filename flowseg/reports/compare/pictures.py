@@ -8,6 +8,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from flowseg.errors import UserError
+from flowseg.evaluation.arrays import pixels_inside
 from flowseg.evaluation.overlays import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE, overlay
 from flowseg.reports.compare.scores import Scores, other_pixels
 
@@ -57,6 +58,23 @@ def read_pictures(scores: Scores, key: str) -> Shown | None:
         if found is not None:
             views[view] = found
     return Shown(image, truth, prediction, views)
+
+
+def read_probability(scores: Scores, key: str) -> tuple[UInt8[np.ndarray, "..."], Bool[np.ndarray, "..."]] | None:
+    """Reads the probability, in 255ths, and the truth of an image's pixels, or of those inside its field of view.
+
+    None if one of the pictures is not there.
+
+    Raises:
+        UserError: as `read_pictures`.
+    """
+    folder = _folder(scores, key)
+    probability = _read(folder / "probability.png")
+    truth = None if probability is None else _read_mask(folder / "truth.png", probability)
+    if probability is None or truth is None:
+        return None
+    fov = _read_mask(folder / "fov.png", probability)
+    return pixels_inside(probability, fov), pixels_inside(truth, fov)
 
 
 def check_same_pixels(first: Scores, other: Scores, keys: tuple[str, ...]) -> None:
