@@ -92,7 +92,7 @@ def embed_info(args: list[str]) -> None:
     from flowseg.embeddings.images import find_images
     from flowseg.embeddings.info import compare_pairs, measure_coverage, measure_spread
     from flowseg.embeddings.store import EmbeddingStore
-    from flowseg.progress import console
+    from flowseg.progress import console, warn
 
     parsed = parse(EmbedInfo, args, "embed info")
     store = EmbeddingStore(parsed.store)
@@ -114,4 +114,4 @@ def embed_info(args: list[str]) -> None:
     console.print("\n".join([*lines, *compare_pairs(store).lines()]))
     if spread.useless:
         how = "are all the same" if spread.identical else f"hardly differ (spread {spread.spread:.1e})"
-        console.print(f"WARNING: the vectors {how}; a condition that does not tell images apart is useless")
+        warn(f"the vectors {how}; a condition that does not tell images apart is useless")

@@ -64,7 +64,6 @@ def configured(cls: type[T], args: list[str], command: str) -> tuple[T, bool]:
 def train(args: list[str]) -> None:
     from flowseg.commands import presets
     from flowseg.progress import console
-    from flowseg.reports.run_page import report_run
     from flowseg.training.experiment import run_experiment
 
     parsed, reduced = configured(Train, args, "train")
@@ -73,6 +72,8 @@ def train(args: list[str]) -> None:
         console.print(presets.banner(load_config(parsed.config_file), parsed.config, parsed.preset))
         console.rule()
     run = run_experiment(parsed.config, resume=parsed.resume, out=parsed.out, profile=parsed.profile)
+    from flowseg.reports.run_page import report_run  # only now: it would delay the start of the training
+
     report_run(run)
 
 

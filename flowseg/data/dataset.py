@@ -195,7 +195,12 @@ class Dataset:
     def fov(self, index: int) -> Bool[np.ndarray, "h w"] | None:
         """Returns an image's field of view at its stored size; None if the data set has none."""
         path = self.pairs[index].fov
-        return read_fov(path) if path is not None else None
+        if path is None:
+            return None
+        kept = self._examples[index] if self._examples is not None else None
+        if kept is not None and kept.fov is not None and kept.fov.shape == kept.size:
+            return kept.fov
+        return read_fov(path)
 
     def embeddings(self) -> Float32[np.ndarray, "n e"]:
         """Returns the embeddings of all images.

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float32, Num, UInt8
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from flowseg.errors import UserError
 from flowseg.files import is_text
@@ -27,6 +27,11 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm", ".bmp")
 FORMATS = ("PNG", "JPEG", "TIFF", "PPM", "BMP", "GIF")
 """What Pillow may decode. It goes by a file's content, not by its name, and for some formats it starts other programs:
 an EPS file called a.png would be run by Ghostscript."""
+DEEP_GREY = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+"""Pillow's modes for grey values of more than 8 bits."""
+UPRIGHT = 1
+"""The EXIF orientation of an image that is stored as it is to be seen."""
+_TWO_VALUES = "threshold it and save it without lossy compression"
 _IMAGE_FOLDERS = ("image", "images")
 _LABEL_FOLDERS = ("label", "labels", "mask", "masks")
 FOV_FOLDER = "fov"
@@ -192,6 +197,18 @@ def open_image(path: Path, content: bytes | None = None) -> Iterator[ImageFile.I
         raise UserError(f"{path}: cannot be read as an image ({reason}); replace or remove it") from None
 
 
+def orientation(file: ImageFile.ImageFile, path: Path) -> int:
+    """Returns the EXIF orientation of an image file.
+
+    Raises:
+        UserError: a TIFF file is not upright; Pillow would rotate it while reading, and uncompressed ones wrongly.
+    """
+    found = int(file.getexif().get(ExifTags.Base.Orientation, UPRIGHT))
+    if file.format == "TIFF" and found != UPRIGHT:
+        raise UserError(f"{path}: has the orientation tag {found}; save it upright, without the tag")
+    return found
+
+
 def check_opaque(file: Image.Image, path: Path) -> None:
     """Raises a UserError if an image has transparent pixels."""
     if file.has_transparency_data and np.asarray(file.convert("RGBA"))[..., 3].min() < 255:
@@ -217,7 +234,7 @@ def decode(path: Path, content: bytes | None = None) -> Num[np.ndarray, "h w"]:
     with open_image(path, content) as file:
         check_depth(file, path)
         file.load()
-        if file.mode in ("I;16", "I;16B", "I;16L", "I;16N", "I", "F"):
+        if file.mode in (*DEEP_GREY, "F"):
             array = np.asarray(file)
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise UserError(f"{path}: has pixels that are not finite numbers; replace them")
@@ -271,13 +288,12 @@ def scaled(grey: Num[np.ndarray, "h w"], name: str, remedy: str = "remove it") -
 
 def read_label(path: Path) -> Bool[np.ndarray, "h w"]:
     """Returns the mask of a label: 0 is background, and the one other value is vessel."""
-    return two_valued(decode(path), path, "threshold it and save it without lossy compression")
+    return two_valued(decode(path), path, _TWO_VALUES)
 
 
 def read_fov(path: Path) -> Bool[np.ndarray, "h w"]:
     """Returns a field of view: 0 is outside, and the one other value is inside."""
-    remedy = "threshold it and save it without lossy compression"
-    fov = two_valued(decode(path), path, remedy, "a field of view")
+    fov = two_valued(decode(path), path, _TWO_VALUES, "a field of view")
     if not fov.any():
         raise UserError(f"{path}: is black everywhere; a field of view is white inside")
     return fov

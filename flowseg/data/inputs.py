@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float32
-from PIL import ExifTags
 
 from flowseg.data import dicom
 from flowseg.data.folders import (
     SUFFIXES,
+    UPRIGHT,
     check_name,
     check_size,
     content_hash,
@@ -22,13 +22,13 @@ from flowseg.data.folders import (
     list_images,
     missing_fov,
     open_image,
+    orientation,
     read_fov,
     scaled,
 )
 from flowseg.errors import UserError
 from flowseg.progress import task
 
-_UPRIGHT = 1
 _DIRECTORY = "DICOMDIR"  # the standard name of a DICOM medium's index, which holds no image
 
 
@@ -128,28 +128,16 @@ def _read(path: Path, frames: Sequence[int] | None) -> Iterator[Input]:
     stem = path.stem if path.suffix.lower() in suffixes else path.name
     if dicom.is_dicom(path):
         count, read = dicom.read_frames(path, frames)
-        orientation = _UPRIGHT
+        turned = UPRIGHT
     else:
         count, read = 1, [(1, decode(path))]
         dicom.check_frames(path, 1, frames)
-        orientation = _orientation(path)
+        with open_image(path) as file:
+            turned = orientation(file, path)
     digits = max(3, len(str(count)))
     for number, grey in read:
         if count == 1:
-            yield Input(stem, path, stem, None, scaled(grey, str(path)), content_hash(grey), orientation)
+            yield Input(stem, path, stem, None, scaled(grey, str(path)), content_hash(grey), turned)
         else:
             image = scaled(grey, f"{path} frame {number}", "leave it out (--frames)")
-            yield Input(f"{stem}_frame{number:0{digits}d}", path, stem, number, image, content_hash(grey), orientation)
-
-
-def _orientation(path: Path) -> int:
-    """Returns the EXIF orientation of a file that Pillow can read.
-
-    Raises:
-        UserError: a TIFF file is not upright; Pillow would rotate it while reading, and uncompressed ones wrongly.
-    """
-    with open_image(path) as file:
-        orientation = file.getexif().get(ExifTags.Base.Orientation, _UPRIGHT)
-        if file.format == "TIFF" and orientation != _UPRIGHT:
-            raise UserError(f"{path}: has the orientation tag {orientation}; save it upright, without the tag")
-    return orientation
+            yield Input(f"{stem}_frame{number:0{digits}d}", path, stem, number, image, content_hash(grey), turned)

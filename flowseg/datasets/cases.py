@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from jaxtyping import Bool
 
+from flowseg.data.folders import check_size
 from flowseg.datasets.pixels import Values, read_mask
 from flowseg.datasets.source import SourceFile
 from flowseg.errors import UserError, first_of
@@ -37,17 +38,10 @@ class FileLabel:
         return self.images
 
     def mask(self, size: Size, vessel: Values | None) -> Bool[np.ndarray, "h w"]:
-        masks = [sized(read_mask(file, vessel), size, file) for file in self.images]
+        masks = [read_mask(file, vessel) for file in self.images]
+        for file, mask in zip(self.images, masks, strict=True):
+            check_size(file.path, mask, size, "a label")
         return np.any(masks, axis=0)
-
-
-def sized(mask: Bool[np.ndarray, "h w"], size: Size, file: SourceFile) -> Bool[np.ndarray, "h w"]:
-    """Returns the mask, or raises a UserError if it has another size than its image."""
-    if mask.shape != size:
-        raise UserError(
-            f"{file.path}: is {mask.shape[1]}x{mask.shape[0]} but its image is {size[1]}x{size[0]}; replace it"
-        )
-    return mask
 
 
 @dataclass(frozen=True)

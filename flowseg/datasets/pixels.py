@@ -5,9 +5,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Num, Shaped
-from PIL import ExifTags, ImageFile
+from PIL import ImageFile
 
-from flowseg.data.folders import check_depth, check_opaque, decode, open_image, plain_type, two_valued
+from flowseg.data.folders import (
+    DEEP_GREY,
+    check_depth,
+    check_opaque,
+    decode,
+    open_image,
+    orientation,
+    plain_type,
+    two_valued,
+)
 from flowseg.datasets.source import SourceFile
 from flowseg.errors import UserError
 
@@ -15,7 +24,6 @@ MAX_PIXELS = 2**26
 """8192 x 8192: eight times the largest image of the supported sets (HRF), and less than Pillow warns of."""
 _GREY = ("1", "L", "LA")
 _COLOUR = ("RGB", "RGBA")
-_DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 @dataclass(frozen=True)
@@ -53,13 +61,12 @@ def read_pixels(file: SourceFile) -> Shaped[np.ndarray, "h w *channels"]:
         if image.width * image.height > MAX_PIXELS:
             shown = f"{image.width}x{image.height}"
             raise UserError(f"{path}: has {shown} pixels, more than {MAX_PIXELS}; make it smaller")
-        if image.format == "TIFF" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
-            raise UserError(f"{path}: has an orientation tag; save it upright, without the tag")
         highest = _highest(image)
         check_depth(image, path)
+        orientation(image, path)  # it may decode the pixels, after which Pillow no longer tells how they are stored
         image.load()
         check_opaque(image, path)
-        if image.mode in _DEEP:
+        if image.mode in DEEP_GREY:
             array = plain_type(_unstretched(np.asarray(image), highest, 65535))
             if array.dtype.kind != "f":
                 return array

@@ -20,12 +20,6 @@ class PublicSet:
     """What to know of its labels, patients and splits."""
 
 
-_OCTA_500 = (
-    "https://ieee-dataport.org/open-access/octa-500",
-    "terms of the site; the archives' password is given by the authors on request",
-    "Li et al., OCTA-500: A retinal dataset for optical coherence tomography angiography study, Medical Image "
-    "Analysis 93:103092, 2024, doi 10.1016/j.media.2024.103092",
-)
 _ROSSA = (
     "https://github.com/nhjydywd/OCTA-FRNet",
     "MIT (of the repository)",
@@ -34,10 +28,22 @@ _ROSSA = (
 )
 
 
-def _octa_500(numbers: str) -> tuple[str, str]:
-    """Returns the expressions for the images and labels of a part of OCTA-500."""
-    label = rf"GT_(?P<cls>LargeVessel|Capillary|Artery|Vein)/(?P<key>{numbers})\.bmp"
-    return rf"Projection Maps/OCTA\(ILM_OPL\)/(?P<key>{numbers})\.bmp", label
+def _octa_500(size: str, numbers: str, splits: dict[str, range]) -> PublicSet:
+    """Returns a part of OCTA-500: its field of view in words, an expression for its numbers, and its splits."""
+    return PublicSet(
+        f"OCTA-500, {size}",
+        "https://ieee-dataport.org/open-access/octa-500",
+        "terms of the site; the archives' password is given by the authors on request",
+        "Li et al., OCTA-500: A retinal dataset for optical coherence tomography angiography study, Medical Image "
+        "Analysis 93:103092, 2024, doi 10.1016/j.media.2024.103092",
+        Patterns(
+            image=rf"Projection Maps/OCTA\(ILM_OPL\)/(?P<key>{numbers})\.bmp",
+            label=rf"GT_(?P<cls>{'|'.join(_OCTA_CLASSES)})/(?P<key>{numbers})\.bmp",
+            split_of=by_number(splits),
+            classes=_OCTA_CLASSES,
+        ),
+        "one image of each subject",
+    )
 
 
 def _rossa(training: str) -> Patterns:
@@ -151,29 +157,15 @@ SETS = {
         ),
         "images of one number before the underscore are in one split",
     ),
-    "octa500-3mm": PublicSet(
-        "OCTA-500, 3 mm",
-        *_OCTA_500,
-        Patterns(
-            *_octa_500(r"10(?:30[1-9]|3[1-9]\d|4\d\d|500)"),
-            split_of=by_number(
-                {"train": range(10301, 10441), "val": range(10441, 10451), "test": range(10451, 10501)}
-            ),
-            classes=_OCTA_CLASSES,
-        ),
-        "one image of each subject",
+    "octa500-3mm": _octa_500(
+        "3 mm",
+        r"10(?:30[1-9]|3[1-9]\d|4\d\d|500)",
+        {"train": range(10301, 10441), "val": range(10441, 10451), "test": range(10451, 10501)},
     ),
-    "octa500-6mm": PublicSet(
-        "OCTA-500, 6 mm",
-        *_OCTA_500,
-        Patterns(
-            *_octa_500(r"10(?:[0-2]\d\d|300)"),
-            split_of=by_number(
-                {"train": range(10001, 10181), "val": range(10181, 10201), "test": range(10201, 10301)}
-            ),
-            classes=_OCTA_CLASSES,
-        ),
-        "one image of each subject",
+    "octa500-6mm": _octa_500(
+        "6 mm",
+        r"10(?:[0-2]\d\d|300)",
+        {"train": range(10001, 10181), "val": range(10181, 10201), "test": range(10201, 10301)},
     ),
     "rossa": PublicSet(
         "ROSSA",

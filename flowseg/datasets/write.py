@@ -10,8 +10,8 @@ from jaxtyping import Bool
 from PIL import Image
 
 from flowseg import __version__
-from flowseg.data.folders import SPLITS, decode, two_valued
-from flowseg.datasets.cases import Case, sized
+from flowseg.data.folders import SPLITS, check_size, decode, two_valued
+from flowseg.datasets.cases import Case
 from flowseg.datasets.pixels import Values, read_pixels
 from flowseg.datasets.source import SourceFile, check_total
 from flowseg.errors import UserError
@@ -91,10 +91,12 @@ def _write_case(folder: Path, case: Case, vessel: Values | None) -> int:
 
 
 def _field_of_view(file: SourceFile, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    inside = two_valued(decode(file.path, file.read()), file.path, "take the masks of the field of view away")
+    remedy, what = "take the masks of the field of view away", "a field of view"
+    inside = two_valued(decode(file.path, file.read()), file.path, remedy, what)
     if not inside.any():
         raise UserError(f"{file.path}: a mask of the field of view that is empty; replace it")
-    return sized(inside, size, file)
+    check_size(file.path, inside, size, what)
+    return inside
 
 
 def _as_label(mask: Bool[np.ndarray, "h w"]) -> np.ndarray:

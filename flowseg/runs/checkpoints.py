@@ -142,7 +142,7 @@ class Checkpoints:
                 self._manager(kind).wait_until_finished()
         if not self._proved:
             try:
-                self._parts(kind, step, _PARTS)
+                self._parts(kind, self.meta(kind, step), _PARTS)
             except Damaged as error:
                 raise UserError(f"{error}, though it was saved just now; choose another --out") from None
             self._proved = True
@@ -186,9 +186,10 @@ class Checkpoints:
         except Exception as error:  # Orbax raises many kinds; each means an unreadable file.
             raise Damaged(f"{where}: is damaged ({_one_line(error)})") from None
 
-    def _parts(self, kind: str, step: int, names: tuple[str, ...]) -> dict[str, Flat]:
+    def _parts(self, kind: str, meta: dict[str, Any], names: tuple[str, ...]) -> dict[str, Flat]:
+        """Returns parts of the checkpoint that has this description, checked by their digests."""
+        step = meta["step"]
         where = self._where(kind, step)
-        meta = self.meta(kind, step)
         wanted: dict[str, Any] = {name: ocp.args.StandardRestore() for name in names}
         try:
             restored = self._manager(kind).restore(step, args=ocp.args.Composite(**wanted))
@@ -200,21 +201,16 @@ class Checkpoints:
             raise Damaged(f"{where}: is damaged (its {changed[0]} do not match their digest)")
         return parts
 
-    def check_config(self, kind: str, step: int, config: Config) -> None:
-        """Raises a UserError that names the first field in which the checkpoint's config differs."""
-        differing = differences(saved_config(self.meta(kind, step)["config"]), config)
+    def _checked(self, kind: str, step: int, config: Config) -> dict[str, Any]:
+        """Returns the description of a checkpoint, checked against the config and the network made from it."""
+        meta = self.meta(kind, step)
+        where = self._where(kind, step)
+        differing = differences(saved_config(meta["config"]), config)
         if differing:
             more = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
             raise UserError(
-                f"{self._where(kind, step)}: was saved with another config: {differing[0]}{more}; "
-                "use its own config or another run"
+                f"{where}: was saved with another config: {differing[0]}{more}; use its own config or another run"
             )
-
-    def _checked(self, kind: str, step: int, config: Config) -> dict[str, Any]:
-        """Returns the description of a checkpoint, checked against the config and the network made from it."""
-        self.check_config(kind, step, config)
-        meta = self.meta(kind, step)
-        where = self._where(kind, step)
         if meta["format"] == _WITHOUT_DIGEST:
             console.print(f"NOTE: {where}: is of an older flowseg: its Dice and step are not verified")
         check_names(meta["layout"], _layout(config), where)
@@ -225,7 +221,7 @@ class Checkpoints:
     def restore_state(self, step: int, config: Config, like: Any) -> tuple[Any, dict[str, Any]]:
         """Returns the training state of a step and the loop's record; `like` is a state of the expected shapes."""
         meta = self._checked("latest", step, config)
-        parts = self._parts("latest", step, _PARTS)
+        parts = self._parts("latest", meta, _PARTS)
         where = self._where("latest", step)
         ema = unflatten(parts["ema"], {"ema": like.ema}, where)
         rest = unflatten(parts["rest"], _rest(like), where)
@@ -251,7 +247,7 @@ class Checkpoints:
     def problem(self, kind: str, step: int) -> str | None:
         """Returns why a checkpoint cannot be read; None if it can."""
         try:
-            self._parts(kind, step, _PARTS)
+            self._parts(kind, self.meta(kind, step), _PARTS)
         except Damaged as error:
             return str(error)
         return None
@@ -306,7 +302,7 @@ class Checkpoints:
         meta = self._checked(kind, step, config)
         layout = Layout(abstract_params(config))
         expected = {"ema": jax.ShapeDtypeStruct((layout.size,), np.float32)}
-        flat = self._parts(kind, step, ("ema",))["ema"]
+        flat = self._parts(kind, meta, ("ema",))["ema"]
         return layout.unravel_host(unflatten(flat, expected, self._where(kind, step))["ema"]), meta
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from flowseg.data.check.fit import Fit, measure_fit
 from flowseg.data.check.similar import Signature, signature
 from flowseg.data.folders import (
+    DEEP_GREY,
     SPLITS,
     Pair,
     check_size,
@@ -27,7 +28,7 @@ from flowseg.errors import UserError
 from flowseg.progress import task
 
 _THREADS = 2
-_GREY = {"1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}
+_GREY = {"1", "L", "F", *DEEP_GREY}
 T = TypeVar("T")
 
 
