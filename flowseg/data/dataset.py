@@ -139,6 +139,8 @@ class Dataset:
         """Content hashes of the images, once they have been loaded."""
         self._fovs: list[str] = []
         """Content hashes of the fields of view, if there are any."""
+        self._targets: list[str] = []
+        """Content hashes of the targets that were made from the labels."""
         self._examples: list[Example] | None = None
         self._vectors: Float32[np.ndarray, "n e"] | None = None
 
@@ -161,6 +163,7 @@ class Dataset:
             for example in pool.map(lambda pair: load_example(pair, self.config), self.pairs):
                 self.contents.append(example.content)
                 self.outside.append(example.outside)
+                self._targets.append(content_hash(example.target))
                 if example.fov is not None:
                     self._fovs.append(content_hash(example.fov))
                 self.smaller += self._is_smaller(example)
@@ -225,6 +228,7 @@ class Dataset:
         part = copy(self)
         part.pairs, part.contents = [self.pairs[i] for i in indices], [self.contents[i] for i in indices]
         part._fovs = [self._fovs[i] for i in indices] if self._fovs else []
+        part._targets = [self._targets[i] for i in indices]
         part._examples = None if self._examples is None else [self._examples[i] for i in indices]
         part._vectors = None if self._vectors is None else self._vectors[list(indices)]
         return part
@@ -235,6 +239,10 @@ class Dataset:
         if self._vectors is not None:
             digest.update(np.ascontiguousarray(self._vectors).tobytes())
         return digest.hexdigest()
+
+    def label_digest(self) -> str:
+        """Returns a hash that changes when the labels do."""
+        return hashlib.blake2b("".join(self._targets).encode(), digest_size=16).hexdigest()
 
     def _is_smaller(self, example: Example) -> bool:
         """Returns whether an image is smaller than a crop; raises a UserError if it is not even half as large."""

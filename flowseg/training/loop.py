@@ -32,6 +32,10 @@ class Record:
 
     data: str
     """Digest of the training images, their fields of view and their embeddings."""
+    labels: str | None = None
+    """Digest of the training labels; None in checkpoints of earlier versions, as is the next."""
+    validation: str | None = None
+    """Digest of the validation split with its labels."""
     validated: int = -1
     """Step of the last validation."""
     best_dice: float = -1.0
@@ -123,10 +127,15 @@ class Training:
         assert traces <= 1, f"the sampler was traced {traces} times: shapes changed"
         return self.record
 
+    def _record(self) -> Record:
+        """Returns the record of a fresh start."""
+        train, val = self.datasets["train"], self.datasets["val"]
+        return Record(train.digest(), train.label_digest(), f"{val.digest()}-{val.label_digest()}")
+
     def _start(self) -> tuple[TrainState, Record, int]:
         """Returns state, record and step of a fresh start, or of the latest checkpoint that can be read."""
         fresh = init_state(self.config, init_params(self.config), self.total)
-        record = Record(data=self.datasets["train"].digest())
+        record = self._record()
         found = self.checkpoints.restore_latest(self.config, fresh)
         if found is None:
             if self.checkpoints.steps("best"):
@@ -134,11 +143,19 @@ class Training:
             self.checkpoints.forget_after("best", -1)
             return self.driver.place_state(fresh), record, 0
         state, kept, step = found
-        if kept["data"] != record.data:
-            raise UserError(
-                f"{self.run.path}: its training images, fields of view or embeddings have changed since it began; "
-                "start a new run, or put the old data back"
-            )
+        for name, what in (
+            ("data", "training images, fields of view or embeddings"),
+            ("labels", "training labels"),
+            ("validation", "validation images, labels or embeddings"),
+        ):
+            before, now = kept.get(name), getattr(record, name)
+            if before is None:
+                kept[name] = now
+            elif before != now:
+                raise UserError(
+                    f"{self.run.path}: its {what} have changed since it began; "
+                    "start a new run, or put the old data back"
+                )
         self.checkpoints.forget_after("latest", step)  # damaged ones
         self.checkpoints.forget_after("best", max(kept["validated"], kept["best_step"]))
         console.print(f"continuing {self.run.path} from step {step} of {self.total}")

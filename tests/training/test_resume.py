@@ -15,6 +15,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from flowseg.config import Config
 from flowseg.errors import UserError
@@ -154,6 +155,34 @@ def test_other_data_is_not_resumed(world: World, tmp_path: Path) -> None:
     shutil.copytree(world.whole.path, copy.path)
     with pytest.raises(UserError, match="have changed since it began"):
         loop.train(copy, {**world.prepared.datasets, "train": world.prepared.datasets["train"].subset([0, 1, 2])})
+
+
+@pytest.mark.parametrize(
+    ("split", "said"), [("train", "its training labels"), ("val", "its validation images, labels or embeddings")]
+)
+def test_changed_labels_are_not_resumed(world: World, tmp_path: Path, split: str, said: str) -> None:
+    copy = replace(world.whole, path=tmp_path / "copy")
+    shutil.copytree(world.whole.path, copy.path)
+    root = tmp_path / "data"
+    shutil.copytree(world.config.data.root, root)
+    label = sorted((root / split / "label").iterdir())[0]
+    Image.fromarray(np.asarray(Image.open(label))[::-1]).save(label)
+    changed = prepare(replace(world.config, data=replace(world.config.data, root=str(root))))
+    with pytest.raises(UserError, match=f"{said} have changed since it began"):
+        go(copy, changed)
+
+
+def test_a_checkpoint_without_a_digest_of_the_labels_is_resumed(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = create_run(tmp_path / "run", world.config, world.prepared.encoder)
+    made = loop.Training._record
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.Training, "_record", lambda self: replace(made(self), labels=None, validation=None))
+        at_step(patch, 6, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Interrupted):
+            go(run, world.prepared)
+    assert go(run, world.prepared).labels == world.prepared.datasets["train"].label_digest()
 
 
 def test_the_best_checkpoint_survives_reopening_and_is_the_best(world: World) -> None:
