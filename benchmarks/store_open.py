@@ -3,6 +3,7 @@
     python benchmarks/store_open.py [--images 1000000] [--width 2048]
 
 The vectors are a hole in a sparse file (half precision, read as zeros), because it only matters whether they are read.
+Digests are checked as in every store.
 Memory is the growth of the process's resident set.
 """
 
@@ -19,7 +20,7 @@ from machine import describe_machine, write_results
 from rich.console import Console
 from rich.table import Table
 
-from flowseg.embeddings.store import FORMAT, EmbeddingStore
+from flowseg.embeddings.store import FORMAT, EmbeddingStore, row_digests, store_digest
 from flowseg.embeddings.tensor_file import header
 
 HERE = Path(__file__).resolve().parent
@@ -28,18 +29,17 @@ HERE = Path(__file__).resolve().parent
 def write_sparse(path: Path, images: int, width: int, seed: int = 0) -> list[str]:
     """Writes a store of random content hashes and zero vectors that take no disk space; returns some hashes."""
     hashes = np.random.default_rng(seed).integers(0, 256, (images, 16), dtype=np.uint8)
-    keys = "\n".join(f"train/image{i:08d}" for i in range(images)).encode()
+    keys = np.frombuffer("\n".join(f"train/image{i:08d}" for i in range(images)).encode(), np.uint8)
+    digests = row_digests(hashes, np.broadcast_to(np.float16(0), (images, width)))
+    written = {"hashes": hashes, "keys": keys, "digests": digests}
     metadata = {"format": FORMAT, "encoder": "zeros", "settings": json.dumps({})}
-    tensors = {
-        "vectors": ("float16", (images, width)),
-        "hashes": ("uint8", (images, 16)),
-        "keys": ("uint8", (len(keys),)),
-    }
+    metadata["digest"] = store_digest(metadata, written)
+    shapes = {name: (array.dtype.name, array.shape) for name, array in written.items()}
     with path.open("wb") as file:
-        file.write(header(tensors, metadata))
+        file.write(header({"vectors": ("float16", (images, width)), **shapes}, metadata))
         file.seek(images * width * 2, os.SEEK_CUR)
-        file.write(hashes.tobytes())
-        file.write(keys)
+        for array in written.values():
+            file.write(array.tobytes())
     return [row.tobytes().hex() for row in hashes[:: max(images // 1000, 1)]]
 
 

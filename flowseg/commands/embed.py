@@ -107,9 +107,11 @@ def embed_info(args: list[str]) -> None:
     for part in coverage:
         missing = f", not {first_of(part.missing)}" if part.missing else ""
         lines.append(f"{part.split or parsed.data}: holds {part.held} of {part.total} images{missing}")
+    # What the store says of itself is shown even if its vectors cannot be used.
+    console.print("\n".join(lines))
     spread = measure_spread(store)
     low, middle, high = spread.norms
-    lines.append(f"norms: smallest {low:.4g}, median {middle:.4g}, largest {high:.4g}")
+    lines = [f"norms: smallest {low:.4g}, median {middle:.4g}, largest {high:.4g}"]
     lines.append(f"spread (variance between images / squared norm of the mean vector): {spread.spread:.3g}")
     console.print("\n".join([*lines, *compare_pairs(store).lines()]))
     if spread.useless:

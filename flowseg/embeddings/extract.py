@@ -65,6 +65,7 @@ class Parts(AbstractContextManager["Parts"]):
         for file in sorted(self.folder.glob("*.safetensors")) if self._writes else []:
             try:
                 part = EmbeddingStore(file)
+                vectors = part.read(range(len(part)))
             except UserError:
                 raise UserError(f"{file}: is damaged; delete it to embed its images again") from None
             if part.encoder != self._encoder:
@@ -72,7 +73,7 @@ class Parts(AbstractContextManager["Parts"]):
                     f"{self.folder}: holds the vectors of another encoder ({part.encoder.difference(self._encoder)}); "
                     "delete the folder or choose another --out"
                 )
-            self.vectors.update(zip(part.hashes, part.read(range(len(part))), strict=True))
+            self.vectors.update(zip(part.hashes, vectors, strict=True))
             self.keys.update(part.keys)
 
     def add(self, keys: Sequence[str], images: Sequence[LoadedImage], vectors: Float[np.ndarray, "n e"]) -> None:

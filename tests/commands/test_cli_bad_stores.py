@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import FILM, SMALL, Flowseg, first, wide_store, write
+from safetensors.numpy import load_file, save_file
 
 from flowseg.config import Config, from_dict
 from flowseg.embeddings.source import IMAGE_STATS
+from flowseg.embeddings.store import FORMAT
 from flowseg.runs.folder import create_run
 
 
@@ -40,6 +42,24 @@ def test_store_of_another_width(refused: Callable[..., str], data: Path, tmp_pat
     message = refused("train", FILM, "--data.root", data, "--embeddings.store", store, *SMALL)
     assert "model.film.embedding_width = 2048" in message
     assert str(store) in message and "set --model.film.embedding-width 64" in message
+
+
+def test_store_with_vectors_that_are_not_finite(
+    flowseg: Flowseg, refused: Callable[..., str], data: Path, tmp_path: Path
+) -> None:
+    """Older versions, and other programs, may have written such a store."""
+    store = wide_store(tmp_path / "store", data, 2048)
+    tensors = load_file(store)
+    del tensors["digests"]
+    tensors["vectors"][2, 7] = np.nan
+    save_file(tensors, store, {"format": FORMAT, "encoder": "narrow", "settings": "{}"})
+    said = f"{store}: 1 of {{}} vectors are not finite (test/0010); make it again with: flowseg embed"
+    # Training reads those of each split by themselves.
+    train = ("train", FILM, "--data.root", data, "--embeddings.store", store, *SMALL)
+    assert said.format(3) in refused(*train)
+    outcome = flowseg("embed", "info", store)
+    assert outcome.status == 1 and said.format(11) in outcome.err
+    assert "narrow: 11 vectors of 2048 numbers, float32" in outcome.out
 
 
 def test_width_that_image_stats_lack(refused: Callable[..., str], data: Path) -> None:

@@ -134,6 +134,15 @@ def test_shards_that_do_not_belong_together_are_named(
     assert not (tmp_path / "merged").exists()
 
 
+def test_a_damaged_vector_in_a_shard_is_named(shards: list[Path], tmp_path: Path) -> None:
+    whole = bytearray(shards[1].read_bytes())
+    whole[8 + int.from_bytes(whole[:8], "little")] ^= 1
+    shards[1].write_bytes(whole)
+    message = refusal(lambda: merge(shards, tmp_path / "merged"))
+    assert message.startswith(f"{shards[1]}: 1 of 3 vectors do not match their digests (a01); ")
+    assert not (tmp_path / "merged").exists()
+
+
 def test_a_shard_that_lost_an_image_is_named(shards: list[Path], tmp_path: Path) -> None:
     store = EmbeddingStore(shards[0])
     write_store(shards[0], store.encoder, store.keys[1:], store.hashes[1:], store.read([1, 2]), store.shard)

@@ -14,6 +14,7 @@ from flowseg.embeddings import store as store_module
 from flowseg.embeddings.shards import Shard
 from flowseg.embeddings.source import EmbeddingSource
 from flowseg.embeddings.store import EmbeddingStore, Encoder, write_store
+from flowseg.errors import UserError
 
 WIDTH = 12
 ENCODER = Encoder("some-encoder", {"version": 3, "size": 448, "name": "ä"}, WIDTH)
@@ -170,18 +171,64 @@ def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
-def test_stores_that_the_library_wrote_are_read(tmp_path: Path) -> None:
-    """The first versions of this package wrote the library's order of tensors, and no shard."""
+def older_store(file: Path, shard: str | None = None, **other: np.ndarray) -> Path:
+    """Writes a store as the first versions of this package did: in the library's order, and without digests."""
     tensors = {
         "vectors": VECTORS,
         "hashes": np.frombuffer(bytes.fromhex("".join(HASHES)), np.uint8).reshape(-1, 16),
         "keys": np.frombuffer("\n".join(KEYS).encode(), np.uint8),
+        **other,
     }
     metadata = {"format": store_module.FORMAT, "encoder": ENCODER.name, "settings": json.dumps(ENCODER.settings)}
-    save_file(tensors, tmp_path / "store", metadata)
-    store = EmbeddingStore(tmp_path / "store")
+    save_file(tensors, file, metadata | ({"shard": shard} if shard is not None else {}))
+    return file
+
+
+def test_older_stores_are_read_with_a_note(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = EmbeddingStore(older_store(tmp_path / "store"))
     assert (store.encoder, store.shard, store.keys, store.hashes) == (ENCODER, None, KEYS, HASHES)
     np.testing.assert_array_equal(store.vectors(KEYS, HASHES, "data"), VECTORS)
+    assert "is of an older flowseg: its vectors have no digests" in " ".join(capsys.readouterr().out.split())
+
+
+def test_vectors_of_an_older_store_that_are_not_finite_are_named(tmp_path: Path) -> None:
+    vectors = VECTORS.copy()
+    vectors[1, 3], vectors[3, 0] = np.nan, -np.inf
+    store = EmbeddingStore(older_store(tmp_path / "store", vectors=vectors))
+    said = f"{store.path}: 2 of 4 vectors are not finite (train/b, test/ü); make it again with: flowseg embed "
+    for use in (lambda: store.vectors(KEYS, HASHES, "data"), lambda: list(store.blocks())):
+        assert refusal(use).startswith(said)
+    np.testing.assert_array_equal(store.vectors(["train/a"], HASHES[:1], "data"), VECTORS[:1])
+
+
+def test_no_flipped_bit_goes_unnoticed(path: Path) -> None:
+    """In the header, the vectors, the hashes, the names and the digests."""
+    whole = path.read_bytes()
+    for place in range(0, 8 * len(whole), 13):
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << place % 8
+        path.write_bytes(damaged)
+        try:
+            store = EmbeddingStore(path)
+            found = store.vectors(KEYS, HASHES, "data")
+        except UserError as error:
+            assert str(error).startswith(f"{path}: ") and "\n" not in str(error)
+            continue
+        # Blanks in the header may become others.
+        np.testing.assert_array_equal(found, VECTORS)
+        assert (store.encoder, store.keys, store.shard, store.dtype) == (ENCODER, KEYS, None, "F32"), place
+
+
+def test_damaged_vectors_are_named_wherever_they_are_read(path: Path) -> None:
+    whole = bytearray(path.read_bytes())
+    start = 8 + int.from_bytes(whole[:8], "little")
+    whole[start + 2 * 4 * WIDTH] ^= 1  # the lowest bit of a number of the third vector
+    path.write_bytes(whole)
+    store = EmbeddingStore(path)
+    said = f"{path}: 1 of 4 vectors do not match their digests (val/c); make it again with: flowseg embed "
+    for use in (lambda: store.vectors(KEYS, HASHES, "data"), lambda: list(store.blocks())):
+        assert refusal(use).startswith(said)
+    np.testing.assert_array_equal(store.vectors(KEYS[:2], HASHES[:2], "data"), VECTORS[:2])
 
 
 def test_what_a_shard_lacks_is_said_to_be_elsewhere(tmp_path: Path) -> None:
@@ -193,16 +240,16 @@ def test_what_a_shard_lacks_is_said_to_be_elsewhere(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["no json", "{}", '{"skipped": 1}', '{"skipped": [], "index": 1}'])
 def test_a_broken_shard_is_refused(tmp_path: Path, text: str) -> None:
-    tensors = {"vectors": VECTORS, "hashes": np.zeros((4, 16), np.uint8), "keys": np.zeros(1, np.uint8)}
-    metadata = {"format": store_module.FORMAT, "encoder": "x", "settings": "{}", "shard": text}
-    save_file(tensors, tmp_path / "store", metadata)
-    assert "cannot be read as an embedding store" in refusal(lambda: EmbeddingStore(tmp_path / "store"))
+    message = refusal(lambda: EmbeddingStore(older_store(tmp_path / "store", shard=text)))
+    assert "cannot be read as an embedding store" in message
 
 
-def test_fewer_hashes_than_vectors_are_refused(tmp_path: Path) -> None:
-    tensors = {"vectors": VECTORS, "hashes": np.zeros((3, 16), np.uint8), "keys": np.zeros(1, np.uint8)}
-    save_file(tensors, tmp_path / "store", {"format": store_module.FORMAT, "encoder": "x", "settings": "{}"})
-    assert "cannot be read as an embedding store" in refusal(lambda: EmbeddingStore(tmp_path / "store"))
+def test_other_numbers_of_hashes_or_names_than_of_vectors_are_refused(tmp_path: Path) -> None:
+    for name, there in (("fewer", 3), ("more", 5)):
+        older_store(tmp_path / name, hashes=np.zeros((there, 16), np.uint8))
+        older_store(tmp_path / f"{name} names", keys=np.frombuffer(b"\n" * (there - 1), np.uint8))
+    for file in tmp_path.iterdir():
+        assert "cannot be read as an embedding store (4 vectors, " in refusal(lambda file=file: EmbeddingStore(file))
 
 
 def test_rows_are_found_among_hashes_that_share_a_half(tmp_path: Path) -> None:
