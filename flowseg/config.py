@@ -21,7 +21,8 @@ Family = Literal["binary", "gaussian", "supervised"]
 Sampler = Literal["euler", "heun", "midpoint", "rk4", "dopri5"]
 FileName = Annotated[
     str,
-    Bound(lambda name: name != "" and Path(name).name == name, "must be a plain file name"),
+    # Path("..").name is "..".
+    Bound(lambda name: name not in ("", "..") and Path(name).name == name, "must be a plain file name"),
     Bound(lambda name: name.isprintable() and len(name.encode()) <= 200, "must be printable, of at most 200 bytes"),
 ]
 Level = Annotated[int, Bound(lambda level: 0 <= level <= 3, "levels and stages are 0 to 3")]

@@ -1,5 +1,6 @@
 """`flowseg experiment`: trains, scores and compares several configs over several seeds."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -12,6 +13,9 @@ from flowseg.commands.parsing import find_config, parse_known
 from flowseg.commands.train import Preset, Train, configured
 from flowseg.config import Config
 from flowseg.errors import UserError
+
+REPORT = "report"
+"""The folder of the report in OUT."""
 
 _SET_HERE = {
     "--seed": "give --seeds",
@@ -62,8 +66,8 @@ def plan(asked: Experiment, more: list[str]) -> list[Planned]:
     """Returns all runs in order, seed by seed, so that the first seeds of all configs can be compared early.
 
     Raises:
-        UserError: a config or option that `flowseg train` would refuse, two configs of one name, or a seed or config
-            given twice.
+        UserError: a config or option that `flowseg train` would refuse, two configs of one name, one with the name of
+            the report's folder, a seed or config given twice, or a single run, which cannot be compared.
     """
     for option, instead in _SET_HERE.items():
         if any(arg == option or arg.startswith(f"{option}=") for arg in more):
@@ -82,24 +86,38 @@ def plan(asked: Experiment, more: list[str]) -> list[Planned]:
                 config = configured(Train, arguments, "train")[0].config
             if (other := files.setdefault(config.name, file)) != file:
                 raise UserError(f"{file}: its config has the name {config.name}, like that of {other}; rename one")
+            if config.name == REPORT:
+                raise UserError(f"{file}: its config has the name {REPORT}, like the folder of the report; rename it")
             folder = asked.out / config.name / f"seed-{seed}"
             planned.append(Planned(config, folder, [*arguments, "--out", str(folder), "--resume", "auto"]))
     if len({run.folder for run in planned}) < len(planned):
         raise UserError(f"--seeds {' '.join(map(str, asked.seeds))}: a seed or a config is given twice; give it once")
+    if len(planned) < 2:
+        raise UserError(
+            "flowseg experiment: one config with one seed is a single run, with nothing to compare it with; add a "
+            "config or a seed, or use flowseg train"
+        )
     return planned
 
 
 def _train(arguments: list[str]) -> None:
     """Runs `flowseg train` in a new process, so that nothing of the previous training stays in memory.
 
+    If this process is killed, the training saves its state and ends too (`stop_at_eof`).
+
     Raises:
         Interrupted: this process was asked to stop; the training has saved its state and ended.
         UserError: the training failed.
     """
-    from flowseg.training.interrupt import Interrupted
+    from flowseg.training.interrupt import STOP_AT_EOF, Interrupted
 
     # In a new session the child gets a Ctrl-C once, from us. A second one would stop it before it has saved.
-    child = subprocess.Popen([sys.executable, "-m", "flowseg", "train", *arguments], start_new_session=True)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "flowseg", "train", *arguments],
+        start_new_session=True,
+        stdin=subprocess.PIPE,
+        env={**os.environ, STOP_AT_EOF: "1"},
+    )
     stopped: list[int] = []
 
     def pass_on(signum: int, frame: object) -> None:
@@ -122,11 +140,14 @@ def _train(arguments: list[str]) -> None:
 def experiment(args: list[str]) -> None:
     from flowseg.commands.compare import compare
     from flowseg.progress import console, duration
+    from flowseg.reports.compare.summary import FORMAT
+    from flowseg.reports.folder import check_free
 
     asked, more = parse_known(Experiment, args, "experiment")
     if not asked.configs or not asked.seeds:
         raise UserError("flowseg experiment: no configs or no seeds given; give at least one of each")
     planned = plan(asked, more)
+    check_free(asked.out / REPORT, FORMAT, "flowseg compare")  # before hours of training, not after them
     waiting = [run for run in planned if not run.finished]
     console.print(f"{len(planned)} runs in {asked.out}, {len(planned) - len(waiting)} of them finished")
     started = time.monotonic()
@@ -136,4 +157,4 @@ def experiment(args: list[str]) -> None:
         console.rule(f"run {count + 1} of {len(waiting)}: {run.config.name}, seed {run.config.seed}{left}")
         _train(run.arguments)
     groups = dict.fromkeys(str(run.folder.parent) for run in planned)
-    compare([*groups, "--out", str(asked.out / "report"), "--lang", asked.lang])
+    compare([*groups, "--out", str(asked.out / REPORT), "--lang", asked.lang])

@@ -62,6 +62,9 @@ def configured(cls: type[T], args: list[str], command: str) -> tuple[T, bool]:
 
 
 def train(args: list[str]) -> None:
+    from flowseg.training.interrupt import stop_at_eof
+
+    stop_at_eof()  # first of all: the imports take seconds
     from flowseg.commands import presets
     from flowseg.progress import console
     from flowseg.training.experiment import run_experiment

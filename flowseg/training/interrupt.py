@@ -1,10 +1,15 @@
-"""Ctrl-C and SIGTERM: asked for, then obeyed where the state is whole."""
+"""Ctrl-C and SIGTERM: asked for, then obeyed where the state is whole. The end of a parent process counts as one."""
 
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
+
+STOP_AT_EOF = "FLOWSEG_STOP_AT_EOF"
+"""The environment variable by which a parent process asks for `stop_at_eof`."""
 
 
 class Interrupted(Exception):
@@ -45,3 +50,23 @@ def stop_on_signals() -> Iterator[StopRequest]:
     finally:
         for s, old in previous.items():
             signal.signal(s, old)
+
+
+def stop_at_eof() -> None:
+    """Makes the end of the standard input a SIGTERM to this process, if the environment variable STOP_AT_EOF is set.
+
+    A parent that keeps the other end of that pipe thus takes its child with it, however it ends: its kernel closes the
+    pipe after a kill -9 too. The child saves its state as after any SIGTERM. Linux also has PR_SET_PDEATHSIG, but it
+    is missing elsewhere, has to be set between fork and exec, where a process with threads must not run Python, and
+    fires when the thread that forked ends. A pipe that was closed before anyone watched it is noticed as well.
+    """
+    # Removed, so that processes that this one starts do not take it for theirs.
+    if os.environ.pop(STOP_AT_EOF, None) is None:
+        return
+
+    def watch() -> None:
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,9 +1,14 @@
 """`flowseg experiment`: the planned runs, refusals before anything starts, and finished runs that are kept."""
 
+import fcntl
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from commands import BASELINE, FILM, Flowseg
 
 from flowseg.commands.experiment import Experiment, plan
@@ -41,7 +46,7 @@ def test_finished_runs_are_known_and_another_config_s_are_refused(tmp_path: Path
     assert not first.finished
     (first.folder / "done.json").write_text("{}")
     assert first.finished and not second.finished
-    options = ("--configs", BASELINE, "--out", wanted.out, "--seeds", 0, "--data", tmp_path, "--preset", "full")
+    options = ("--configs", BASELINE, "--out", wanted.out, "--seeds", 0, 1, "--data", tmp_path, "--preset", "full")
     assert "optim.lr: 0.0002 != 0.5" in refused("experiment", *options, "--optim.lr", "0.5")
 
 
@@ -57,6 +62,55 @@ def test_mistakes_show_before_anything_starts(tmp_path: Path, refused: Callable[
     copy.write_text(BASELINE.read_text())
     assert "rename one" in refused("experiment", "--configs", BASELINE, copy, *common)
     assert "no such config; give a file" in refused("experiment", "--configs", tmp_path / "none.py", *common)
+
+
+def test_what_only_the_report_would_refuse_shows_before_anything_starts(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    common = ("--configs", BASELINE, "--out", out, "--data", tmp_path, "--preset", "full")
+    single = refused("experiment", *common, "--seeds", 3)
+    assert (
+        "one config with one seed is a single run, with nothing to compare it with; add a config or a seed" in single
+    )
+    assert "has the name report, like the folder of the report" in refused("experiment", *common, "--name", "report")
+    (out / "report").mkdir(parents=True)
+    (out / "report" / "mine.txt").write_text("mine")
+    assert f"{out}/report: holds something other than a report" in refused("experiment", *common)
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../elsewhere", "/tmp/elsewhere", "a/b", ""])
+@pytest.mark.parametrize("command", [("train", BASELINE), ("experiment", "--configs", BASELINE)])
+def test_a_name_never_leaves_the_folder(
+    refused: Callable[..., str], tmp_path: Path, command: tuple[object, ...], name: str
+) -> None:
+    given = (*command, "--preset", "full", "--out", tmp_path / "out", "--name", name)
+    assert f"name = {name!r}: must be a plain file name" in refused(*given)
+
+
+def test_a_training_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
+    """The training of an experiment that is killed, here while it still reads its config."""
+    config, lock = tmp_path / "slow.py", tmp_path / "lock"
+    config.write_text(
+        f"import fcntl, time\nhandle = open({str(lock)!r}, 'w')\nfcntl.flock(handle, fcntl.LOCK_EX)\n"
+        "handle.write('running')\nhandle.flush()\ntime.sleep(60)\n"
+    )
+    program = f"from flowseg.commands.experiment import _train; _train([{str(config)!r}, '--preset', 'full'])"
+    with subprocess.Popen([sys.executable, "-c", program]) as parent:
+        waited = time.monotonic() + 60
+        while not (lock.is_file() and lock.read_text()):
+            assert parent.poll() is None and time.monotonic() < waited
+            time.sleep(0.05)
+        parent.kill()
+    with lock.open() as handle:
+        waited = time.monotonic() + 20
+        while True:  # the kernel gives the lock when the training has ended
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                assert time.monotonic() < waited, "the training goes on"
+                time.sleep(0.05)
 
 
 def test_two_seeds_are_trained_compared_and_kept(flowseg: Flowseg, tiny_data: Path, tmp_path: Path) -> None:
