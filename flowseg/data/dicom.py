@@ -18,7 +18,7 @@ from jaxtyping import Num
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_modality_lut, get_decoder, iter_pixels
 
-from flowseg.data.folders import plain_type
+from flowseg.data.folders import check_pixels, no_file, plain_type
 from flowseg.errors import UserError, first_of
 
 SUFFIXES = (".dcm", ".dicom")
@@ -32,6 +32,8 @@ def is_dicom(path: Path) -> bool:
     """Whether a file has a DICOM suffix or a DICOM preamble; many DICOM files have no suffix."""
     if path.suffix.lower() in SUFFIXES:
         return True
+    if not path.is_file():  # a FIFO would be waited for
+        return False
     try:
         with path.open("rb") as file:
             return file.read(_MAGIC_AT + 4)[_MAGIC_AT:] == b"DICM"
@@ -46,13 +48,13 @@ def read_frames(path: Path, wanted: Sequence[int] | None = None) -> tuple[int, l
     float32; so a frame and a PNG of the same values have the same hash.
 
     Raises:
-        UserError: the file is not DICOM, has no pixels or colour, needs a decoder that is not installed, lacks a
-            wanted frame, or has pixel data that do not match their description.
+        UserError: the file is not DICOM, has no pixels, too many (flowseg.data.folders.MAX_PIXELS) or colour, needs a
+            decoder that is not installed, lacks a wanted frame, or has pixel data that do not match their description.
     """
     with _opened(path) as dataset:
         count = _count(dataset)
         numbers = check_frames(path, count, wanted)
-        frames = iter_pixels(dataset, indices=[number - 1 for number in numbers])
+        frames = iter_pixels(dataset, indices=(number - 1 for number in numbers))
         return count, [(n, _grey(values, dataset, n)) for n, values in zip(numbers, frames, strict=True)]
 
 
@@ -69,6 +71,8 @@ def frames_and_size(path: Path) -> tuple[int, tuple[int, int]]:
 @contextmanager
 def _opened(path: Path) -> Iterator[pydicom.Dataset]:
     """Yields a DICOM file with grey frames; whatever goes wrong with it in the block becomes a UserError."""
+    if path.exists() and not path.is_file():
+        raise no_file(path)
     try:
         # What pydicom warns about either does not matter here or leads to an error below.
         with warnings.catch_warnings():
@@ -91,13 +95,17 @@ def _count(dataset: pydicom.Dataset) -> int:
     return int(dataset.get("NumberOfFrames") or 1)
 
 
-def check_frames(path: Path, count: int, wanted: Sequence[int] | None) -> list[int]:
-    """Returns the wanted frame numbers (None: all) of a file with `count` frames; a missing one is a UserError."""
-    missing = sorted(set(wanted or ()) - set(range(1, count + 1)))
+def check_frames(path: Path, count: int, wanted: Sequence[int] | None) -> Sequence[int]:
+    """Returns the wanted frame numbers, counted from 1 (None: all), of a file with `count` frames.
+
+    Raises:
+        UserError: a frame is missing.
+    """
+    missing = [number for number in wanted or () if not 1 <= number <= count]
     if missing:
         has = f"frames 1 to {count}" if count > 1 else "one frame"
         raise UserError(f"{path}: has no frame {first_of([str(n) for n in missing])}, it has {has}; change --frames")
-    return list(wanted if wanted is not None else range(1, count + 1))
+    return wanted if wanted is not None else range(1, count + 1)
 
 
 def _check(dataset: pydicom.Dataset, path: Path) -> None:
@@ -105,6 +113,7 @@ def _check(dataset: pydicom.Dataset, path: Path) -> None:
     if not any(name in dataset for name in _PIXELS):
         kind = getattr(dataset.get("SOPClassUID"), "name", "") or "of unknown kind"
         raise UserError(f"{path}: is a DICOM file without pixels ({kind}); give one that holds an image")
+    check_pixels(path, int(dataset.Rows), int(dataset.Columns))
     photometric = dataset.get("PhotometricInterpretation", "none")
     if dataset.get("SamplesPerPixel", 1) != 1 or photometric not in _GREY:
         raise UserError(f"{path}: is not grey (photometric interpretation {photometric}); convert it to MONOCHROME2")

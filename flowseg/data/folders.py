@@ -10,6 +10,8 @@ names the file.
 
 import hashlib
 import io
+import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +29,13 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm", ".bmp")
 FORMATS = ("PNG", "JPEG", "TIFF", "PPM", "BMP", "GIF")
 """What Pillow may decode. It goes by a file's content, not by its name, and for some formats it starts other programs:
 an EPS file called a.png would be run by Ghostscript."""
+MAX_PIXELS = 2**26
+"""8192 x 8192, the largest image that is read: eight times that of the supported data sets (HRF). A file of 20 KB can
+claim any size, and the memory that it takes is 5 to 10 bytes a pixel."""
+PIXELS_VARIABLE = "FLOWSEG_MAX_PIXELS"
+"""Names the environment variable that allows more pixels, or fewer."""
+# Pillow warns from 89 million pixels on, and refuses twice as many; open_image refuses earlier, and says what to do.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 DEEP_GREY = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 """Pillow's modes for grey values of more than 8 bits."""
 UPRIGHT = 1
@@ -87,7 +96,7 @@ def list_images(folder: Path) -> dict[str, Path]:
     """Returns the image files of a folder by stem, sorted by name; hidden and other files are ignored.
 
     Raises:
-        UserError: two files have the same stem, or a name is not UTF-8.
+        UserError: two files have the same stem, a name is not UTF-8, or what has an image's name is no file.
     """
     files, problems = _by_stem(folder)
     if problems:
@@ -100,7 +109,10 @@ def _by_stem(folder: Path) -> tuple[dict[str, Path], list[UserError]]:
     files: dict[str, Path] = {}
     problems = []
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not path.is_file() or path.suffix.lower() not in SUFFIXES:
+        if path.name.startswith(".") or path.is_dir() or path.suffix.lower() not in SUFFIXES:
+            continue
+        if not path.is_file():
+            problems.append(no_file(path))
             continue
         if path.stem in files:
             problems.append(UserError(f"{path}: {files[path.stem].name} has the same stem; rename or remove one"))
@@ -170,6 +182,38 @@ def missing_fov(image: Path, expected: Path) -> UserError:
     return UserError(f"{image}: has no field of view {expected}.*; add it (either all images have one, or none)")
 
 
+def no_file(path: Path) -> UserError:
+    """The error for an image that is no file: reading a FIFO or a device might never end."""
+    what = "no such file (a link to what is not there)" if not path.exists() else "a FIFO, a device or a socket"
+    return UserError(f"{path}: is {what}; an image is a file: replace or remove it")
+
+
+def check_pixels(path: Path, height: int, width: int) -> None:
+    """Raises a UserError if an image has more pixels than MAX_PIXELS, or than $FLOWSEG_MAX_PIXELS."""
+    allowed = max_pixels()
+    if height * width > allowed:
+        raise _too_large(path, f"{width}x{height} pixels", allowed)
+
+
+def max_pixels() -> int:
+    """Returns the most pixels that an image may have.
+
+    Raises:
+        UserError: $FLOWSEG_MAX_PIXELS is not a whole number above 0.
+    """
+    given = os.environ.get(PIXELS_VARIABLE)
+    if not given:
+        return MAX_PIXELS
+    if not given.isdecimal() or int(given) == 0:
+        raise UserError(f"{PIXELS_VARIABLE} = {given}: is not a whole number above 0; correct it")
+    return int(given)
+
+
+def _too_large(path: Path, size: str, allowed: int) -> UserError:
+    remedy = f"scale it down or cut it, or allow more by the environment variable {PIXELS_VARIABLE}"
+    return UserError(f"{path}: has {size}, more than {allowed:,}, which may take more memory than there is; {remedy}")
+
+
 @contextmanager
 def open_image(path: Path, content: bytes | None = None) -> Iterator[ImageFile.ImageFile]:
     """Yields an image file that has one frame.
@@ -179,10 +223,17 @@ def open_image(path: Path, content: bytes | None = None) -> Iterator[ImageFile.I
         content: its bytes, if it is not on disk by itself but in an archive.
 
     Raises:
-        UserError: the file is missing, damaged, of another format than FORMATS, or has several frames.
+        UserError: the file is missing, damaged, not a file, of another format than FORMATS, too large, or has several
+            frames.
     """
+    if content is None and path.exists() and not path.is_file():
+        raise no_file(path)
+    allowed = max_pixels()
+    if Image.MAX_IMAGE_PIXELS is not None and allowed > Image.MAX_IMAGE_PIXELS:
+        Image.MAX_IMAGE_PIXELS = allowed
     try:
         with Image.open(path if content is None else io.BytesIO(content), formats=FORMATS) as file:
+            check_pixels(path, file.height, file.width)
             frames = getattr(file, "n_frames", 1)
             if frames > 1:
                 raise UserError(f"{path}: holds {frames} frames; save the frame you want as a separate image")
@@ -192,7 +243,9 @@ def open_image(path: Path, content: bytes | None = None) -> Iterator[ImageFile.I
     except UnidentifiedImageError:
         known = ", ".join(FORMATS)
         raise UserError(f"{path}: cannot be read as an image (it is none of {known}); replace or remove it") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError:
+        raise _too_large(path, f"over {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels", allowed) from None
+    except (OSError, ValueError, SyntaxError) as error:
         reason = str(error).replace("\n", " ")
         raise UserError(f"{path}: cannot be read as an image ({reason}); replace or remove it") from None
 

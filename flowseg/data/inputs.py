@@ -107,11 +107,14 @@ def frames_and_size(path: Path) -> tuple[int, tuple[int, int]]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Returns the image files of a folder, sorted; hidden and other files are ignored, as in a data set."""
+    """Returns the image files of a folder, sorted; hidden and other files are ignored, as in a data set.
+
+    What has an image's name and is no file is left to the reader to refuse.
+    """
     files = [
         path
         for path in sorted(folder.iterdir())
-        if path.is_file() and not path.name.startswith(".") and path.name != _DIRECTORY
+        if not path.is_dir() and not path.name.startswith(".") and path.name != _DIRECTORY
         if path.suffix.lower() in SUFFIXES or dicom.is_dicom(path)
     ]
     if not files:

@@ -20,8 +20,6 @@ from flowseg.data.folders import (
 from flowseg.datasets.source import SourceFile
 from flowseg.errors import UserError
 
-MAX_PIXELS = 2**26
-"""8192 x 8192: eight times the largest image of the supported sets (HRF), and less than Pillow warns of."""
 _GREY = ("1", "L", "LA")
 _COLOUR = ("RGB", "RGBA")
 
@@ -54,13 +52,10 @@ def read_pixels(file: SourceFile) -> Shaped[np.ndarray, "h w *channels"]:
     """Returns an image as stored: uint8 of shape [h, w] or [h, w, 3] (RGB), or uint16 of shape [h, w].
 
     Raises:
-        UserError: the image cannot be decoded without loss, or is larger than MAX_PIXELS.
+        UserError: the image cannot be read, or not without loss.
     """
     path = file.path
     with open_image(path, file.read()) as image:
-        if image.width * image.height > MAX_PIXELS:
-            shown = f"{image.width}x{image.height}"
-            raise UserError(f"{path}: has {shown} pixels, more than {MAX_PIXELS}; make it smaller")
         highest = _highest(image)
         check_depth(image, path)
         orientation(image, path)  # it may decode the pixels, after which Pillow no longer tells how they are stored

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from flowseg.data.folders import SUFFIXES
+from flowseg.data.folders import SUFFIXES, no_file
 from flowseg.errors import UserError
 
 MAX_FILE = 2**28
@@ -77,6 +77,8 @@ def open_source(root: Path, wanted: Callable[[str], bool] = lambda name: True) -
                 files = list(_folder(root, wanted, stack))
             elif not root.exists():
                 raise UserError(f"{root}: no such file or folder; give the downloaded set")
+            elif not root.is_file():
+                raise no_file(root)
             elif zipfile.is_zipfile(root):
                 files = list(_zip(root, "", wanted, stack))
             elif root.suffix.lower() == ".tar":
@@ -114,9 +116,11 @@ def _folder(root: Path, wanted: Callable[[str], bool], stack: ExitStack) -> Iter
                 continue
             if path.is_symlink():
                 raise UserError(f"{path}: is a link; copy the file itself here, or take it away")
+            if not path.is_file():
+                raise no_file(path)
             if archive:
                 yield from (_zip if path.suffix.lower() == ".zip" else _tar)(path, place, wanted, stack)
-            elif path.is_file():
+            else:
                 yield SourceFile(path, _without_gz(place), path.stat().st_size, partial(_open, path))
 
 

@@ -9,7 +9,6 @@ from downloads import mask_of, noise, put
 from PIL import Image
 from refusals import refusal
 
-from flowseg.datasets import pixels
 from flowseg.datasets.pixels import Values, read_mask, read_pixels
 from flowseg.datasets.source import SourceFile, open_source
 
@@ -106,7 +105,7 @@ def test_what_cannot_be_kept_is_refused(tmp_path: Path, name: str, make: object,
 def test_an_absurd_size_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = put(tmp_path / "a.png", GREY)
     path.write_bytes(path.read_bytes()[:60])  # the header only: decoding it would be another error
-    monkeypatch.setattr(pixels, "MAX_PIXELS", 24 * 20 - 1)
+    monkeypatch.setenv("FLOWSEG_MAX_PIXELS", str(24 * 20 - 1))
     assert "has 24x20 pixels, more than 479" in refusal(lambda: read_pixels(source_file(path)))
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image
 
+from flowseg.data.folders import open_image
 from flowseg.errors import UserError
 from flowseg.evaluation.arrays import pixels_inside
 from flowseg.evaluation.overlays import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE, overlay
@@ -117,10 +117,10 @@ def _read(path: Path, image: Grey | None = None) -> Grey | None:
     if not path.is_file():
         return None
     try:
-        with Image.open(path, formats=("PNG",)) as file:
+        with open_image(path) as file:
             found = np.asarray(file.convert("L"))
-    except OSError as error:
-        raise UserError(f"{path}: is no picture ({error}); evaluate the run again") from None
+    except UserError as error:
+        raise UserError(f"{error} (or evaluate the run again)") from None
     if image is not None and found.shape != image.shape:
         raise UserError(f"{path}: is {found.shape}, the image {image.shape}; evaluate the run again")
     return found

@@ -86,7 +86,7 @@ def test_damaged_pictures_are_one_line(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(path)
     assert "the image (40, 48)" in refusal(lambda: read_pictures(scores, "test/0001"))
     path.write_bytes(b"no picture")
-    assert "is no picture" in refusal(lambda: read_pictures(scores, "test/0001"))
+    assert "cannot be read as an image" in refusal(lambda: read_pictures(scores, "test/0001"))
     path.with_name("prediction.png").write_bytes(path.with_name("image.png").read_bytes())
     assert "prediction.png: holds other values than 0 and 255" in refusal(lambda: read_pictures(scores, "test/0001"))
 
