@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from flowseg.embeddings.images import LoadedImage, load_images
 from flowseg.embeddings.shards import Shard
-from flowseg.embeddings.store import EmbeddingStore, Encoder, write_store
+from flowseg.embeddings.store import EmbeddingStore, Encoder, check_replaceable, write_store
 from flowseg.errors import UserError
 from flowseg.progress import task
 
@@ -104,9 +104,10 @@ class Parts(AbstractContextManager["Parts"]):
 
 
 def check_writable(out: Path) -> None:
-    """Raises a UserError if the file cannot be written, before hours are spent on its content."""
+    """Raises a UserError if the file cannot be written or is no store, before hours are spent on its content."""
     if out.is_dir():
         raise UserError(f"{out}: is a folder; give --out the name of a file")
+    check_replaceable(out)
     folder = next(parent for parent in out.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         reason = "is not writable" if folder.is_dir() else "is not a folder"

@@ -78,8 +78,10 @@ def write_store(
     """Writes a store, whole or not at all, and its folder; the same content gives the same bytes.
 
     Raises:
-        UserError: a key contains a line feed, a vector is not finite, or the file cannot be written.
+        UserError: a key contains a line feed, a vector is not finite, or the file cannot be written or is something
+            other than a store.
     """
+    check_replaceable(path)
     if vectors.shape != (len(keys), encoder.width) or len(hashes) != len(keys):
         raise ValueError(f"{len(keys)} keys, {len(hashes)} hashes, vectors {vectors.shape}, width {encoder.width}")
     for key, vector in zip(keys, vectors, strict=True):
@@ -125,6 +127,15 @@ def _digest(*parts: bytes) -> bytes:
         digest.update(len(part).to_bytes(8, "little"))
         digest.update(part)
     return digest.digest()
+
+
+def check_replaceable(path: Path) -> None:
+    """Raises a UserError if there is something at a path that is not a store, and would be lost."""
+    if path.exists():
+        try:
+            EmbeddingStore(path)
+        except UserError:
+            raise UserError(f"{path}: is there and cannot be read as a store; choose another --out, or remove it") from None
 
 
 def _heads(hashes: UInt8[np.ndarray, "n 16"]) -> UInt64[np.ndarray, "n"]:

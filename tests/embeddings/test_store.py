@@ -11,6 +11,7 @@ from refusals import refusal
 from safetensors.numpy import load_file, save_file
 
 from flowseg.embeddings import store as store_module
+from flowseg.embeddings.extract import check_writable
 from flowseg.embeddings.shards import Shard
 from flowseg.embeddings.source import EmbeddingSource
 from flowseg.embeddings.store import EmbeddingStore, Encoder, write_store
@@ -125,6 +126,15 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     file = tmp_path / "file" / "store"
     assert f"{file}: cannot be written" in refusal(lambda: write_store(file, ENCODER, KEYS, HASHES, VECTORS))
+
+
+@pytest.mark.parametrize("content", [b"\x89PNG\r\n\x1a\n and an image", b""])
+def test_what_is_no_store_is_never_replaced(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "img.png"
+    file.write_bytes(content)
+    for write in (lambda: write_store(file, ENCODER, KEYS, HASHES, VECTORS), lambda: check_writable(file)):
+        assert f"{file}: is there and cannot be read as a store; choose another --out, or remove it" in refusal(write)
+    assert file.read_bytes() == content
 
 
 def test_a_store_is_replaced_as_a_whole(path: Path) -> None:
