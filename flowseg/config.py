@@ -19,6 +19,8 @@ FilmPoint = Literal["after_block1", "after_block2"]
 TargetKind = Literal["mask", "coverage", "sauna"]
 Family = Literal["binary", "gaussian", "supervised"]
 Sampler = Literal["euler", "heun", "midpoint", "rk4", "dopri5"]
+TrackerName = Literal["mlflow", "wandb"]
+"""Where measurements are shown if a training is asked to, besides TensorBoard (flowseg.runs.trackers)."""
 FileName = Annotated[
     str,
     # Path("..").name is "..".

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeVar
 import tyro
 
 from flowseg.commands.parsing import load_config, value_of, with_config, with_field_names
-from flowseg.config import Config
+from flowseg.config import Config, TrackerName
 
 Preset = Literal["full", "cpu", "auto"]
 T = TypeVar("T", bound="WithPreset")
@@ -41,6 +41,8 @@ class Train(WithPreset):
     """Folder of the run; default: runs/NAME-DATE-TIME."""
     profile: bool = False
     """Write a trace of five steps by JAX's profiler into the run's folder `profile`, for TensorBoard or Perfetto."""
+    track: tuple[TrackerName, ...] = ()
+    """Show the measurements in MLflow or Weights & Biases too, not only in TensorBoard (docs/tracking.md)."""
 
 
 def configured(cls: type[T], args: list[str], command: str) -> tuple[T, bool]:
@@ -74,7 +76,9 @@ def train(args: list[str]) -> None:
         console.rule("REDUCED RECIPE")
         console.print(presets.banner(load_config(parsed.config_file), parsed.config, parsed.preset))
         console.rule()
-    run = run_experiment(parsed.config, resume=parsed.resume, out=parsed.out, profile=parsed.profile)
+    run = run_experiment(
+        parsed.config, resume=parsed.resume, out=parsed.out, profile=parsed.profile, track=parsed.track
+    )
     from flowseg.reports.run_page import report_run  # only now: it would delay the start of the training
 
     report_run(run)

@@ -1,7 +1,8 @@
-"""What a run records while it trains: metrics.jsonl and TensorBoard."""
+"""What a run records while it trains: metrics.jsonl, which trackers show."""
 
 import json
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from flowseg.errors import UserError
 from flowseg.files import naming, write_text
 from flowseg.progress import console
 from flowseg.runs.tensorboard import Events
+from flowseg.runs.trackers import Guarded, Point
 
 METRICS_FILE = "metrics.jsonl"
 
@@ -62,7 +64,7 @@ def _wrong(found: Any) -> str | None:
 
 
 class Log:
-    """Writes each measurement once.
+    """Writes each measurement once, and shows it in TensorBoard and other trackers.
 
     In a resumed run, the lines of steps that will be taken again are removed first.
 
@@ -70,41 +72,47 @@ class Log:
         run: the run's folder.
         step: steps taken so far.
         validated: step of the last validation that counts.
+        trackers: other trackers than TensorBoard.
     """
 
-    def __init__(self, run: Path, step: int, validated: int):
+    def __init__(self, run: Path, step: int, validated: int, trackers: Sequence[Guarded] = ()):
         kept = [m for m in read_metrics(run) if m["step"] <= (step if m["kind"] == "train" else validated)]
         self._run, path = run, run / METRICS_FILE
         write_text(path, "".join(json.dumps(m) + "\n" for m in kept))
         self._file = path.open("a")
         # A step may be trained but not validated yet: then its points are hidden, and those of the training repeated.
         purge = step + 1 if validated == step else step
-        self._events = Events(run / "tensorboard", purge)
-        for line in kept:
-            if line["step"] >= purge:
-                self._show(**line)
+        self._trackers = [Guarded("TensorBoard", lambda: Events(run / "tensorboard", purge)), *trackers]
+        self._show(kept)
 
     def write(self, kind: str, step: int, epoch: float, values: dict[str, Any]) -> None:
-        """Writes one measurement: a line of metrics.jsonl, and TensorBoard scalars `kind/name`."""
+        """Writes one measurement: a line of metrics.jsonl, and points `kind/name` in the trackers."""
         line = {"kind": kind, "step": step, "epoch": round(epoch, 4), **values}
         with naming(self._run):
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()
-            self._show(**line)
+        self._show([line])
 
-    def _show(self, kind: str, step: int, epoch: float, **values: Any) -> None:
-        prefix = f"{kind}/stage{values['stage']}" if "stage" in values else kind
-        for name, value in values.items():
-            if name != "stage" and isinstance(value, int | float):
-                self._events.scalar(f"{prefix}/{name}", step, value)
+    def _show(self, lines: Sequence[dict[str, Any]]) -> None:
+        points = [point for line in lines for point in _points(**line)]
+        for tracker in self._trackers:
+            tracker.show(points)
 
     def image(self, name: str, step: int, picture: UInt8[np.ndarray, "h w 3"]) -> None:
-        """Writes a picture to TensorBoard."""
-        with naming(self._run):
-            self._events.image(name, step, picture)
+        """Shows a picture in the trackers."""
+        for tracker in self._trackers:
+            tracker.picture(name, step, picture)
 
-    def close(self) -> None:
-        """Closes the files."""
+    def close(self, finished: bool = True) -> None:
+        """Closes everything; `finished` says whether the training has reached its last step."""
+        for tracker in self._trackers:
+            tracker.close(finished)
         with naming(self._run):
             self._file.close()
-            self._events.close()
+
+
+def _points(kind: str, step: int, epoch: float, **values: Any) -> Iterator[Point]:
+    prefix = f"{kind}/stage{values['stage']}" if "stage" in values else kind
+    for name, value in values.items():
+        if name != "stage" and isinstance(value, int | float):
+            yield Point(f"{prefix}/{name}", step, value)

@@ -1,10 +1,11 @@
 """From a config to a trained network and its scores: the story of one experiment."""
 
 import json
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from flowseg.config import Config
+from flowseg.config import Config, TrackerName
 from flowseg.embeddings.store import Encoder
 from flowseg.evaluation.evaluate import evaluate_run
 from flowseg.files import write_text
@@ -23,18 +24,25 @@ from flowseg.runs.folder import (
 )
 from flowseg.runs.prepare import check_encoder, prepare
 from flowseg.runs.provenance import recorded
+from flowseg.runs.trackers import check_installed
 from flowseg.runs.trained import Trained
 from flowseg.training.drivers import chosen_devices, with_precision
 from flowseg.training.loop import train
 
 
 def run_experiment(
-    config: Config, *, resume: str | None = None, out: Path | None = None, profile: bool = False
+    config: Config,
+    *,
+    resume: str | None = None,
+    out: Path | None = None,
+    profile: bool = False,
+    track: Sequence[TrackerName] = (),
 ) -> Run:
     """Trains, then scores the best checkpoint on the test split: all of `make train`.
 
-    `resume` and `out` are as for `choose_run`, `profile` as for `train`.
+    `resume` and `out` are as for `choose_run`, `profile` and `track` as for `train`.
     """
+    check_installed(track)
     config = with_precision(config)
     # A batch that does not fit the devices is refused before anything is written.
     devices = chosen_devices(config)
@@ -45,7 +53,7 @@ def run_experiment(
         sizes = ", ".join(f"{len(d)} {split}" for split, d in prepared.datasets.items())
         console.print(f"run {run.path}: {counts['total']:,} parameters; {prepared.root} ({sizes})")
         if not run.finished or _best_is_lost(run):
-            record = train(run, prepared.datasets, profile=profile)
+            record = train(run, prepared.datasets, profile=profile, track=track)
             console.print(f"best validation Dice {record.best_dice:.4f} at step {record.best_step}")
         check_encoder(run, prepared.encoder)
         result = evaluate_run(Trained.open(run), "test", prepared)

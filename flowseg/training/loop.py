@@ -1,12 +1,14 @@
 """One training run, from data and config to a trained network on disk."""
 
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 
 import jax
 import numpy as np
 
+from flowseg.config import TrackerName
 from flowseg.data.dataset import Dataset
 from flowseg.data.pipeline import iterate, steps_per_epoch, training_batches
 from flowseg.errors import UserError
@@ -16,6 +18,7 @@ from flowseg.progress import Task, console, duration, warn
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import Run
 from flowseg.runs.log import Log
+from flowseg.runs.trackers import open_trackers
 from flowseg.training.drivers import make_driver
 from flowseg.training.interrupt import Interrupted, StopRequest, stop_on_signals
 from flowseg.training.memory import memory_told
@@ -44,13 +47,16 @@ class Record:
     """Metrics of the steps since the last line of metrics.jsonl."""
 
 
-def train(run: Run, datasets: dict[str, Dataset], *, profile: bool = False) -> Record:
+def train(
+    run: Run, datasets: dict[str, Dataset], *, profile: bool = False, track: Sequence[TrackerName] = ()
+) -> Record:
     """Trains to the config's last epoch, from the run's latest checkpoint if it has one.
 
     Args:
         run: where everything is written.
         datasets: the loaded splits `train` and `val`.
         profile: a trace of a few steps is written into the run's folder `profile`.
+        track: the trackers that show the measurements, besides TensorBoard.
 
     Raises:
         UserError: the data have changed since the run began, a checkpoint is damaged, or the loss was not finite for
@@ -58,7 +64,7 @@ def train(run: Run, datasets: dict[str, Dataset], *, profile: bool = False) -> R
         Interrupted: stopped by a signal; everything is saved.
     """
     with closing(Checkpoints(run.path)) as checkpoints, stop_on_signals() as stop:
-        return Training(run, datasets, checkpoints, stop, profile).run_to_end()
+        return Training(run, datasets, checkpoints, stop, profile, track).run_to_end()
 
 
 class Training:
@@ -71,6 +77,7 @@ class Training:
         checkpoints: Checkpoints,
         stop: StopRequest,
         profile: bool = False,
+        track: Sequence[TrackerName] = (),
     ):
         config = self.config = run.config
         self.run, self.datasets, self.checkpoints, self.stop = run, datasets, checkpoints, stop
@@ -80,7 +87,7 @@ class Training:
         self.driver = make_driver(config, self.total)
         self.state, self.record, self.step = self._start()
         self.trace = StepTrace(run.path / "profile", self.step) if profile else None
-        self.log = Log(run.path, self.step, self.record.validated)
+        self.log = Log(run.path, self.step, self.record.validated, open_trackers(run, track))
         self.meter = Meter(self.record.window, config, run.path)
         self.validation = Validation(config, datasets["val"], self.driver.devices, self.log, run.path / "samples")
 
@@ -121,7 +128,7 @@ class Training:
             if self.trace:
                 self.trace.close()
             progress.close()
-            self.log.close()
+            self.log.close(finished=self.step == self.total)
         assert self.driver.traces <= 1, f"the step was traced {self.driver.traces} times: shapes changed"
         traces = self.validation.sampler.traces
         assert traces <= 1, f"the sampler was traced {traces} times: shapes changed"

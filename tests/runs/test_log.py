@@ -9,6 +9,7 @@ import pytest
 from refusals import refusal
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
+from flowseg.evaluation.overlap import overlap_metrics
 from flowseg.runs.log import METRICS_FILE, Log, read_metrics
 
 
@@ -97,8 +98,19 @@ def test_tensorboard_has_every_point_once_after_a_kill(tmp_path: Path, step: int
 
     measure(0, -1)
     measure(step, validated)
-    train = [(f"train/{name}", now) for name in ("loss", "steps") for now in range(1, 7)]
-    assert sorted(points(tmp_path)) == [*train, ("val/dice", 4), ("val/samples", 4)]
+    train = [(f"3_train/{name}", now) for name in ("loss", "steps") for now in range(1, 7)]
+    assert sorted(points(tmp_path)) == [("1_val/dice", 4), ("1_val/samples", 4), *train]
+
+
+def test_tensorboard_shows_the_validation_dice_first_and_film_below_it(tmp_path: Path) -> None:
+    log = Log(tmp_path, 0, -1)
+    log.write("train", 4, 1.0, {"steps": 4, "loss": 0.5})
+    log.write("val", 4, 1.0, {**overlap_metrics(np.ones((2, 2), bool), np.ones((2, 2), bool)), "images": 2})
+    log.write("film", 4, 1.0, {"stage": 0, "gamma_mean": 1.0})
+    log.close()
+    names = sorted(name for name, _ in points(tmp_path))  # as TensorBoard sorts them
+    assert names[0] == "1_val/dice"
+    assert list(dict.fromkeys(name.partition("/")[0] for name in names)) == ["1_val", "2_film", "3_train"]
 
 
 def test_a_full_disk_names_the_run(tmp_path: Path) -> None:

@@ -1,0 +1,132 @@
+"""Where the measurements of a training are shown, besides metrics.jsonl: TensorBoard, MLflow, Weights & Biases.
+
+A tracker is shown all measurements of its run whenever a training starts, those of earlier starts too, and takes what
+it does not hold yet. So one that is chosen late, or has failed before, has no gaps, and none has a point twice.
+"""
+
+import importlib.util
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, get_args
+
+import numpy as np
+from jaxtyping import UInt8
+
+from flowseg.config import TrackerName
+from flowseg.errors import UserError
+from flowseg.files import write_text
+from flowseg.progress import warn
+from flowseg.runs.folder import Run
+
+TITLES: dict[TrackerName, str] = {"mlflow": "MLflow", "wandb": "Weights & Biases"}
+IDS_FILE = "tracking.json"
+"""Holds the identity of the run in each tracker, so that a resumed training continues it."""
+
+
+class Point(NamedTuple):
+    """A point of a curve: `val/dice`, `train/loss`, `film/stage0/gamma_mean`, ..."""
+
+    name: str
+    step: int
+    value: float
+
+
+class Tracker(Protocol):
+    """Shows the measurements of one run."""
+
+    def show(self, points: Sequence[Point]) -> None:
+        """Shows points; those that it holds from an earlier start are left out. Their steps never decrease."""
+
+    def picture(self, name: str, step: int, picture: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Shows a picture."""
+
+    def close(self, finished: bool) -> None:
+        """Ends; `finished` says whether the training has reached its last step."""
+
+
+class Guarded:
+    """A tracker whose failure is a warning, after which it gets nothing more: it never ends a training."""
+
+    def __init__(self, title: str, make: Callable[[], Tracker]):
+        self._title = title
+        self._tracker: Tracker | None = None
+        with self._told():
+            self._tracker = make()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self._tracker = None
+            said = " ".join(str(error).split()) or type(error).__name__
+            warn(f"{self._title}: {said[:300]}; it gets nothing more, and the training goes on")
+
+    def show(self, points: Sequence[Point]) -> None:
+        """Shows points, if the tracker still works."""
+        if self._tracker is not None:
+            with self._told():
+                self._tracker.show(points)
+
+    def picture(self, name: str, step: int, picture: UInt8[np.ndarray, "h w 3"]) -> None:
+        """Shows a picture, if the tracker still works."""
+        if self._tracker is not None:
+            with self._told():
+                self._tracker.picture(name, step, picture)
+
+    def close(self, finished: bool) -> None:
+        """Ends the tracker, if it still works."""
+        if self._tracker is not None:
+            with self._told():
+                self._tracker.close(finished)
+
+
+def check_installed(names: Sequence[TrackerName]) -> None:
+    """Raises a UserError for the first tracker whose package is not installed."""
+    for name in names:
+        found = importlib.util.find_spec(name)
+        if found is None or found.origin is None:  # a folder of that name is no package
+            remedy = f"install it with: pip install 'flowseg[{name}]'"
+            raise UserError(f"--track {name}: {TITLES[name]} is not installed; {remedy}")
+
+
+def open_trackers(run: Run, names: Sequence[TrackerName]) -> list[Guarded]:
+    """Returns the trackers of a run. One that this run has used before is continued."""
+    return [Guarded(TITLES[name], partial(_opened, run, name)) for name in get_args(TrackerName) if name in names]
+
+
+def _opened(run: Run, name: TrackerName) -> Tracker:
+    """Opens a tracker and keeps the run's identity in it."""
+    ids = read_ids(run.path)
+    tracker: Any
+    if name == "mlflow":
+        from flowseg.runs.mlflow import MlflowTracker
+
+        tracker = MlflowTracker(run, ids.get(name))
+    else:
+        from flowseg.runs.wandb import WandbTracker
+
+        tracker = WandbTracker(run, ids.get(name))
+    write_text(run.path / IDS_FILE, json.dumps({**ids, name: tracker.identity}, indent=1) + "\n")
+    return tracker
+
+
+def title_of(run: Run) -> str:
+    """Returns what a tracker calls a run: the name of its folder, and that of its config if the folder lacks it."""
+    folder, name = run.path.absolute().name, run.config.name
+    return folder if folder.startswith(name) else f"{name} {folder}"
+
+
+def read_ids(run: Path) -> dict[str, dict[str, str]]:
+    """Returns the identity of a run in each tracker that it has used."""
+    path = run / IDS_FILE
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text())
+        return {name: {key: str(value) for key, value in ids.items()} for name, ids in found.items()}
+    except (ValueError, AttributeError):
+        raise UserError(f"{path}: cannot be read; remove it to begin new runs in the trackers") from None
