@@ -6,6 +6,8 @@ SEEDS ?= 0 1 2
 PRESET ?= auto
 SPLIT ?= test
 ENCODER ?= qwen2.5-vl
+MINUTES ?= 20
+SEED ?= 0
 
 # The newest working Python of 3.11 or later. A given PYTHON gets an environment of its own.
 ifdef PYTHON
@@ -23,13 +25,13 @@ comma := ,
 
 # Names go to the shell through the environment and as they were given: neither make nor the shell expands what is in
 # them. ARGS is shell text, since it holds several options.
-NAMES := CONFIG CONFIGS SEEDS PRESET SPLIT ENCODER DATA EMBEDDINGS RUN RUNS IMAGES OUT RESUME
+NAMES := CONFIG CONFIGS SEEDS PRESET SPLIT ENCODER DATA EMBEDDINGS RUN RUNS IMAGES OUT RESUME MINUTES SEED
 $(foreach name,$(NAMES),$(eval override $(name) := $$(value $(name))))
 export $(NAMES)
 ON_DATA = $(if $(DATA),--data "$$DATA") $(if $(EMBEDDINGS),--embeddings "$$EMBEDDINGS")
 TO_OUT = $(if $(OUT),--out "$$OUT")
 
-.PHONY: help setup train experiment eval report predict compare embed analyze test test-vlm gpu-check bench lint clean
+.PHONY: help setup train experiment eval report predict compare embed analyze test test-vlm campaign gpu-check bench lint clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -78,6 +80,9 @@ test: $(VENV)/.installed-dev ## run the tests
 
 test-vlm: $(VENV)/.installed-vlm ## run the tests that need PyTorch (extra vlm)
 	$(BIN)/python -m pytest -n 2 --max-worker-restart 0 -m torch $(ARGS)
+
+campaign: $(VENV)/.installed-dev ## disturb flowseg for MINUTES (20) by kills, damage, full disks ...; SEED (0) chooses how
+	$(BIN)/python -m tests.campaign --minutes "$$MINUTES" --seed "$$SEED" $(ARGS)
 
 gpu-check: $(VENV)-gpu-check/.installed ## count what a small step costs on a GPU (none is needed); fail if it has grown
 	$(VENV)-gpu-check/bin/python benchmarks/gpu_program.py vlm_film --tiny \

@@ -53,5 +53,7 @@ def test_lists_are_split_and_options_follow(environment: Path) -> None:
     assert made(environment, "predict", *given) == expected
     report = ["compare", "runs/a", "runs/b", "--out", "report"]
     assert made(environment, "compare", "RUNS=runs/a runs/b", "OUT=report") == report
+    campaign = ["-m", "tests.campaign", "--minutes", "3", "--seed", "0", "--kind", "kills"]
+    assert made(environment, "campaign", "MINUTES=3", "ARGS=--kind kills") == campaign
     train = ["train", "vlm_film", "--preset", "auto", "--data", "d", "--embeddings", "e", "--resume", "auto"]
     assert made(environment, "train", "DATA=d", "EMBEDDINGS=e", "RESUME=auto") == train
