@@ -31,8 +31,10 @@ def main() -> int:
     parser.add_argument("--kind", action="append", help="only this kind; may be given several times")
     parser.add_argument("--case", type=int, help="only this case of the kind; its folder is kept")
     parser.add_argument("--jobs", type=int, default=min(os.cpu_count() or 1, 8), help="cases at a time")
+    parser.add_argument("--hang", type=float, default=60.0, help="seconds a command may take; more on a busy machine")
     given = parser.parse_args()
     set_up()
+    os.environ["CAMPAIGN_HANG"] = str(given.hang)
     from tests.campaign.program import Campaign, one_case
 
     folder = Path(tempfile.mkdtemp(prefix="flowseg-campaign-"))

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-HANG = 60.0
+HANG = float(os.environ.get("CAMPAIGN_HANG", "60"))
 """Seconds after which a command that has not ended hangs; undisturbed, those of the campaign take up to ten."""
 STOPPED = {signal.SIGINT: 130, signal.SIGTERM: 143}
 """The exit status after each signal."""
@@ -160,6 +160,7 @@ def _become(
         signal.signal(signal.SIGINT, signal.default_int_handler)
         for target, file in enumerate((os.open(os.devnull, os.O_RDONLY), *outputs)):
             os.dup2(file, target)
+        sys.stdout, sys.stderr = (open(n, "w", closefd=False) for n in (1, 2))  # noqa: SIM115
         os.chdir(folder)
         os.environ.update(environment)
         if before is not None:
