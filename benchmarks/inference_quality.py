@@ -39,9 +39,10 @@ from flowseg.evaluation.overlap import overlap_metrics
 from flowseg.evaluation.uncertainty import expected_error, uncertainty_auroc
 from flowseg.models.network import Params
 from flowseg.runs.folder import open_run
-from flowseg.runs.threshold import best_threshold
 from flowseg.runs.trained import Trained
-from flowseg.sampling.segment import FIXED, Segmentation, predictive_entropy, segment
+from flowseg.runs.tuning import best_threshold
+from flowseg.sampling.mask import FIXED
+from flowseg.sampling.segment import Segmentation, predictive_entropy, segment
 from flowseg.sampling.windows import WindowSampler
 
 HERE = Path(__file__).resolve().parent
@@ -74,7 +75,7 @@ def describe(found: list[Segmentation], truths: list[np.ndarray]) -> dict[str, A
         close = distance_transform_edt(~(mask | truth)) <= NEAR
         near.append(uncertainty_auroc(mask[close], truth[close], entropy[close]))
         spread.append(uncertainty_auroc(mask, truth, one.samples.std(axis=0)))
-        expected.append(expected_error(one.probability, FIXED))
+        expected.append(expected_error(one.probability, mask))
     tuned = best_threshold([one.probability for one in found], truths)
     row = {
         "dice": float(np.mean(dice)),

@@ -67,7 +67,7 @@ def describe(scored: list[Scored]) -> dict[str, Any]:
         entropy = predictive_entropy(item.probability)
         values = {name: metrics[name] for name in ("dice", "cldice", "ece", "brier")}
         values["uncertainty_auroc"] = uncertainty_auroc(item.prediction, item.truth, entropy)
-        values["expected_error"] = expected_error(item.probability, item.threshold)
+        values["expected_error"] = expected_error(item.probability, item.prediction)
         for name, value in values.items():
             columns.setdefault(name, []).append(np.nan if value is None else value)
     means: dict[str, Any] = {name: float(np.nanmean(values)) for name, values in columns.items()}

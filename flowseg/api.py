@@ -19,6 +19,7 @@ from flowseg.files import cache_folder
 from flowseg.runs.folder import open_run
 from flowseg.runs.prepare import embedding_source_for
 from flowseg.runs.trained import Trained
+from flowseg.sampling.mask import MaskRule
 from flowseg.sampling.segment import segment
 from flowseg.sampling.windows import WindowSampler
 
@@ -32,7 +33,7 @@ class Prediction:
     probability: Float32[np.ndarray, "h w"]
     """Probability that a pixel is vessel, in [0, 1]; with an ensemble, the mean over its samples."""
     mask: Bool[np.ndarray, "h w"]
-    """Where the probability exceeds the model's threshold."""
+    """Where the probability exceeds the threshold of the model's rule, without parts that are too small."""
     uncertainty: Float32[np.ndarray, "h w"] | None
     """Entropy of the probability in bits, from 0 (certain) to 1 (even odds); None for a single sample."""
 
@@ -41,7 +42,7 @@ class Model:
     """A trained network, ready to segment; `flowseg.load` makes one.
 
     Raises:
-        UserError: embeddings that cannot be read or come from another encoder, or a threshold that cannot be tuned.
+        UserError: embeddings that cannot be read or come from another encoder, or a mask rule that cannot be tuned.
     """
 
     def __init__(self, trained: Trained):
@@ -49,8 +50,8 @@ class Model:
         self._source = embedding_source_for(trained.run, trained.config)
         self.config: Config = trained.config
         """The run's config, with the settings that were asked for."""
-        self.threshold: float = trained.threshold
-        """The probability above which a pixel is vessel."""
+        self.rule: MaskRule = trained.rule
+        """What makes the masks: its `threshold`, and its `min_component` in pixels."""
 
     def segment(self, image: Num[np.ndarray, "h w"] | Num[np.ndarray, "h w 3"]) -> Prediction:
         """Returns the prediction for an image. The first call compiles the network.
@@ -95,7 +96,7 @@ class Model:
         given = network_input(name, content, values, embedding, self.config.data.max_side)
         (found,) = segment(self._trained.sampler, self._trained.params, [given])
         check_finite(name, found.probability)
-        return Prediction(found.probability, found.probability > self.threshold, found.uncertainty)
+        return Prediction(found.probability, self.rule.mask(found.probability), found.uncertainty)
 
 
 def load(path: str | Path, *, embeddings: str | Path | None = None, **settings: Any) -> Model:

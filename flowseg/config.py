@@ -268,7 +268,13 @@ class EvalConfig(Section, path="eval"):
     cost. Validation during training does not use it."""
     threshold: Literal["fixed", "tuned"] = "fixed"
     """Probability above which a pixel is vessel: fixed at 0.5, or tuned on the run's validation images and stored with
-    the run (flowseg.runs.threshold)."""
+    the run (flowseg.runs.tuning)."""
+    min_component: Annotated[
+        int | Literal["auto"], Bound(lambda size: size == "auto" or size >= 0, "must be auto, or at least 0")
+    ] = "auto"
+    """Parts of a mask with fewer pixels than this are removed, at the image's stored size; 0 keeps all. auto: the size
+    that is best on the run's validation images without lowering their Dice, stored with the run. Validation during
+    training keeps all parts."""
 
 
 @dataclass(frozen=True)
@@ -352,14 +358,19 @@ def from_dict(cls: type[T], values: object, path: str = "") -> T:
 def saved_config(values: object) -> Config:
     """Returns the config that a run or checkpoint saved, by this version or an older one.
 
-    What older versions did not have is set to what they did: the Gaussian flow, and one crop per image and epoch.
+    What older versions did not have is set to what they did: the Gaussian flow, one crop per image and epoch, and
+    masks of which no part is removed.
 
     Raises:
         UserError: as from `from_dict`.
     """
-    if isinstance(values, dict) and isinstance(values.get("flow"), dict) and isinstance(values.get("data"), dict):
-        older_flow = {"family": "gaussian", "consistency": 0.0}
-        values = {**values, "flow": older_flow | values["flow"], "data": {"crops_per_image": 1} | values["data"]}
+    older = {
+        "flow": {"family": "gaussian", "consistency": 0.0},
+        "data": {"crops_per_image": 1},
+        "eval": {"min_component": 0},
+    }
+    if isinstance(values, dict) and all(isinstance(values.get(section), dict) for section in older):
+        values = values | {section: fields | values[section] for section, fields in older.items()}
     return from_dict(Config, values)
 
 

@@ -127,5 +127,5 @@ def tiny_config(tiny_data: Path) -> "Config":
         data=replace(DataConfig(), root=str(tiny_data), crop=16, max_side=48, vessel_crops=0.5),
         optim=OptimConfig(lr=1e-3, accumulate=1, ema_decay=0.9, plateau_patience=1),
         train=TrainConfig(batch=4, epochs=3, epoch_steps=4, validate_every=1, checkpoint_every=3, log_every=2),
-        eval=EvalConfig(sampler="euler", steps=1, window_batch=8, overlap=0.0),
+        eval=EvalConfig(sampler="euler", steps=1, window_batch=8, overlap=0.0, min_component=0),
     )

@@ -33,7 +33,9 @@ def config(
         model=ModelConfig(dim=8, multipliers=(1, 1), heads=1, head_dim=8, full_attention_levels=(1,), film=stages),
         flow=FlowConfig(family=family),
         data=DataConfig(crop=CROP),
-        eval=EvalConfig("euler", steps=1, window_batch=batch, overlap=overlap, ensemble=ensemble, tta=tta),
+        eval=EvalConfig(
+            "euler", steps=1, window_batch=batch, overlap=overlap, ensemble=ensemble, tta=tta, min_component=0
+        ),
     )
 
 

@@ -177,6 +177,10 @@ def test_defaults_are_the_published_recipe() -> None:
         ("eval.tta", 1),
         ("eval.threshold", "best"),
         ("eval.threshold", 0.5),
+        ("eval.min_component", -1),
+        ("eval.min_component", "best"),
+        ("eval.min_component", 2.5),
+        ("eval.min_component", True),
         ("embeddings.store", "store.safetensors"),  # without FiLM stages
     ],
 )
@@ -249,6 +253,7 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("eval.overlap", 0.8, "must lie between 0 and 0.75"),
     ("eval.window_batch", 0, AT_LEAST_1),
     ("eval.ensemble", 0, AT_LEAST_1),
+    ("eval.min_component", -1, "must be auto, or at least 0"),
 ]
 
 
@@ -304,9 +309,10 @@ def test_a_config_of_an_older_version_stays_what_it_was() -> None:
     assert saved_config(values) == CHANGED
     for name in ("family", "consistency", "consistency_probability"):
         del values["flow"][name]
-    del values["data"]["crops_per_image"]
+    del values["data"]["crops_per_image"], values["eval"]["min_component"]
     older = saved_config(values)
     assert (older.flow.family, older.flow.consistency, older.data.crops_per_image) == ("gaussian", 0, 1)
+    assert older.eval.min_component == 0 and CHANGED.eval.min_component == "auto"
     assert older.data.crop == CHANGED.data.crop and older.flow.sigma == CHANGED.flow.sigma
 
 

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Annotated, Any
@@ -51,9 +51,10 @@ class Segmenter:
 
     def __init__(self, model: Model):
         settings = model.config.eval
-        self.start = Choice(settings.steps, settings.ensemble, model.threshold)
+        self.start = Choice(settings.steps, settings.ensemble, model.rule.threshold)
         """The model's own settings."""
         self.config = model.config
+        self._rule = model.rule
         self._models = {(settings.steps, settings.ensemble): model}
         self._last: tuple[tuple[Path, int, int, int], Input, Prediction] | None = None
         self._lock = Lock()
@@ -66,7 +67,7 @@ class Segmenter:
         """
         with self._lock:
             item, found = self._predict(path, frame, choice)
-        mask = found.probability > choice.threshold
+        mask = replace(self._rule, threshold=choice.threshold).mask(found.probability)
         image = as_uint8(item.image)
         pictures = {
             "image": image,
@@ -80,7 +81,7 @@ class Segmenter:
             "name": item.name,
             "turned": item.orientation != 1,
             "vessel": float(mask.mean()),
-            "expected_error": expected_error(found.probability, choice.threshold),
+            "expected_error": expected_error(found.probability, mask),
             "pictures": {kind: _data_url(picture) for kind, picture in pictures.items()},
         }
 
@@ -101,8 +102,9 @@ class Segmenter:
         """Returns the model with these settings; the few used last keep their compiled programs."""
         key = (steps, ensemble)
         if key not in self._models:
-            # The page has a threshold of its own, so none is tuned.
-            other = next(iter(self._models.values())).with_settings(steps=steps, ensemble=ensemble, threshold="fixed")
+            # The page has a threshold of its own, and the parts that it removes are those of the first model.
+            plain = {"threshold": "fixed", "min_component": 0}
+            other = next(iter(self._models.values())).with_settings(steps=steps, ensemble=ensemble, **plain)
             self._models[key] = other
         self._models[key] = self._models.pop(key)
         if len(self._models) > _KEPT_MODELS:

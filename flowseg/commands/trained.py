@@ -78,7 +78,7 @@ def evaluate(args: list[str]) -> None:
     out = make_place(parsed.out) if parsed.out is not None else None
     config = with_sources(run.config, parsed.data, parsed.embeddings)
     prepared = prepare_for(run, config, dict.fromkeys(("val", parsed.split)))
-    trained = Trained.open(run, parsed.settings, data=parsed.data, embeddings=parsed.embeddings)
+    trained = Trained.open(run, parsed.settings, data=parsed.data, embeddings=parsed.embeddings, prepared=prepared)
     evaluate_run(trained, parsed.split, prepared, out)
 
 

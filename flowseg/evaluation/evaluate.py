@@ -27,7 +27,8 @@ from flowseg.files import replaced_folder
 from flowseg.progress import console, duration, task
 from flowseg.runs.prepare import Prepared
 from flowseg.runs.trained import Trained
-from flowseg.sampling.segment import FIXED, Segmentation, segment
+from flowseg.sampling.mask import PLAIN, MaskRule
+from flowseg.sampling.segment import Segmentation, segment
 
 Row = dict[str, float | None]
 
@@ -114,14 +115,14 @@ def _write_pictures(folder: Path, item: Scored, image: UInt8[np.ndarray, "h w"])
             save_png(layers / f"{layer}.png", grey(values))
 
 
-def _measure(item: Scored) -> Row:
+def _measure(item: Scored, rule: MaskRule) -> Row:
     """All metrics of an image and, with an ensemble, the score of its uncertainty and its expected error."""
-    row = image_metrics(item.probability, item.truth, item.threshold, item.fov)
+    row = image_metrics(item.probability, item.truth, rule.threshold, item.fov, min_component=rule.min_component)
     if item.uncertainty is not None:
         maps = (item.prediction, item.truth, item.uncertainty)
         auroc = uncertainty_auroc(*(pixels_inside(one, item.fov) for one in maps))
         row[AUROC] = None if np.isnan(auroc) else auroc
-        row[EXPECTED_ERROR] = expected_error(item.probability, item.threshold)
+        row[EXPECTED_ERROR] = expected_error(item.probability, item.prediction)
     return row
 
 
@@ -138,7 +139,7 @@ def evaluate(
     """
     found = segment(trained.sampler, trained.params, datasets[split])
     about = {**about, "sampler": asdict(trained.config.eval)}
-    return evaluate_segmentations(found, datasets, split, folder, about, trained.config.name, trained.threshold)
+    return evaluate_segmentations(found, datasets, split, folder, about, trained.config.name, trained.rule)
 
 
 def evaluate_segmentations(
@@ -148,7 +149,7 @@ def evaluate_segmentations(
     folder: Path,
     about: dict[str, Any],
     name: str,
-    threshold: float = FIXED,
+    rule: MaskRule = PLAIN,
 ) -> dict[str, Any]:
     """Scores a split, writes metrics.json, per_image.csv, overlays/ and images/, and returns what metrics.json holds.
 
@@ -160,7 +161,7 @@ def evaluate_segmentations(
         folder: what is written; an earlier evaluation there is replaced.
         about: what identifies the evaluation, kept in metrics.json.
         name: what made the segmentations, for the table on the terminal.
-        threshold: the probability above which a pixel is vessel.
+        rule: makes the masks of the probabilities.
     """
     dataset = datasets[split]
     with replaced_folder(folder) as part:
@@ -168,9 +169,9 @@ def evaluate_segmentations(
         started = time.monotonic()
         rows = []
         with task(f"evaluation on {split}", len(dataset)) as advance:
-            for item in score(segmentations, dataset, threshold):
+            for item in score(segmentations, dataset, rule):
                 check_finite(item.key, item.probability)
-                rows.append(_measure(item))
+                rows.append(_measure(item, rule))
                 _write_pictures(part, item, _image(dataset, item.index))
                 advance()
         seconds = time.monotonic() - started
@@ -180,7 +181,7 @@ def evaluate_segmentations(
             **about,
             "split": split,
             "images": len(rows),
-            "threshold": threshold,
+            **asdict(rule),
             "field_of_view": dataset.has_fov,
             "seconds": round(seconds, 2),
             "model": _json(ours),
@@ -190,6 +191,7 @@ def evaluate_segmentations(
         (part / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")
     columns = {name: ours, "Frangi (tuned on val)": classical}
     console.print(table(split, columns, len(rows), fov=dataset.has_fov))
+    console.print(f"masks: {rule}")
     console.print(f"{len(rows)} images in {duration(seconds)}; all metrics, overlays: {folder}")
     return result
 

@@ -20,7 +20,7 @@ from flowseg.evaluation.modulation import StageModulation, modulation
 from flowseg.evaluation.score import Scored, check_finite, score_split
 from flowseg.evaluation.topology import Shape, topology_metrics
 from flowseg.models.network import Params
-from flowseg.sampling.segment import FIXED
+from flowseg.sampling.mask import PLAIN, MaskRule
 from flowseg.sampling.windows import WindowSampler
 
 MEASURES = ("dice", *(row.key for row in MASK_METRICS if row.of_masks is topology_metrics))
@@ -140,7 +140,7 @@ def measure_effect(
     images: Dataset,
     mean: Float32[np.ndarray, " e"],
     *,
-    threshold: float = FIXED,
+    rule: MaskRule = PLAIN,
     seed: int = 0,
     on_image: Callable[[str], None] | None = None,
 ) -> FilmEffect:
@@ -153,7 +153,7 @@ def measure_effect(
     Args:
         sampler: of a config with FiLM.
         mean: the mean embedding.
-        threshold: the probability above which a pixel is vessel.
+        rule: makes the masks of the probabilities.
         seed: seeds the derangement of `other`.
         on_image: called after each image with the condition's name.
     """
@@ -171,7 +171,7 @@ def measure_effect(
     for condition in chosen:
         rows, scored = [], []
         changed = without_film(params, stages, condition.off)
-        for item in score_split(sampler, changed, images.with_embeddings(condition.embeddings), threshold):
+        for item in score_split(sampler, changed, images.with_embeddings(condition.embeddings), rule):
             check_finite(item.key, item.probability)
             if condition.name == OWN:
                 truths.append(Shape(item.truth))

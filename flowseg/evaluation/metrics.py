@@ -11,6 +11,7 @@ import numpy as np
 
 from flowseg.evaluation.arrays import Mask, Probability, check_masks, pixels_inside
 from flowseg.evaluation.metric_table import IMAGE_METRICS, IN_PLACE, MASK_METRICS
+from flowseg.sampling.mask import MaskRule
 
 _DRAWS_PER_BLOCK = 4_000_000  # limits the memory of the resampled indices to 32 MB
 
@@ -54,9 +55,14 @@ def _check_fov(fov: Mask | None, *arrays: np.ndarray) -> None:
 
 
 def image_metrics(
-    probability: Probability, truth: Mask, threshold: float = 0.5, fov: Mask | None = None
+    probability: Probability,
+    truth: Mask,
+    threshold: float = 0.5,
+    fov: Mask | None = None,
+    *,
+    min_component: int = 0,
 ) -> dict[str, float | None]:
-    """All metrics of one image: `mask_metrics` of the thresholded prediction, and those of the probabilities.
+    """All metrics of one image: `mask_metrics` of the mask that is made of it, and those of the probabilities.
 
     It has a value for each row of `IMAGE_METRICS` in the metric table, None if it does not exist for this image.
 
@@ -65,6 +71,7 @@ def image_metrics(
         truth: the true mask, of the same shape.
         threshold: a pixel is predicted vessel if its probability exceeds it.
         fov: the field of view, of the same shape: pixels outside do not count. None: all count.
+        min_component: parts of the mask with fewer pixels are removed.
 
     Raises:
         ValueError: as `soft_metrics`, a threshold outside [0, 1], or a field of view that does not fit.
@@ -76,7 +83,7 @@ def image_metrics(
     for compute in dict.fromkeys(row.of_probability for row in IMAGE_METRICS if row.of_probability):
         # Before the masks: it checks the probabilities.
         found |= compute(pixels_inside(probability, fov), pixels_inside(truth, fov))
-    found |= mask_metrics(probability > threshold, truth, fov)
+    found |= mask_metrics(MaskRule(threshold, min_component).mask(probability, fov), truth, fov)
     return {row.key: found[row.key] for row in IMAGE_METRICS}
 
 

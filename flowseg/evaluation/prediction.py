@@ -63,7 +63,7 @@ def predict_images(
     _check_out(out, paths, items)
     images = network_inputs(run, with_sources(run.config, None, embeddings), paths, items)
     trained = Trained.open(run, settings)
-    threshold = trained.threshold
+    rule = trained.rule
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -79,15 +79,16 @@ def predict_images(
         for item, inside, whole in zip(items, fovs, segmentations, strict=True):
             found = whole.inside(inside)
             check_finite(item.name, found.probability)
-            _write(out, item, found, threshold)
-            expected = expected_error(found.probability, threshold)
+            mask = rule.mask(found.probability, inside)
+            _write(out, item, found, mask)
+            expected = expected_error(found.probability, mask)
             rows.append({"name": item.name, "file": str(item.path), "frame": item.frame, "expected_error": expected})
             advance()
     summary: dict[str, Any] = {
         "run": str(run.path),
         "step": trained.step,
         "eval": asdict(trained.config.eval),
-        "threshold": threshold,
+        **asdict(rule),
         "fov": str(fov) if fov is not None else None,
         "images": rows,
     }
@@ -132,8 +133,7 @@ def network_inputs(run: Run, config: Config, paths: Sequence[Path], items: Seque
     ]
 
 
-def _write(out: Path, item: Input, found: Segmentation, threshold: float) -> None:
-    mask = found.probability > threshold
+def _write(out: Path, item: Input, found: Segmentation, mask: Mask) -> None:
     image = as_uint8(item.image)
     pictures = {"mask": grey(mask), "probability": grey(found.probability), "overlay": overlay(image, mask)}
     if found.uncertainty is not None:

@@ -12,7 +12,8 @@ from flowseg.evaluation.arrays import Probability, pixels_inside
 from flowseg.evaluation.metrics import Interval, bootstrap_mean
 from flowseg.evaluation.overlap import overlap_metrics
 from flowseg.models.network import Params
-from flowseg.sampling.segment import FIXED, Segmentation, segment
+from flowseg.sampling.mask import PLAIN, MaskRule
+from flowseg.sampling.segment import Segmentation, segment
 from flowseg.sampling.windows import WindowSampler
 
 
@@ -28,28 +29,24 @@ class Scored:
     """None if the data set has no fields of view."""
     metrics: dict[str, float]
     """The overlap metrics only: they are cheap, so that validation can score often."""
-    threshold: float
+    prediction: Bool[np.ndarray, "h w"]
+    """The mask."""
     uncertainty: Float32[np.ndarray, "h w"] | None
     """Each pixel's entropy in bits; None for a single sample."""
 
-    @property
-    def prediction(self) -> Bool[np.ndarray, "h w"]:
-        return self.probability > self.threshold
+
+def score_split(sampler: WindowSampler, params: Params, dataset: Dataset, rule: MaskRule = PLAIN) -> Iterator[Scored]:
+    """Yields the prediction and overlap of every image of a split, in order; `rule` makes the masks."""
+    return score(segment(sampler, params, dataset), dataset, rule)
 
 
-def score_split(
-    sampler: WindowSampler, params: Params, dataset: Dataset, threshold: float = FIXED
-) -> Iterator[Scored]:
-    """Yields the prediction and overlap of every image of a split, in order; a pixel above the threshold is vessel."""
-    return score(segment(sampler, params, dataset), dataset, threshold)
-
-
-def score(segmentations: Iterable[Segmentation], dataset: Dataset, threshold: float = FIXED) -> Iterator[Scored]:
+def score(segmentations: Iterable[Segmentation], dataset: Dataset, rule: MaskRule = PLAIN) -> Iterator[Scored]:
     """Yields each segmentation with its overlap; there is one per image of the split, in order, whatever made it."""
     for i, found in enumerate(segmentations):
         truth, fov = dataset.truth(i), dataset.fov(i)
         found = found.inside(fov)
-        masks = (pixels_inside(mask, fov) for mask in (found.probability > threshold, truth))
+        prediction = rule.mask(found.probability, fov)
+        masks = (pixels_inside(mask, fov) for mask in (prediction, truth))
         # The samples themselves are not passed on: those of all images would take much memory.
         yield Scored(
             key=dataset.pairs[i].key,
@@ -58,7 +55,7 @@ def score(segmentations: Iterable[Segmentation], dataset: Dataset, threshold: fl
             truth=truth,
             fov=fov,
             metrics=overlap_metrics(*masks),
-            threshold=threshold,
+            prediction=prediction,
             uncertainty=found.uncertainty,
         )
 

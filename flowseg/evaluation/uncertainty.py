@@ -10,14 +10,13 @@ AUROC, EXPECTED_ERROR = "uncertainty_auroc", "expected_error"
 """Columns that an evaluation with an ensemble adds to the metrics; the second is an estimate without the truth."""
 
 
-def expected_error(probability: Float32[np.ndarray, "h w"], threshold: float) -> float:
-    """Returns the error (1 - Dice) of a prediction that its own probabilities lead to expect.
+def expected_error(probability: Float32[np.ndarray, "h w"], mask: Mask) -> float:
+    """Returns the error (1 - Dice) of a mask that the probabilities it was made from lead to expect.
 
-    If each pixel were vessel with its probability p, the mask M of the pixels above the threshold would overlap with
-    the truth by the sum of p over M on average, and the truth's size would be the sum of p over the image: the
-    expected Dice is about 2 sum_M p / (|M| + sum p). It is as good as the probabilities are calibrated.
+    If each pixel were vessel with its probability p, the mask M would overlap with the truth by the sum of p over
+    M on average, and the truth's size would be the sum of p over the image: the expected Dice is about
+    2 sum_M p / (|M| + sum p). It is as good as the probabilities are calibrated.
     """
-    mask = probability > threshold
     total = float(np.count_nonzero(mask)) + float(probability.sum(dtype=np.float64))
     return 1 - 2 * float(probability[mask].sum(dtype=np.float64)) / total if total else 0.0
 

@@ -1,7 +1,7 @@
 """`flowseg import-torch`: turns an original .ckpt file into a run that can be evaluated."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,12 +78,14 @@ def import_run(
     if trained is not None and tuple(trained) != stages:
         what = f"names the FiLM stages {list(trained)}, but its weights have {list(stages)}"
         raise UserError(f"{path}: {what}; give an unchanged checkpoint")
+    # An imported run has no validation images of its own, on which a mask rule could be tuned.
+    sampling = EvalConfig(sampler="midpoint", steps=4) if flow == "gaussian" else EvalConfig()
     config = Config(
         name="imported",
         model=model.config,
         flow=FlowConfig(family=flow),
         data=DataConfig(crop=int(size)),
-        eval=EvalConfig(sampler="midpoint", steps=4) if flow == "gaussian" else EvalConfig(),
+        eval=replace(sampling, min_component=0),
     )
     run = create_run(out, config, None)
     checkpoints = Checkpoints(run.path)

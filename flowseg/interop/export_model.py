@@ -11,30 +11,30 @@ from flowseg.files import replaced_folder
 from flowseg.interop.model_card import model_card
 from flowseg.runs.exported import Exported, write_weights
 from flowseg.runs.folder import CONFIG_FILE, described
-from flowseg.runs.threshold import FILE as THRESHOLD_FILE
-from flowseg.runs.threshold import kept_threshold
 from flowseg.runs.trained import Trained
+from flowseg.runs.tuning import FILE as RULE_FILE
+from flowseg.runs.tuning import kept_rule
 
 
 def write_model(trained: Trained, out: Path) -> None:
-    """Writes an exported model, a new folder: weights, config, model card and, if the run has one, its threshold.
+    """Writes an exported model, a new folder: weights, config, model card and, if the run has one, its mask rule.
 
     Raises:
-        UserError: an exported model, or a run that asks for a tuned threshold which cannot be tuned.
+        UserError: an exported model, or a run that asks for a tuned mask rule which cannot be tuned.
     """
     run = trained.run
     if run.exported is not None:
         raise UserError(f"{run.path}: is an exported model already; copy its folder")
-    threshold = trained.threshold  # where the config asks for a tuned one, it is tuned now
-    kept = kept_threshold(run.path, run.config.eval, trained.step)
-    card = model_card(trained, "model.md.j2", threshold=threshold, kept=kept)
+    rule = trained.rule  # what the config asks to be tuned is tuned now
+    kept = kept_rule(run.path, run.config.eval, trained.step)
+    card = model_card(trained, "model.md.j2", rule=rule, kept=kept)
     with replaced_folder(out) as part:
         weights = Exported(trained.step, trained.best_dice, trained.data_digest, write_weights(part, trained.params))
         content = {**described(portable(run.config), run.encoder), "exported": weights.content()}
         (part / CONFIG_FILE).write_text(json.dumps(content, indent=2) + "\n")
         (part / "README.md").write_text(card, encoding="utf-8")
         if kept is not None:
-            shutil.copyfile(run.path / THRESHOLD_FILE, part / THRESHOLD_FILE)
+            shutil.copyfile(run.path / RULE_FILE, part / RULE_FILE)
 
 
 def portable(config: Config) -> Config:

@@ -7,6 +7,7 @@ can cut from a map of the image's size.
 
 import hashlib
 import json
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,11 @@ def write_sampler(trained: Trained, out: Path, windows: int | None = None) -> No
         "jax": jax.__version__,
         "platforms": list(KERNELS),
         "step": trained.step,
-        "threshold": trained.threshold,
+        **asdict(trained.rule),
         "inputs": _inputs(trained, windows),
         "outputs": {"probability": {"shape": maps, "dtype": "float32", "what": "vessel probability in [0, 1]"}},
     }
-    card = model_card(trained, "sampler.md.j2", threshold=trained.threshold, signature=signature)
+    card = model_card(trained, "sampler.md.j2", rule=trained.rule, signature=signature)
     with replaced_folder(out) as part:
         (part / PROGRAM_FILE).write_bytes(program)
         (part / SIGNATURE_FILE).write_text(json.dumps(signature, indent=2) + "\n")

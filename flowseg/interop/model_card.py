@@ -16,6 +16,7 @@ from flowseg.progress import duration
 from flowseg.runs.folder import Run
 from flowseg.runs.log import read_metrics
 from flowseg.runs.trained import Trained
+from flowseg.sampling.mask import MaskRule
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Scores:
     data: str
     """Name of the data set's folder."""
     sampler: dict[str, Any]
-    threshold: float
+    rule: MaskRule
     rows: list[tuple[str, str, str, str]]
     """Metric, mean, 95 % interval, and which values are better."""
 
@@ -98,8 +99,8 @@ def _scores(run: Run, split: str, step: int) -> Scores | None:
             return None
         found = content["model"]
         rows = [_row(row, found[row.key]) for row in IMAGE_METRICS if row.key in found]
-        data, threshold = Path(content["data"]).name, content["threshold"]
-        return Scores(split, content["images"], data, content["sampler"], threshold, rows)
+        rule = MaskRule(content["threshold"], content.get("min_component", 0))  # older versions removed nothing
+        return Scores(split, content["images"], Path(content["data"]).name, content["sampler"], rule, rows)
     except (OSError, ValueError, KeyError, TypeError) as error:
         said = f"{type(error).__name__}: {error}"
         raise UserError(

@@ -23,6 +23,7 @@ from flowseg.runs.folder import Run
 from flowseg.runs.log import read_metrics
 from flowseg.runs.prepare import embedding_source
 from flowseg.runs.trained import Trained
+from flowseg.sampling.mask import MaskRule
 
 
 def analyze_film(
@@ -83,7 +84,7 @@ def analyze_film(
             trained.params,
             chosen,
             mean,
-            threshold=trained.threshold,
+            rule=trained.rule,
             seed=seed,
             on_image=lambda name: advance(note=name),
         )
@@ -100,7 +101,7 @@ def analyze_film(
         "encoder": asdict(prepared.encoder) if prepared.encoder is not None else None,
         "mean_from": mean_from,
         "sampler": asdict(config.eval),
-        "threshold": trained.threshold,
+        **asdict(trained.rule),
         "noise_seed": config.seed,
         "seed": seed,
     }
@@ -170,6 +171,7 @@ def _made(summary: dict[str, Any]) -> dict[str, str]:
         "Data": summary["data"] + (", scored inside the field of view" if summary["field_of_view"] else ""),
         "Embeddings": f"{encoder['name']}, {encoder['width']} wide" if encoder else "of unknown origin",
         "Sampling": f"{sampler['sampler']}, {steps}; noise by image content and seed {summary['noise_seed']}",
+        "Masks": str(MaskRule(summary["threshold"], summary["min_component"])),
         "Seed of partners, choice of images and bootstrap": str(summary["seed"]),
         "Rule": "A difference of Dice counts if its interval excludes zero, its corrected p is below "
         f"{rules['alpha']} and its mean is at least {rules['min_difference']}. If own minus other counts and is "

@@ -18,6 +18,14 @@ RUN: dict[str, tuple[str, str]] = {
         "images.",
         "{data}의 테스트 영상 {n}장, {step} 스텝의 체크포인트. 평균과 영상에 대한 부트스트랩 95 % 신뢰구간.",
     ),
+    "mask_threshold": (
+        "A pixel is vessel where its probability exceeds {threshold:g}.",
+        "확률이 {threshold:g}보다 큰 화소를 혈관으로 봅니다.",
+    ),
+    "mask_parts": (
+        "Parts of a mask with fewer than {min_component} pixels are removed.",
+        "마스크에서 {min_component}화소 미만인 조각은 제거했습니다.",
+    ),
     "scores_note": (
         "↑ higher is better, ↓ lower. Frangi is a classical vessel filter, tuned on the validation images; it gives "
         "no probabilities. Images: those on which the metric exists. docs/evaluation.md defines each metric.",

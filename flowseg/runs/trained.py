@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from flowseg.config import Config, EvalConfig
+from flowseg.data.dataset import Dataset
 from flowseg.errors import UserError
 from flowseg.models.network import Params
 from flowseg.progress import console, task
@@ -16,9 +17,10 @@ from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.exported import read_weights
 from flowseg.runs.folder import Run
 from flowseg.runs.prepare import Prepared, prepare_for, with_sources
-from flowseg.runs.threshold import tuned_threshold
+from flowseg.runs.tuning import sampling, tuned_rule
 from flowseg.sampling.canvas import Map
-from flowseg.sampling.segment import FIXED, segment
+from flowseg.sampling.mask import FIXED, MaskRule
+from flowseg.sampling.segment import segment
 from flowseg.sampling.windows import WindowSampler
 
 
@@ -38,16 +40,25 @@ class Trained:
     data_digest: str | None
     """Digest of the images, fields of view and embeddings that the run was trained on."""
     sampler: WindowSampler
+    validation: Dataset | None = None
+    """The run's own validation images, if they are loaded already; otherwise they are when they are needed."""
 
     @classmethod
     def open(
-        cls, run: Run, settings: EvalConfig | None = None, *, data: str | None = None, embeddings: str | None = None
+        cls,
+        run: Run,
+        settings: EvalConfig | None = None,
+        *,
+        data: str | None = None,
+        embeddings: str | None = None,
+        prepared: Prepared | None = None,
     ) -> "Trained":
         """Opens a run, or an exported model.
 
         Args:
             settings: how to sample; None: as the run's config says.
             data, embeddings: another data set or embedding store than the run's own.
+            prepared: the data, if they are loaded already.
 
         Raises:
             UserError: no best checkpoint, a damaged one, one of another config, or another program's network.
@@ -63,9 +74,11 @@ class Trained:
                 "data.quarter_turn): expect lower scores"
             )
         sampler = WindowSampler(config)
+        own = prepared if data is None and embeddings is None else None
+        validation = own.datasets.get("val") if own is not None else None
         if (made := run.exported) is not None:
             params = read_weights(run.path, made, run.config)
-            return cls(run, config, params, made.step, made.best_dice, made.data, sampler)
+            return cls(run, config, params, made.step, made.best_dice, made.data, sampler, validation)
         with closing(Checkpoints(run.path, read_only=True)) as checkpoints:
             params, meta = checkpoints.restore_best(run.config)
         record, step = meta["record"], meta["step"]
@@ -73,36 +86,44 @@ class Trained:
             console.print(
                 f"{run.path}: checkpoint of step {step}, the best in validation (Dice {record['best_dice']:.4f})"
             )
-        return cls(run, config, params, step, record["best_dice"], record.get("data"), sampler)
+        return cls(run, config, params, step, record["best_dice"], record.get("data"), sampler, validation)
 
     @cached_property
-    def threshold(self) -> float:
-        """The probability above which a pixel is vessel, as `eval.threshold` says.
+    def rule(self) -> MaskRule:
+        """What makes a mask of a probability, as `eval.threshold` and `eval.min_component` say.
 
-        A tuned one is tuned on the run's own validation images and embeddings, whatever images it is used for.
+        What is tuned is tuned on the run's own validation images and embeddings, whatever images it is used for: a
+        threshold for the way of sampling that was asked for; at the fixed threshold, the size of the smallest part for
+        the run's own way, once.
         """
-        settings = self.config.eval
-        if settings.threshold == "fixed":
-            return FIXED
-        return tuned_threshold(self.run.path, settings, self.step, self._predict_validation).threshold
+        asked = self.config.eval
+        if asked.threshold == "fixed":
+            if asked.min_component != "auto":
+                return MaskRule(FIXED, asked.min_component)
+            asked = replace(self.run.config.eval, threshold="fixed", min_component="auto")
+        return tuned_rule(self.run.path, asked, self.step, lambda: self._predict_validation(asked))
 
     def prepare(self, splits: Iterable[str]) -> Prepared:
         """Loads splits of the data set, with embeddings of the encoder that the run was trained on."""
         return prepare_for(self.run, self.config, splits)
 
-    def _predict_validation(self) -> Iterator[tuple[Map, Bool[np.ndarray, "h w"]]]:
+    def _predict_validation(self, settings: EvalConfig) -> Iterator[tuple[Map, Bool[np.ndarray, "h w"]]]:
         """Yields probability and truth of each image of the validation split that the run was trained with."""
         if self.run.exported is not None:
             raise UserError(
-                f"{self.run.path}: is an exported model without a threshold for these settings; use "
-                "--threshold fixed, or tune one in the run that it came from and export that again"
+                f"{self.run.path}: is an exported model that holds no mask rule for these settings; use --threshold "
+                "fixed and a number for --min-component, or tune one in the run it came from and export that again"
             )
-        try:
-            prepared = prepare_for(self.run, self.run.config, ["val"])
-        except UserError as error:
-            raise UserError(f"{error} (a threshold is tuned on the run's validation images; or use fixed)") from None
-        dataset = prepared.datasets["val"]
-        with task("threshold on val", len(dataset)) as advance:
-            for i, found in enumerate(segment(self.sampler, self.params, dataset)):
+        dataset = self.validation
+        if dataset is None:
+            try:
+                dataset = prepare_for(self.run, self.run.config, ["val"]).datasets["val"]
+            except UserError as error:
+                remedy = "or use --threshold fixed and a number for --min-component"
+                raise UserError(f"{error} (masks are tuned on the run's validation images; {remedy})") from None
+        same = sampling(settings) == sampling(self.config.eval)
+        sampler = self.sampler if same else WindowSampler(replace(self.config, eval=settings))
+        with task("mask rule on val", len(dataset)) as advance:
+            for i, found in enumerate(segment(sampler, self.params, dataset)):
                 yield found.inside(dataset.fov(i)).probability, dataset.truth(i)
                 advance()

@@ -15,9 +15,6 @@ from flowseg.models.network import Params
 from flowseg.sampling.canvas import Samples
 from flowseg.sampling.windows import WindowSampler
 
-FIXED = 0.5
-"""The fixed threshold: the probability above which a pixel is vessel."""
-
 
 @dataclass(frozen=True)
 class Segmentation:
@@ -28,7 +25,7 @@ class Segmentation:
 
     @cached_property
     def probability(self) -> Float32[np.ndarray, "h w"]:
-        """The mean of the samples. A pixel is vessel where it exceeds the threshold."""
+        """The mean of the samples, of which a `MaskRule` makes the mask."""
         return self.samples.mean(axis=0)
 
     @property

@@ -56,7 +56,7 @@ def run_experiment(
             record = train(run, prepared.datasets, profile=profile, track=track)
             console.print(f"best validation Dice {record.best_dice:.4f} at step {record.best_step}")
         check_encoder(run, prepared.encoder)
-        result = evaluate_run(Trained.open(run), "test", prepared)
+        result = evaluate_run(Trained.open(run, prepared=prepared), "test", prepared)
         write_text(run.path / DONE_FILE, json.dumps({"test_dice": result["model"]["dice"]["mean"]}) + "\n")
     console.print(f"score it again with: flowseg eval {run.path}   (make eval RUN={run.path})")
     return run

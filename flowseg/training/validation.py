@@ -17,7 +17,6 @@ from flowseg.evaluation.score import Scored, mean_metrics, score_split
 from flowseg.models.network import Params
 from flowseg.progress import task
 from flowseg.runs.log import Log
-from flowseg.sampling.segment import FIXED
 from flowseg.sampling.windows import WindowSampler
 
 _GRID_IMAGES = 4
@@ -26,8 +25,8 @@ _GRID_IMAGES = 4
 class Validation:
     """Scores parameters on the validation split and records what it finds.
 
-    It draws one plain sample per image, whatever `eval` says: validation chooses a checkpoint, and is paid for many
-    times.
+    It draws one plain sample per image and takes the plain mask of it, whatever `eval` says: validation chooses a
+    checkpoint, and is paid for many times. What is tuned is tuned for the checkpoint that it has chosen.
     """
 
     def __init__(self, config: Config, dataset: Dataset, devices: Sequence[jax.Device], log: Log, samples: Path):
@@ -79,12 +78,15 @@ def draw_grid(dataset: Dataset, scored: Sequence[Scored]) -> UInt8[np.ndarray, "
     rows = []
     for item in scored:
         image = as_uint8(dataset[item.index].image)
-        probability, truth = item.probability, item.truth
+        probability, prediction, truth = item.probability, item.prediction, item.truth
         if image.shape != truth.shape:
             size = (image.shape[1], image.shape[0])
             probability = cv2.resize(probability, size, interpolation=cv2.INTER_AREA)
-            truth = cv2.resize(truth.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
-        drawn = overlay(image, probability > FIXED, truth)
+            prediction, truth = (
+                cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
+                for mask in (prediction, truth)
+            )
+        drawn = overlay(image, prediction, truth)
         rows.append(strip([image, truth.astype(np.uint8) * 255, np.round(probability * 255).astype(np.uint8), drawn]))
     width = max(row.shape[1] for row in rows)
     return np.concatenate([np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0))) for row in rows])

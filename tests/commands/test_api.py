@@ -22,6 +22,7 @@ from flowseg.embeddings.source import IMAGE_STATS
 from flowseg.embeddings.store import write_store
 from flowseg.evaluation import prediction
 from flowseg.evaluation.overlays import grey
+from flowseg.sampling.mask import MaskRule
 from flowseg.sampling.segment import Segmentation, segment
 
 
@@ -33,7 +34,7 @@ def run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(run: Path) -> Model:
     """Compiled once for all tests."""
-    return load(run, ensemble=3, threshold="tuned")
+    return load(run, ensemble=3, threshold="tuned", min_component="auto")
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,9 @@ def test_its_maps_are_those_of_predict(
 
     monkeypatch.setattr(prediction, "segment", kept)
     file, out = first(tiny_data, "image", "test"), tmp_path / "out"
-    outcome = flowseg("predict", run, file, "--out", out, "--ensemble", 3, "--threshold", "tuned")
+    outcome = flowseg(
+        "predict", run, file, "--out", out, "--ensemble", 3, "--threshold", "tuned", "--min-component", "auto"
+    )
     assert outcome.status == 0 and "tuned on val" not in outcome.out
     found = model.segment(image)
     assert found.uncertainty is not None
@@ -67,8 +70,9 @@ def test_its_maps_are_those_of_predict(
     np.testing.assert_array_equal(found.uncertainty, maps[0].uncertainty)
     np.testing.assert_array_equal(grey(found.mask), decode(out / f"{file.stem}_mask.png"))
     said = json.loads((out / "prediction.json").read_text())
-    assert (said["threshold"], said["eval"]) == (model.threshold, asdict(model.config.eval))
-    assert model.threshold != 0.5
+    assert said["eval"] == asdict(model.config.eval)
+    assert MaskRule(said["threshold"], said["min_component"]) == model.rule
+    assert model.rule.threshold != 0.5
 
 
 def test_images_have_any_size_and_type(model: Model, image: np.ndarray) -> None:
@@ -80,7 +84,7 @@ def test_images_have_any_size_and_type(model: Model, image: np.ndarray) -> None:
         assert found.probability.shape == found.mask.shape == found.uncertainty.shape == given.shape[:2]
         assert [m.dtype for m in (found.probability, found.mask)] == [np.float32, np.bool_]
         assert 0 <= found.probability.min() < found.probability.max() <= 1
-        np.testing.assert_array_equal(found.mask, found.probability > model.threshold)
+        np.testing.assert_array_equal(found.mask, model.rule.mask(found.probability))
 
 
 def test_embeddings_come_from_the_store(run: Path, model: Model, image: np.ndarray, tmp_path: Path) -> None:
@@ -100,6 +104,7 @@ def test_what_cannot_be_used_is_refused(run: Path, model: Model, tmp_path: Path)
         ({"steps": 2.5}, "eval.steps = 2.5: expected int"),
         ({"sampler": "rk5"}, "eval.sampler = 'rk5': expected"),
         ({"threshold": 0.3}, "eval.threshold = 0.3: expected Literal['fixed', 'tuned']"),
+        ({"min_component": -1}, "eval.min_component = -1: must be auto, or at least 0"),
         ({"step": 3}, "step: no such setting; choose from sampler, steps, "),
         ({"embeddings": tmp_path / "none"}, f"{tmp_path}/none: no such embedding store"),
     ):

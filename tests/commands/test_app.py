@@ -23,6 +23,7 @@ from flowseg import Model, Prediction, load
 from flowseg.data.folders import decode
 from flowseg.data.inputs import Input
 from flowseg.evaluation.overlays import grey
+from flowseg.sampling.mask import MaskRule
 
 uvicorn = pytest.importorskip("uvicorn", reason="no web server here: pip install '.[app]'")
 pytest.importorskip("starlette", reason="no web server here: pip install '.[app]'")
@@ -65,7 +66,7 @@ def run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(run: Path) -> Model:
-    return load(run)
+    return load(run, min_component=20)
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ def test_its_pictures_are_the_model_s(site: Site, model: Model, image: Path) -> 
     for threshold in (0.5, 0.3):
         status, answer = site.segment(sent["image"], threshold=threshold)
         assert status == 200 and answer["name"] == image.stem
-        mask = found.probability > threshold
+        mask = MaskRule(threshold, model.rule.min_component).mask(found.probability)
         assert answer["vessel"] == pytest.approx(mask.mean()) and 0 < mask.mean() < 1
         np.testing.assert_array_equal(picture(answer["pictures"]["mask"]), grey(mask))
         np.testing.assert_array_equal(picture(answer["pictures"]["probability"]), grey(found.probability))

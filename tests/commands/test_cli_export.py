@@ -25,6 +25,8 @@ from flowseg.interop.model_card import model_card
 from flowseg.runs import exported
 from flowseg.runs.folder import open_run
 from flowseg.runs.trained import Trained
+from flowseg.runs.tuning import Removal, Tuned, sampling
+from flowseg.sampling.mask import MaskRule
 from flowseg.training.experiment import choose_run
 
 STEP = 0  # of the best checkpoint of `trained_run`
@@ -107,7 +109,7 @@ def test_the_card_says_what_is_known(model: Path, tiny_data: Path) -> None:
         "| its digest |",
         f"| step {STEP}, the best by Dice on the validation images: 0.5000 |",
         "| 2 min 00 s of training steps",
-        "test: 3 images of `data`, euler with 1 step, 1 sample, threshold 0.5.",
+        "test: 3 images of `data`, euler with 1 step, 1 sample, masks: probability above 0.5.",
         "| Dice | 0.8123 | 0.7000 to 0.9000 | higher |",
         "| HD95 | - | - | lower |",
         "Not a medical device",
@@ -124,9 +126,9 @@ def test_the_card_of_data_that_are_gone_says_so(run: Path, tmp_path: Path) -> No
         content["config"]["data"]["root"] = root
         write_text(moved / "config.json", json.dumps(content))
         trained = replace(Trained.open(open_run(run)), run=open_run(moved))
-        card = model_card(trained, "model.md.j2", threshold=0.5, kept=None)
+        card = model_card(trained, "model.md.j2", rule=MaskRule(), kept=None)
         assert f"| images | {told}" in card and "| optimiser | adamw" in card
-    imported = model_card(replace(trained, data_digest=None), "model.md.j2", threshold=0.5, kept=None)
+    imported = model_card(replace(trained, data_digest=None), "model.md.j2", rule=MaskRule(), kept=None)
     assert "| images | not known |" in imported and "optimiser" not in imported
 
 
@@ -153,18 +155,38 @@ def test_it_is_exported_and_predicts(flowseg: Flowseg, run: Path, tiny_data: Pat
 
 def test_a_tuned_threshold_goes_along(run: Path, tmp_path: Path) -> None:
     own, settings = Path(shutil.copytree(run, tmp_path / "own")), open_run(run).config.eval
-    sampling = {name: value for name, value in asdict(settings).items() if name != "threshold"}
-    kept = {"threshold": 0.37, "dice": 0.6, "dice_fixed": 0.5, "images": 2, "step": STEP, "eval": sampling}
+    kept = {"threshold": 0.37, "dice": 0.6, "dice_fixed": 0.5, "images": 2, "step": STEP, "eval": sampling(settings)}
     write_text(own / "threshold.json", json.dumps(kept))
     export_model.write_model(Trained.open(open_run(own)), tmp_path / "model")
-    assert "(0.37,\nused with `--threshold tuned`)" in (tmp_path / "model" / "README.md").read_text()
+    assert "the threshold 0.37\n(used with `--threshold tuned`)" in (tmp_path / "model" / "README.md").read_text()
     model, tuned = open_run(tmp_path / "model"), replace(settings, threshold="tuned")
-    assert Trained.open(model, tuned).threshold == 0.37
-    message = refusal(lambda: Trained.open(model, replace(tuned, tta=True)).threshold)
-    assert "without a threshold for these settings; use --threshold fixed" in message
+    assert Trained.open(model, tuned).rule == MaskRule(0.37, 0)
+    message = refusal(lambda: Trained.open(model, replace(tuned, tta=True)).rule)
+    assert "holds no mask rule for these settings; use --threshold fixed and a number for --min-component" in message
     write_text(own / "threshold.json", json.dumps({**kept, "step": STEP + 1}))
     export_model.write_model(Trained.open(open_run(own)), tmp_path / "later")
     assert not (tmp_path / "later" / "threshold.json").exists()
+
+
+def test_the_smallest_part_goes_along(tiny_data: Path, tmp_path: Path) -> None:
+    """That of the run's own way of sampling, which is used for every other way."""
+    run, model = trained_run(tmp_path / "run", tiny_data, min_component="auto"), tmp_path / "model"
+    settings, removal = open_run(run).config.eval, Removal(30, 0.6, 1.0, 0.6, 4.0)
+    kept = {**asdict(Tuned(0.37, 0.6, 0.5, 2, removal, removal)), "step": STEP, "eval": sampling(settings)}
+    write_text(run / "threshold.json", json.dumps({"tuned": [kept]}))
+    export_model.write_model(Trained.open(open_run(run)), model)
+    assert (
+        "| masks | probability above 0.5, parts of fewer than 30 pixels removed |" in (model / "README.md").read_text()
+    )
+    for folder, asked in ((run, settings), (model, settings), (model, replace(settings, ensemble=3))):
+        opened = Trained.open(open_run(folder), asked)
+        assert opened.rule == MaskRule(0.5, 30)
+    export_sampler.write_sampler(opened, tmp_path / "sampler", 1)
+    signature = json.loads((tmp_path / "sampler" / "signature.json").read_text())
+    assert (signature["threshold"], signature["min_component"]) == (0.5, 30)
+    assert "remove the parts of fewer than 30 pixels" in (tmp_path / "sampler" / "README.md").read_text()
+    (model / "threshold.json").unlink()
+    assert "holds no mask rule for these settings" in refusal(lambda: Trained.open(open_run(model)).rule)
 
 
 def test_nothing_is_written_into_it(

@@ -24,6 +24,7 @@ from flowseg.evaluation import prediction
 from flowseg.evaluation.overlays import PREDICTED
 from flowseg.runs.folder import create_run, open_run
 from flowseg.runs.prepare import with_sources
+from flowseg.sampling.mask import without_small_parts
 from flowseg.sampling.segment import Segmentation
 
 PICTURES = ("mask", "overlay", "probability")
@@ -223,26 +224,35 @@ def test_other_frames_are_refused(text: str) -> None:
     assert f"--frames {text}: give numbers and ranges" in refusal(lambda: parse_frames(text))
 
 
-def test_a_tuned_threshold_is_made_once_and_used(flowseg: Flowseg, run: Path, tiny_data: Path, tmp_path: Path) -> None:
-    image, out = first(tiny_data, "image", "test"), tmp_path / "out"
-    outcome = flowseg("predict", run, image, "--out", out, "--threshold", "tuned")
-    assert outcome.status == 0 and "tuned on val (2 images)" in outcome.out
-    kept = json.loads((run / "threshold.json").read_text())
+def test_a_tuned_rule_is_made_once_and_used(flowseg: Flowseg, run: Path, tiny_data: Path, tmp_path: Path) -> None:
+    """Its threshold and its smallest part, whatever the file of the run says it is."""
+    image, out, plain = first(tiny_data, "image", "test"), tmp_path / "out", tmp_path / "plain"
+    tuned = ("predict", run, image, "--threshold", "tuned", "--out")
+    outcome = flowseg(*tuned, plain)
+    assert outcome.status == 0 and "tuned on val (2 images)" in outcome.out, outcome.err
+    (kept,) = json.loads((run / "threshold.json").read_text())["tuned"]
     assert kept["dice"] > kept["dice_fixed"] and kept["threshold"] != 0.5 and kept["eval"]["ensemble"] == 1
-    probability, mask = (grey(out / f"{image.stem}_{kind}.png") for kind in ("probability", "mask"))
+    kept["removal"]["min_component"] = 20
+    (run / "threshold.json").write_text(json.dumps({"tuned": [kept]}))
+    again = flowseg(*tuned, out, "--min-component", "auto")
+    assert again.status == 0 and "tuned on" not in again.out
+    probability, mask = (grey(plain / f"{image.stem}_{kind}.png") for kind in ("probability", "mask"))
     beyond = np.abs(probability / 255 - kept["threshold"]) > 0.01
     np.testing.assert_array_equal(mask[beyond] > 0, probability[beyond] / 255 > kept["threshold"])
-    assert json.loads((out / "prediction.json").read_text())["threshold"] == kept["threshold"]
-    again = flowseg("predict", run, image, "--out", out, "--threshold", "tuned")
-    assert again.status == 0 and "tuned on" not in again.out
+    fewer = without_small_parts(mask > 0, 20)
+    np.testing.assert_array_equal(grey(out / f"{image.stem}_mask.png") > 0, fewer)
+    assert 0 < np.count_nonzero(fewer) < np.count_nonzero(mask)
+    said = [json.loads((folder / "prediction.json").read_text()) for folder in (out, plain)]
+    assert [(s["threshold"], s["min_component"]) for s in said] == [(kept["threshold"], 20), (kept["threshold"], 0)]
+    assert said[0]["images"][0]["expected_error"] != said[1]["images"][0]["expected_error"]
 
 
-def test_a_threshold_needs_the_run_s_validation_images(
-    refused: Callable[..., str], data: Path, tmp_path: Path
-) -> None:
+def test_tuning_needs_the_run_s_validation_images(refused: Callable[..., str], data: Path, tmp_path: Path) -> None:
     run = trained_run(tmp_path / "own", tmp_path / "gone")
-    message = refused("predict", run, first(data, "image"), "--out", tmp_path / "out", "--threshold", "tuned")
-    assert f"{tmp_path}/gone: no such folder" in message and "validation images; or use fixed" in message
+    for option in (("--threshold", "tuned"), ("--min-component", "auto")):
+        message = refused("predict", run, first(data, "image"), "--out", tmp_path / "out", *option)
+        assert f"{tmp_path}/gone: no such folder" in message
+        assert "validation images; or use --threshold fixed and a number for --min-component" in message
 
 
 @pytest.fixture
@@ -277,6 +287,8 @@ def test_bad_images_are_refused_before_anything_is_written(
         (good.parent, (), "different --out folders"),
         (series, ("--ensemble", "0"), "eval.ensemble = 0: must be at least 1"),
         (series, ("--threshold", "best"), "threshold"),
+        (series, ("--min-component", "-1"), "eval.min_component = -1: must be auto, or at least 0"),
+        (series, ("--min-component", "some"), "min-component"),
     ):
         images = (bad,) if options else (good, bad)
         assert reason in refused("predict", bare, *images, "--out", tmp_path / "out", *options)

@@ -51,7 +51,7 @@ def test_the_page_s_examples_run(place: Path, tiny_data: Path, capsys: pytest.Ca
 def test_the_page_names_all_that_is_public() -> None:
     text = PAGE.read_text(encoding="utf-8")
     shown = {f"Prediction.{field.name}" for field in fields(flowseg.Prediction)}
-    shown |= {f"Model.{name}" for name in ("segment", "threshold", "config")} | {"flowseg.load", "flowseg.UserError"}
+    shown |= {f"Model.{name}" for name in ("segment", "rule", "config")} | {"flowseg.load", "flowseg.UserError"}
     assert {name for name in shown if not re.search(rf"^\| `{re.escape(name)}\b", text, re.MULTILINE)} == set()
 
 

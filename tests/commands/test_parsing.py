@@ -93,6 +93,7 @@ CHANGED: dict[str, Any] = {
         "ensemble": 2,
         "tta": True,
         "threshold": "tuned",
+        "min_component": 20,
     },
 }
 

@@ -23,6 +23,7 @@ from flowseg.evaluation.metrics import Interval, image_metrics, mask_metrics
 from flowseg.evaluation.uncertainty import uncertainty_auroc
 from flowseg.reports.compare.scores import read_scores
 from flowseg.runs.folder import Run
+from flowseg.sampling.mask import MaskRule, parts
 from flowseg.sampling.segment import predictive_entropy
 
 MARKUP = "[red]<b>x & y"
@@ -65,9 +66,9 @@ class Known:
         return (self.of(one.image)[None] for one in images)
 
 
-def opened(sampler: Any, threshold: float = 0.5) -> Any:
+def opened(sampler: Any, rule: MaskRule | None = None) -> Any:
     """A run, opened for use, whose sampler is known."""
-    return SimpleNamespace(config=CONFIG, params={}, sampler=sampler, threshold=threshold)
+    return SimpleNamespace(config=CONFIG, params={}, sampler=sampler, rule=rule or MaskRule())
 
 
 def scored(data: dict[str, Dataset], folder: Path, sampler: Any = None, split: str = "test") -> dict[str, Any]:
@@ -232,7 +233,9 @@ def test_an_ensemble_leaves_its_uncertainty(data: dict[str, Dataset], tmp_path: 
 
 
 def test_masks_are_cut_at_the_threshold(data: dict[str, Dataset], tmp_path: Path) -> None:
-    low, high = (evaluate(opened(Two(cut=0.3), cut), data, "test", tmp_path / str(cut), {}) for cut in (0.3, 0.7))
+    low, high = (
+        evaluate(opened(Two(cut=0.3), MaskRule(cut)), data, "test", tmp_path / str(cut), {}) for cut in (0.3, 0.7)
+    )
     assert (low["threshold"], high["threshold"]) == (0.3, 0.7)
     for cut in (0.3, 0.7):
         layers = tmp_path / str(cut) / "images" / "0001"
@@ -240,3 +243,25 @@ def test_masks_are_cut_at_the_threshold(data: dict[str, Dataset], tmp_path: Path
         np.testing.assert_array_equal(prediction, np.where(probability > cut * 255, 255, 0))
     assert low["model"]["recall"]["mean"] > high["model"]["recall"]["mean"]
     assert low["model"]["auc"] == high["model"]["auc"]
+
+
+class Specks(Known):
+    """Finds the rings, and a speck of four pixels in a corner."""
+
+    def of(self, image: np.ndarray) -> np.ndarray:
+        found = super().of(image)
+        found[:2, :2] = 0.9
+        return found
+
+
+def test_small_parts_are_removed_from_the_masks_that_are_scored(data: dict[str, Dataset], tmp_path: Path) -> None:
+    """From those alone: metrics of the probabilities stay."""
+    found = {}
+    for size in (0, 4, 5):
+        found[size] = evaluate(opened(Specks(), MaskRule(0.5, size)), data, "test", tmp_path / str(size), {})
+        assert (found[size]["threshold"], found[size]["min_component"]) == (0.5, size)
+        prediction = np.asarray(Image.open(tmp_path / str(size) / "images" / "0001" / "prediction.png")) > 0
+        assert len(parts(prediction)[1]) - 1 == (1 if size == 5 else 2)
+    betti, dice = ([found[size]["model"][name]["mean"] for size in found] for name in ("betti0_error", "dice"))
+    assert betti[0] == betti[1] == betti[2] + 1 and dice[0] == dice[1] < dice[2]
+    assert found[0]["model"]["auc"] == found[5]["model"]["auc"]

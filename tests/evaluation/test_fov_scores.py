@@ -130,7 +130,8 @@ def test_an_evaluation_is_inside_and_says_so(data: dict[str, Dataset], tmp_path:
     found = [Segmentation(samples(example.size, 2)) for example in data["test"]]
     with console.capture() as told:
         result = evaluate_segmentations(found, data, "test", tmp_path / "eval", {}, "name")
-    assert "mean over 2 images, inside the field of view [bootstrap" in " ".join(told.get().split())
+    said = " ".join(told.get().split())
+    assert "mean over 2 images, inside the field of view [bootstrap" in said and "masks: probability above 0.5" in said
     written = json.loads((tmp_path / "eval" / "metrics.json").read_text())
     assert result["field_of_view"] is written["field_of_view"] is True
     rows = []
@@ -159,6 +160,6 @@ def test_a_threshold_is_tuned_inside(data: dict[str, Dataset], monkeypatch: pyte
     run = SimpleNamespace(config=Config(), exported=None)
     trained = Trained(run, Config(), {}, 0, None, None, None)  # type: ignore[arg-type]
     _, mask, fov = ring(48)
-    ((probability, truth),) = trained._predict_validation()
+    ((probability, truth),) = trained._predict_validation(Config().eval)
     np.testing.assert_array_equal(probability, np.where(fov, found[0].probability, 0))
     np.testing.assert_array_equal(truth, mask & fov)

@@ -31,7 +31,8 @@ def test_entropy_is_that_of_a_coin_in_bits() -> None:
     ],
 )
 def test_expected_errors(probability: list[float], threshold: float, error: float) -> None:
-    assert expected_error(np.asarray([probability], np.float32), threshold) == pytest.approx(error, abs=1e-6)
+    p = np.asarray([probability], np.float32)
+    assert expected_error(p, p > threshold) == pytest.approx(error, abs=1e-6)
 
 
 def test_one_sample_has_no_uncertainty_map() -> None:
@@ -48,7 +49,7 @@ def test_the_expected_error_is_the_mean_error_where_probabilities_are_calibrated
         p = 1 / (1 + np.exp((distance - rng.uniform(8, 14)) / 2)).astype(np.float32)
         truth = rng.random(p.shape) < p
         stated = p**3 / (p**3 + (1 - p) ** 3) if overconfident else p
-        expected.append(expected_error(stated, 0.5))
+        expected.append(expected_error(stated, stated > 0.5))
         met.append(1 - overlap_metrics(stated > 0.5, truth)["dice"])
     close = abs(np.mean(expected) - np.mean(met)) < 0.02 * np.mean(met)
     assert close != overconfident and (np.mean(expected) < 0.6 * np.mean(met)) == overconfident

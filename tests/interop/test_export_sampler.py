@@ -34,7 +34,9 @@ def narrow(family: Family, *, film: bool, tta: bool = False) -> Config:
     model = replace(
         base.model, multipliers=(1,), full_attention_levels=stages, film=replace(base.model.film, stages=stages)
     )
-    return replace(base, model=model, eval=EvalConfig("euler", steps=1, window_batch=WINDOWS, tta=tta))
+    return replace(
+        base, model=model, eval=EvalConfig("euler", steps=1, window_batch=WINDOWS, tta=tta, min_component=0)
+    )
 
 
 def trained(config: Config) -> Trained:

@@ -25,6 +25,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     scores = {"dice": DICES, "hd95": [float(i) for i in range(7)]}
     images = [f"test/{i}{MARKUP.replace('/', '')}" for i in range(7)]
     path = make_run(tmp_path_factory.mktemp("run") / MARKUP, dices={2: 0.5, 4: 0.6}, scores=scores, images=images)
+    file = path / "eval" / "test" / "metrics.json"
+    rule = {"threshold": 0.47, "min_component": 30}
+    file.write_text(json.dumps(json.loads(file.read_text()) | rule))
     with recorded(path, "2 x cpu"):
         pass
     report_run(open_run(path))
@@ -57,6 +60,7 @@ def test_the_page_asks_for_nothing_and_escapes_names(run: Path, tmp_path: Path, 
     assert MARKUP in page.text and "script" in page.tags
     assert page.tags.count("img") == 6 * 5
     assert "0.7083" in page.text and "2 x cpu" in page.text
+    assert {"en": "0.47. Parts of a mask with fewer than 30 pixels", "ko": "30화소 미만인 조각"}[lang] in page.text
 
 
 def test_a_run_without_scores_is_refused_and_nothing_is_written(tmp_path: Path) -> None:

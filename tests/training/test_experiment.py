@@ -48,6 +48,8 @@ def trained(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_leaves_its_scores_pictures_and_config(trained: Path) -> None:
     metrics = json.loads((trained / "eval" / "test" / "metrics.json").read_text())
     assert metrics["images"] == 3 and metrics["split"] == "test"
+    (tuned,) = json.loads((trained / "threshold.json").read_text())["tuned"]
+    assert tuned["step"] == metrics["step"] and tuned["removal_fixed"]["min_component"] == metrics["min_component"]
     for row in ("model", "frangi"):
         for name in ("dice", "iou", "precision", "recall", "specificity"):
             scores = metrics[row][name]

@@ -40,8 +40,12 @@ def differing_evaluation(scores: dict[str, Scores]) -> list[dict[str, Any]]:
 
     Another program's network is not sampled from, so its evaluation has only the data.
     """
+    older = {"min_component": 0}
     return _differing(
-        {name: {**_flat(s.about.get("sampler", {})), "data": s.about.get("data")} for name, s in scores.items()},
+        {
+            name: (older | _flat(s.about["sampler"]) if "sampler" in s.about else {}) | {"data": s.about.get("data")}
+            for name, s in scores.items()
+        },
         [name for name, s in scores.items() if "sampler" not in s.about],
     )
 

@@ -1,0 +1,55 @@
+"""From a probability to a mask: the threshold, and the size below which separate parts are removed."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float32, Int
+
+FIXED = 0.5
+"""The fixed threshold."""
+
+Mask = Bool[np.ndarray, "h w"]
+
+
+@dataclass(frozen=True)
+class MaskRule:
+    """What makes a mask of a probability, at the image's stored size."""
+
+    threshold: float = FIXED
+    """A pixel is vessel if its probability exceeds it."""
+    min_component: int = 0
+    """Parts of the mask with fewer pixels are removed; 0 keeps all."""
+
+    def mask(self, probability: Float32[np.ndarray, "h w"], fov: Mask | None = None) -> Mask:
+        """Returns the mask; with a field of view nothing outside is vessel, and parts are those of what is inside."""
+        mask = probability > self.threshold
+        return without_small_parts(mask if fov is None else mask & fov, self.min_component)
+
+    def __str__(self) -> str:
+        # No part has fewer than one pixel.
+        removed = f", parts of fewer than {self.min_component} pixels removed" if self.min_component > 1 else ""
+        return f"probability above {self.threshold:g}{removed}"
+
+
+PLAIN = MaskRule()
+"""The rule without anything tuned: the fixed threshold, and all parts."""
+
+
+def parts(mask: Mask) -> tuple[Int[np.ndarray, "h w"], Int[np.ndarray, " parts"]]:
+    """Returns the number of each pixel's part, 0 for background, and the size of each part in pixels, that of 0 first.
+
+    Pixels of a mask that touch at an edge or a corner belong to one part (8-connectivity, as the Betti numbers).
+    """
+    _, numbers, found, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    return numbers, found[:, cv2.CC_STAT_AREA]
+
+
+def without_small_parts(mask: Mask, size: int) -> Mask:
+    """Returns the mask without its parts of fewer than `size` pixels (`parts`)."""
+    if size <= 1:
+        return mask
+    numbers, sizes = parts(mask)
+    kept = sizes >= size
+    kept[0] = False
+    return np.asarray(kept[numbers])
