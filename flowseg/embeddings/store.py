@@ -135,7 +135,9 @@ def check_replaceable(path: Path) -> None:
         try:
             EmbeddingStore(path)
         except UserError:
-            raise UserError(f"{path}: is there and cannot be read as a store; choose another --out, or remove it") from None
+            raise UserError(
+                f"{path}: is there and cannot be read as a store; choose another --out, or remove it"
+            ) from None
 
 
 def _heads(hashes: UInt8[np.ndarray, "n 16"]) -> UInt64[np.ndarray, "n"]:

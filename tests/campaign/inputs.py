@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from flowseg.runs.threshold import kept_threshold
 
 from flowseg.data.folders import read_fov, read_image, read_label
 from flowseg.data.inputs import read_inputs
@@ -25,7 +26,6 @@ from flowseg.reports.compare.scores import read_scores
 from flowseg.runs.exported import read_weights
 from flowseg.runs.folder import open_run
 from flowseg.runs.provenance import read_starts
-from flowseg.runs.threshold import kept_threshold
 from tests.campaign import samples
 from tests.campaign.bench import Bench
 from tests.campaign.case import Case
