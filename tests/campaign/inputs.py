@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from flowseg.runs.threshold import kept_threshold
 
 from flowseg.data.folders import read_fov, read_image, read_label
 from flowseg.data.inputs import read_inputs
@@ -26,6 +25,7 @@ from flowseg.reports.compare.scores import read_scores
 from flowseg.runs.exported import read_weights
 from flowseg.runs.folder import open_run
 from flowseg.runs.provenance import read_starts
+from flowseg.runs.tuning import kept_rule
 from tests.campaign import samples
 from tests.campaign.bench import Bench
 from tests.campaign.case import Case
@@ -107,7 +107,7 @@ def _scores(path: Path) -> None:
 
 def _threshold(path: Path) -> None:
     run = open_run(path.parent)
-    found = kept_threshold(run.path, run.config.eval, run.exported.step if run.exported else 0)
+    found = kept_rule(run.path, run.config.eval, run.exported.step if run.exported else 0)
     assert found is None or 0 < found.threshold < 1
 
 
