@@ -26,10 +26,20 @@ class Bound:
     remedy: str
 
 
+def at_most(limit: float, reason: str) -> Bound:
+    """Returns an upper bound. Every number has one: far beyond it, memory or a counter fails hours into a run."""
+    shown = f"{limit:,}" if isinstance(limit, int) else f"{limit:g}"
+    return Bound(lambda x: x <= limit, f"must be at most {shown} ({reason})")
+
+
 Count = Annotated[int, Bound(lambda n: n >= 1, "must be at least 1")]
 Natural = Annotated[int, Bound(lambda n: n >= 0, "must be at least 0")]
 Positive = Annotated[float, Bound(lambda x: x > 0, "must be positive")]
 NotNegative = Annotated[float, Bound(lambda x: x >= 0, "must not be negative")]
+Seed = Annotated[int, Bound(lambda n: 0 <= n < 2**31, "must lie between 0 and 2147483647")]
+Images = Annotated[Count, at_most(1_000_000, "no folder of files holds more in practice")]
+Width = Annotated[Count, at_most(65_536, "far wider than any encoder's vectors")]
+Side = Annotated[Count, at_most(65_536, "far beyond the images that flowseg is for")]
 
 
 def broken_bounds(value: Any, hint: Any) -> Iterator[Bound]:

@@ -12,7 +12,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from flowseg.bounds import Bound, Count, Natural, NotNegative, Positive, Section, annotated_fields, require
+from flowseg.bounds import (
+    Bound,
+    Count,
+    Natural,
+    NotNegative,
+    Positive,
+    Section,
+    Seed,
+    Side,
+    Width,
+    annotated_fields,
+    at_most,
+    require,
+)
 from flowseg.errors import UserError
 
 FilmPoint = Literal["after_block1", "after_block2"]
@@ -27,10 +40,19 @@ FileName = Annotated[
     Bound(lambda name: name not in ("", "..") and Path(name).name == name, "must be a plain file name"),
     Bound(lambda name: name.isprintable() and len(name.encode()) <= 200, "must be printable, of at most 200 bytes"),
 ]
+Crop = Annotated[int, Bound(lambda n: 16 <= n <= 16384 and n % 8 == 0, "must be a multiple of 8 from 16 to 16384")]
 Level = Annotated[int, Bound(lambda level: 0 <= level <= 3, "levels and stages are 0 to 3")]
 Fraction = Annotated[float, Bound(lambda x: 0 < x < 1, "must lie between 0 and 1, and be neither")]
 Probability = Annotated[float, Bound(lambda p: 0 <= p <= 1, "is a probability: choose a number from 0 to 1")]
-Range = Annotated[tuple[Positive, Positive], Bound(lambda pair: pair[0] <= pair[1], "give the smaller number first")]
+Factor = Annotated[float, Bound(lambda x: 0.01 <= x <= 100, "must lie between 0.01 and 100 (beyond, nothing is left)")]
+Range = Annotated[tuple[Factor, Factor], Bound(lambda pair: pair[0] <= pair[1], "give the smaller number first")]
+Weight = Annotated[NotNegative, at_most(1000, "nothing else in the loss would count")]
+Rate = Annotated[Positive, at_most(100, "training diverges far below")]
+MOST_STEPS = 2**31 - 1
+Steps = Annotated[Count, at_most(MOST_STEPS, "steps are counted in 32 bits")]
+MOST_EPOCHS = 1_000_000
+Epochs = Annotated[Count, at_most(MOST_EPOCHS, "2,000 times the published number")]
+Batch = Annotated[Count, at_most(65_536, "10,000 times the published batch")]
 T = TypeVar("T")
 
 SAMPLERS: dict[Family, tuple[Sampler, ...]] = {
@@ -53,13 +75,13 @@ class FilmConfig(Section, path="model.film"):
     0 1 2 3."""
     point: FilmPoint = "after_block1"
     """Where in a stage the feature map is modulated; some published runs used after_block2."""
-    embedding_width: Count = 2048
+    embedding_width: Width = 2048
     """Numbers per embedding; Qwen2.5-VL-3B's vision tokens have 2048."""
-    condition_width: Count = 256
+    condition_width: Width = 256
     """Width of the condition vector (published)."""
-    hidden_width: Count = 256
+    hidden_width: Width = 256
     """Hidden width of a FiLM head (published)."""
-    junction_radius: Natural = 0
+    junction_radius: Annotated[Natural, at_most(128, "many times a vessel's width")] = 0
     """FiLM is disabled within this many pixels of the predicted vessel junctions; 0 disables it nowhere. Any other
     value costs a second evaluation of the network (flowseg.models.junctions)."""
 
@@ -68,18 +90,20 @@ class FilmConfig(Section, path="model.film"):
 class ModelConfig(Section, path="model"):
     """The network. What its output means is the flow's matter: logits of the mask, or a velocity."""
 
-    dim: Annotated[int, Bound(lambda n: n > 0 and n % 8 == 0, "must be a multiple of 8, at least 8")] = 32
-    """Channels of the finest level; a multiple of 8, the number of groups in GroupNorm."""
+    dim: Annotated[int, Bound(lambda n: 8 <= n <= 1024 and n % 8 == 0, "must be a multiple of 8 from 8 to 1024")] = 32
+    """Channels of the finest level; a multiple of 8, the number of groups in GroupNorm. At most 32 times the published
+    width."""
     multipliers: Annotated[
-        tuple[Count, ...], Bound(lambda levels: 1 <= len(levels) <= 4, "give one number for each of 1 to 4 levels")
+        tuple[Annotated[Count, at_most(64, "16 times the largest published one")], ...],
+        Bound(lambda levels: 1 <= len(levels) <= 4, "give one number for each of 1 to 4 levels"),
     ] = (1, 2, 3, 4)
     """Output channels of each level, in units of dim. Each level but the last halves the map; four are published."""
-    patch: Count = 1
+    patch: Annotated[Count, at_most(64, "vessels are lost in such patches")] = 1
     """Side in pixels of the patches that the network takes for its positions. 1 (published): every pixel is one. With
     2 its maps are half as high and wide, and a step costs a quarter."""
-    heads: Count = 4
+    heads: Annotated[Count, at_most(64, "16 times the published number")] = 4
     """Attention heads."""
-    head_dim: Count = 32
+    head_dim: Annotated[Count, at_most(512, "16 times the published width")] = 32
     """Channels of one attention head."""
     full_attention_levels: tuple[Level, ...] = (2, 3)
     """Levels with softmax attention, from 0 (finest) to 3 (coarsest); the others have linear attention. Published: the
@@ -116,16 +140,16 @@ class FlowConfig(Section, path="flow"):
     """How noise is carried to the mask: the class `Family` of flowseg/flow/NAME.py. binary (most likely the published
     one) goes from coin tosses to the mask, gaussian from normal noise to the target map; supervised has no flow: the
     network gives the mask at once."""
-    sigma: NotNegative = 0.25
+    sigma: Annotated[NotNegative, at_most(10, "the mask is lost in such noise")] = 0.25
     """Width of the Gaussian path, in units of the target's [-1, 1]; 0 is the straight path."""
-    time_power: Positive = 1.0
+    time_power: Annotated[Positive, at_most(100, "nearly all times would be 0")] = 1.0
     """Training times are r^time_power with r uniform on [0, 1]. 1 (published) is uniform. Larger values sample t
     closer to 0, where the mask has to be found, and less often near 1, where x_t already shows it. The supervised
     family has no times."""
-    cldice: NotNegative = 0.0
+    cldice: Weight = 0.0
     """Weight of a loss on the centrelines of the predicted mask (soft clDice); 0 (published) leaves it out. With 0.5
     masks fall into fewer pieces, and Dice is a little lower (docs/recipes.md)."""
-    consistency: NotNegative = 0.1
+    consistency: Weight = 0.1
     """Weight of the binary flow's self-consistency term (published: 0.1), which asks one long step and two half steps
     to agree; 0 leaves it out."""
     consistency_probability: Probability = 0.2
@@ -143,14 +167,15 @@ class DataConfig(Section, path="data"):
     """What the training asks for, as a map in [-1, 1]. mask: 2 mask - 1 (published with the binary flow). coverage:
     2 c - 1, where c is the share of the pixel's area that is vessel; it differs from mask where images are downsampled
     (max_side). sauna: the SAUNA map (published with the Gaussian flow)."""
-    crop: Annotated[int, Bound(lambda n: n >= 16 and n % 8 == 0, "must be a multiple of 8, at least 16")] = 320
-    """Side of a training crop and of an evaluation window, in pixels; a multiple of 8."""
-    crops_per_image: Count = 16
+    crop: Crop = 320
+    """Side of a training crop and of an evaluation window, in pixels; a multiple of 8, and at most the side of a large
+    image."""
+    crops_per_image: Annotated[Count, at_most(1_000_000, "an epoch would never end")] = 16
     """Crops of each training image in an epoch (published: 16), where train.epoch_steps does not say otherwise."""
     vessel_crops: Probability = 0.5
     """Share of crops centred on a random vessel pixel; the others are centred on a random background pixel. Published:
     0.5. A crop that would reach over the image's border is moved inside."""
-    max_side: int | None = None
+    max_side: Side | None = None
     """Images with a longer side, in pixels, are downsampled to it first, but scored at their own size. None
     (published) never resamples."""
     flip: Probability = 0.5
@@ -159,7 +184,7 @@ class DataConfig(Section, path="data"):
     """Probability of a rotation by 90, 180 or 270 degrees."""
     rotate: Probability = 0.25
     """Probability of a small rotation."""
-    rotate_degrees: NotNegative = 7.5
+    rotate_degrees: Annotated[NotNegative, at_most(180, "a half turn reaches every angle")] = 7.5
     """Largest small rotation, in degrees."""
     zoom: Probability = 0.0
     """Probability of a change of scale (published: none)."""
@@ -169,9 +194,9 @@ class DataConfig(Section, path="data"):
     """Probability of a change of gamma."""
     gamma_range: Range = (0.9, 1.1)
     """Smallest and largest gamma."""
-    cache_gib: NotNegative = 4.0
+    cache_gib: Annotated[NotNegative, at_most(1_000_000, "more memory than machines have")] = 4.0
     """A split that fits in this many GiB is kept decoded in memory; otherwise images are read again for each crop."""
-    threads: Count = 2
+    threads: Annotated[Count, at_most(256, "more would wait for each other")] = 2
     """Threads that prepare batches."""
 
     def __post_init__(self) -> None:
@@ -196,24 +221,24 @@ class OptimConfig(Section, path="optim"):
     rule: Literal["adamw", "muon"] = "adamw"
     """adamw (published), or muon: matrices are updated by their orthogonalised momentum, and what is not a matrix by
     AdamW (flowseg.training.muon)."""
-    lr: Positive = 2e-4
+    lr: Rate = 2e-4
     """Peak learning rate of AdamW."""
-    muon_lr: Positive = 5e-3
+    muon_lr: Rate = 5e-3
     """Peak learning rate of Muon. An update has a root mean square of 0.2 of it, about AdamW's at such a rate."""
-    weight_decay: NotNegative = 1e-5
+    weight_decay: Annotated[NotNegative, at_most(1000, "parameters would be 0 after a step")] = 1e-5
     """Decoupled weight decay."""
-    clip_norm: Positive = 1.0
+    clip_norm: Annotated[Positive, at_most(1e30, "nothing is clipped at such a norm")] = 1.0
     """Global gradient norm above which gradients are scaled down."""
     schedule: Literal["constant", "cosine", "plateau"] = "plateau"
     """plateau (published) reduces the learning rate when validation Dice stalls; cosine is a linear warm-up, then a
     decay to 0."""
-    warmup_steps: Natural = 0
+    warmup_steps: Annotated[Natural, at_most(MOST_STEPS, "steps are counted in 32 bits")] = 0
     """Steps of linear warm-up (cosine)."""
-    plateau_patience: Count = 5
+    plateau_patience: Annotated[Count, at_most(MOST_EPOCHS, "no run has more validations")] = 5
     """Validations without a better Dice before the learning rate is reduced."""
     plateau_factor: Fraction = 0.5
     """What the learning rate is then multiplied by."""
-    accumulate: Count = 8
+    accumulate: Annotated[Count, at_most(1_000_000, "the parameters would hardly ever change")] = 8
     """Batches whose gradients are averaged into one update (published: 8)."""
     ema_decay: Annotated[float, Bound(lambda x: 0 <= x < 1, "must be at least 0 and below 1")] = 0.9999
     """Decay of the averaged parameters, which are the ones evaluated. After n updates the decay is at most
@@ -225,22 +250,22 @@ class OptimConfig(Section, path="optim"):
 class TrainConfig(Section, path="train"):
     """Length of a run, and what is saved of it."""
 
-    batch: Count = 6
+    batch: Batch = 6
     """Crops per step, over all devices."""
-    microbatch: Count | None = None
+    microbatch: Batch | None = None
     """Crops that a device processes at a time within a step. Fewer need less memory; the result is the same. None
     means as many as fit a GPU's memory, and one on a CPU."""
-    epochs: Count = 500
+    epochs: Epochs = 500
     """Epochs in all."""
-    epoch_steps: Count | None = None
+    epoch_steps: Steps | None = None
     """Steps per epoch; None means enough for data.crops_per_image crops of each training image."""
-    validate_every: Count = 15
+    validate_every: Epochs = 15
     """Epochs between validations; the last epoch is always validated."""
-    checkpoint_every: Count = 500
+    checkpoint_every: Steps = 500
     """Steps between saves of the latest state, which is also saved after every validation."""
-    log_every: Count = 10
+    log_every: Steps = 10
     """Steps whose mean loss becomes one line of metrics.jsonl."""
-    max_bad_steps: Count = 20
+    max_bad_steps: Steps = 20
     """Steps in a row with a non-finite loss before the run stops; each of them is skipped."""
 
 
@@ -251,16 +276,16 @@ class EvalConfig(Section, path="eval"):
     sampler: Sampler = "euler"
     """How the flow is integrated. The binary flow has euler (published) and heun, the Gaussian one also midpoint, rk4
     and dopri5 (its original's adaptive method)."""
-    steps: Count = 8
+    steps: Annotated[Count, at_most(10_000, "200 times the published number")] = 8
     """Steps from noise to mask (fixed-step samplers; published with the binary flow: 50). A step evaluates the network
     once with euler, twice with midpoint or heun, 4 times with rk4."""
     tolerance: Fraction = 1e-4
     """Relative and absolute tolerance (dopri5)."""
     overlap: Annotated[float, Bound(lambda x: 0 <= x <= 0.75, "must lie between 0 and 0.75")] = 0.25
     """Overlap of neighbouring windows, as a share of their side."""
-    window_batch: Count = 6
+    window_batch: Annotated[Count, at_most(65_536, "memory holds no more")] = 6
     """Windows sampled at once."""
-    ensemble: Count = 1
+    ensemble: Annotated[Count, at_most(10_000, "their mean no longer changes")] = 1
     """Samples per image, each from its own noise; their mean is the prediction and their spread its uncertainty. The
     cost grows with their number. Validation during training draws one."""
     tta: bool = False
@@ -270,7 +295,11 @@ class EvalConfig(Section, path="eval"):
     """Probability above which a pixel is vessel: fixed at 0.5, or tuned on the run's validation images and stored with
     the run (flowseg.runs.tuning)."""
     min_component: Annotated[
-        int | Literal["auto"], Bound(lambda size: size == "auto" or size >= 0, "must be auto, or at least 0")
+        int | Literal["auto"],
+        Bound(
+            lambda size: size == "auto" or 0 <= size <= 1_000_000,
+            "must be auto, or a number from 0 to 1,000,000 (no vessel is larger)",
+        ),
     ] = "auto"
     """Parts of a mask with fewer pixels than this are removed, at the image's stored size; 0 keeps all. auto: the size
     that is best on the run's validation images without lowering their Dice, stored with the run. Validation during
@@ -283,14 +312,14 @@ class Config(Section):
 
     name: FileName = "baseline"
     """Name of the run's folder."""
-    seed: Annotated[int, Bound(lambda n: 0 <= n < 2**31, "must lie between 0 and 2147483647")] = 0
+    seed: Seed = 0
     """Root of all randomness: parameters, order of images, crops, noise."""
     precision: Literal["auto", "float32", "bf16"] = "float32"
     """Precision of matrix products and convolutions; parameters, norms and the loss are always float32. auto is bf16
     on GPUs that have it (compute capability 8.0 and later), else float32; a run's folder says which it was."""
     parallel: Literal["pmap", "jit"] = "pmap"
     """How a step is spread over devices; both give the same numbers."""
-    devices: Count | None = None
+    devices: Annotated[Count, at_most(4096, "one process drives no more")] | None = None
     """Number of devices to use; None means all."""
     model: ModelConfig = field(default_factory=ModelConfig)
     flow: FlowConfig = field(default_factory=FlowConfig)

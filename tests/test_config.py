@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import is_dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -193,12 +193,13 @@ def test_a_mistake_is_one_line_that_names_field_and_value(path: str, value: obje
 AT_LEAST_1, POSITIVE, NOT_NEGATIVE = "must be at least 1", "must be positive", "must not be negative"
 LEVEL, PROBABILITY = "levels and stages are 0 to 3", "is a probability: choose a number from 0 to 1"
 FRACTION = "must lie between 0 and 1, and be neither"
+FACTOR = "must lie between 0.01 and 100 (beyond, nothing is left)"
 BROKEN: list[tuple[str, Any, str]] = [
-    ("name", "a/b", "must be a plain file name"),
+    ("name", "..", "must be a plain file name"),
     ("name", "a\nb", "must be printable, of at most 200 bytes"),
     ("seed", -1, "must lie between 0 and 2147483647"),
     ("devices", 0, AT_LEAST_1),
-    ("model.dim", 12, "must be a multiple of 8, at least 8"),
+    ("model.dim", 12, "must be a multiple of 8 from 8 to 1024"),
     ("model.multipliers", (1, 2, 3, 0), AT_LEAST_1),
     ("model.multipliers", (), "give one number for each of 1 to 4 levels"),
     ("model.patch", 0, AT_LEAST_1),
@@ -216,7 +217,7 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("flow.consistency", -0.1, NOT_NEGATIVE),
     ("flow.cldice", -0.1, NOT_NEGATIVE),
     ("flow.consistency_probability", 1.2, PROBABILITY),
-    ("data.crop", 8, "must be a multiple of 8, at least 16"),
+    ("data.crop", 8, "must be a multiple of 8 from 16 to 16384"),
     ("data.crops_per_image", 0, AT_LEAST_1),
     ("data.vessel_crops", 1.1, PROBABILITY),
     ("data.flip", -0.1, PROBABILITY),
@@ -224,10 +225,10 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("data.rotate", 1.1, PROBABILITY),
     ("data.rotate_degrees", -1.0, NOT_NEGATIVE),
     ("data.zoom", 1.1, PROBABILITY),
-    ("data.zoom_range", (0.0, 1.0), POSITIVE),
+    ("data.zoom_range", (0.0, 1.0), FACTOR),
     ("data.zoom_range", (1.1, 1.0), "give the smaller number first"),
     ("data.gamma", 1.1, PROBABILITY),
-    ("data.gamma_range", (0.0, 1.0), POSITIVE),
+    ("data.gamma_range", (0.0, 1.0), FACTOR),
     ("data.gamma_range", (1.1, 1.0), "give the smaller number first"),
     ("data.cache_gib", -1.0, NOT_NEGATIVE),
     ("data.threads", 0, AT_LEAST_1),
@@ -253,7 +254,52 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("eval.overlap", 0.8, "must lie between 0 and 0.75"),
     ("eval.window_batch", 0, AT_LEAST_1),
     ("eval.ensemble", 0, AT_LEAST_1),
-    ("eval.min_component", -1, "must be auto, or at least 0"),
+    ("eval.min_component", -1, "must be auto, or a number from 0 to 1,000,000 (no vessel is larger)"),
+    ("data.max_side", 0, AT_LEAST_1),
+]
+WIDTH = "must be at most 65,536 (far wider than any encoder's vectors)"
+WEIGHT = "must be at most 1,000 (nothing else in the loss would count)"
+RATE = "must be at most 100 (training diverges far below)"
+STEPS = "must be at most 2,147,483,647 (steps are counted in 32 bits)"
+EPOCHS = "must be at most 1,000,000 (2,000 times the published number)"
+BATCH = "must be at most 65,536 (10,000 times the published batch)"
+BROKEN += [
+    ("devices", 4097, "must be at most 4,096 (one process drives no more)"),
+    ("model.multipliers", (1, 65), "must be at most 64 (16 times the largest published one)"),
+    ("model.patch", 65, "must be at most 64 (vessels are lost in such patches)"),
+    ("model.heads", 65, "must be at most 64 (16 times the published number)"),
+    ("model.head_dim", 513, "must be at most 512 (16 times the published width)"),
+    ("model.film.embedding_width", 65_537, WIDTH),
+    ("model.film.condition_width", 65_537, WIDTH),
+    ("model.film.hidden_width", 65_537, WIDTH),
+    ("model.film.junction_radius", 129, "must be at most 128 (many times a vessel's width)"),
+    ("flow.sigma", 10.5, "must be at most 10 (the mask is lost in such noise)"),
+    ("flow.time_power", 101.0, "must be at most 100 (nearly all times would be 0)"),
+    ("flow.consistency", 1001.0, WEIGHT),
+    ("flow.cldice", 1001.0, WEIGHT),
+    ("data.crops_per_image", 1_000_001, "must be at most 1,000,000 (an epoch would never end)"),
+    ("data.max_side", 65_537, "must be at most 65,536 (far beyond the images that flowseg is for)"),
+    ("data.rotate_degrees", 1e308, "must be at most 180 (a half turn reaches every angle)"),
+    ("data.cache_gib", 1e7, "must be at most 1,000,000 (more memory than machines have)"),
+    ("data.threads", 257, "must be at most 256 (more would wait for each other)"),
+    ("optim.lr", 101.0, RATE),
+    ("optim.muon_lr", 101.0, RATE),
+    ("optim.weight_decay", 1001.0, "must be at most 1,000 (parameters would be 0 after a step)"),
+    ("optim.clip_norm", 1e31, "must be at most 1e+30 (nothing is clipped at such a norm)"),
+    ("optim.warmup_steps", 10**12, STEPS),
+    ("optim.plateau_patience", 10**7, "must be at most 1,000,000 (no run has more validations)"),
+    ("optim.accumulate", 10**12, "must be at most 1,000,000 (the parameters would hardly ever change)"),
+    ("train.batch", 65_537, BATCH),
+    ("train.microbatch", 65_537, BATCH),
+    ("train.epochs", 1_000_001, EPOCHS),
+    ("train.epoch_steps", 2**31, STEPS),
+    ("train.validate_every", 1_000_001, EPOCHS),
+    ("train.checkpoint_every", 2**31, STEPS),
+    ("train.log_every", 2**31, STEPS),
+    ("train.max_bad_steps", 2**31, STEPS),
+    ("eval.steps", 10_001, "must be at most 10,000 (200 times the published number)"),
+    ("eval.window_batch", 65_537, "must be at most 65,536 (memory holds no more)"),
+    ("eval.ensemble", 10_001, "must be at most 10,000 (their mean no longer changes)"),
 ]
 
 
@@ -284,6 +330,24 @@ def all_bounds(cls: type, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield from all_bounds(hint, f"{prefix}{name}.")
         for bound in bounds_in(hint):
             yield prefix + name, bound.remedy
+
+
+def numbers(cls: type, prefix: str = "") -> Iterator[tuple[str, type, int]]:
+    """Yields path and type of every number in a config tree, and how many numbers the field holds; 0 for one alone."""
+    for name, hint in get_type_hints(cls).items():
+        if isinstance(hint, type) and is_dataclass(hint):
+            yield from numbers(hint, f"{prefix}{name}.")
+        for kind in {hint, *get_args(hint)} & {int, float}:
+            held = 0 if get_origin(hint) is not tuple else get_args(hint).count(kind)
+            yield prefix + name, kind, held
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize(("path", "kind", "held"), numbers(Config))
+def test_every_number_has_a_lower_and_an_upper_bound(path: str, kind: type, held: int, sign: int) -> None:
+    number = sign * (8 * 10**15 if kind is int else 1e308)
+    value = (number,) * held or number
+    assert refusal(nested(path, value)).startswith(f"{path} = {value!r}: ")
 
 
 def test_the_table_above_breaks_every_bound() -> None:

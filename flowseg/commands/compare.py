@@ -6,7 +6,11 @@ from typing import Annotated, Literal
 
 import tyro
 
+from flowseg.bounds import Natural, at_most
 from flowseg.commands.parsing import parse
+from flowseg.config import MOST_EPOCHS
+
+Epoch = Annotated[Natural, at_most(MOST_EPOCHS, "no log has more")]
 
 
 @dataclass(frozen=True)
@@ -20,7 +24,7 @@ class Compare:
     """Folder of the report."""
     lang: Literal["en", "ko"] = "en"
     """Language of the report."""
-    early: tuple[int, int] | None = None
+    early: tuple[Epoch, Epoch] | None = None
     """First and last epoch of the early phase; default: the first epochs, at most 15, that all runs have."""
 
 

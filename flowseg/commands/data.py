@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from flowseg.bounds import Bound, Natural
+from flowseg.bounds import Bound, Seed
 from flowseg.commands.parsing import parse
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class DataImport:
     """Share of the training images to draw for validation, if the set has no validation images; default: 0.1."""
     test: Share | None = None
     """Share of the images to draw for test, if the set has no test images; default: 0.2."""
-    seed: Natural = 0
+    seed: Seed = 0
     """Different seeds draw different splits."""
     classes: tuple[str, ...] | None = None
     """Of a set with several classes, those that count as vessel; default: all segments of ARCADE, and LargeVessel of
@@ -71,7 +71,7 @@ class DataSplit:
     """Share of the images for validation."""
     test: Share = 0.2
     """Share of the images for test."""
-    seed: Natural = 0
+    seed: Seed = 0
     """Different seeds draw different splits."""
     images_pattern: str = "{}.*"
     """How images are called: {} stands for what an image and its label share, * for anything."""

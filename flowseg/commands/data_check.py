@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from flowseg.bounds import Natural
+from flowseg.bounds import Natural, at_most
 from flowseg.commands.parsing import parse
 from flowseg.errors import UserError
 
@@ -26,7 +26,7 @@ class DataCheck:
     """The data set's folder, which holds train, val and test."""
     out: Path | None = None
     """The page, one HTML file; default: NAME-check.html in the working folder, where NAME is that of ROOT."""
-    images: Natural = 300
+    images: Annotated[Natural, at_most(10_000, "no browser shows more")] = 300
     """How many images the page shows at most. Of a larger set it shows those with findings first, then others drawn
     by a fixed seed."""
     json: bool = False

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from flowseg.bounds import Seed
 from flowseg.commands.parsing import find_config, parse_known
 from flowseg.commands.train import Preset, Train, configured
 from flowseg.config import Config
@@ -34,7 +35,7 @@ class Experiment:
     """Configs that come with flowseg, or files that define one, for example: baseline vlm_film my_config.py."""
     out: Path
     """Folder of the runs (OUT/NAME/seed-N) and of the report (OUT/report). Finished runs are not trained again."""
-    seeds: tuple[int, ...] = (0, 1, 2)
+    seeds: tuple[Seed, ...] = (0, 1, 2)
     """Each config is trained once with each seed."""
     preset: Preset = "auto"
     """The preset of flowseg train."""
@@ -147,6 +148,8 @@ def experiment(args: list[str]) -> None:
     if not asked.configs or not asked.seeds:
         raise UserError("flowseg experiment: no configs or no seeds given; give at least one of each")
     planned = plan(asked, more)
+    if asked.out.exists() and not asked.out.is_dir():
+        raise UserError(f"{asked.out}: is a file; give --out a folder")
     check_free(asked.out / REPORT, FORMAT, "flowseg compare")  # before hours of training, not after them
     waiting = [run for run in planned if not run.finished]
     console.print(f"{len(planned)} runs in {asked.out}, {len(planned) - len(waiting)} of them finished")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from flowseg.bounds import Count
+from flowseg.bounds import Side
 from flowseg.commands.parsing import parse
 from flowseg.config import FilmPoint
 
@@ -19,9 +19,9 @@ class ImportTorch:
     """The original's .ckpt file."""
     out: Path
     """Folder of the run."""
-    image_size: Count | None = None
+    image_size: Side | None = None
     """Side of the training crops, in pixels; default: as stored in the checkpoint."""
-    full_attention_at: tuple[Count, ...] | None = None
+    full_attention_at: tuple[Side, ...] | None = None
     """Sides of the feature maps with softmax attention; default: as stored in the checkpoint."""
     flow: Literal["binary", "gaussian"] = "binary"
     """Flow that the checkpoint was trained by, which its file does not record. The published runs most likely had the

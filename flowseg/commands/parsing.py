@@ -6,6 +6,7 @@ import io
 import itertools
 import re
 import runpy
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,13 +58,20 @@ def load_config(path: Path) -> Config:
         config = runpy.run_path(str(path)).get("config")
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    except (TypeError, SyntaxError, NameError, ImportError, AttributeError) as error:
+    except (Exception, SystemExit) as error:  # it is the user's program: anything may come out of it
         field = re.search(r"unexpected keyword argument '(\w+)'", str(error))
-        reason = f"unknown config field {field[1]}: remove it or correct its name" if field else str(error)
+        said = f"{type(error).__name__}: {' '.join(str(error).split())}{_line_in(path, error)}"
+        reason = f"unknown config field {field[1]}: remove it or correct its name" if field else said
         raise UserError(f"{path}: {reason}") from None
     if not isinstance(config, Config):
         raise UserError(f"{path}: defines no `config` of type flowseg.config.Config")
     return config
+
+
+def _line_in(path: Path, error: BaseException) -> str:
+    """Returns the line of a file that an error came through, in words; nothing if it came through none."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    return f" (line {lines[-1]})" if lines else ""
 
 
 def _one_line(text: str) -> str:
@@ -128,8 +136,13 @@ def parse(cls: type[T], args: list[str], command: str, default: T | None = None)
 
 
 def parse_known(cls: type[T], args: list[str], command: str) -> tuple[T, list[str]]:
-    """Returns a command's options, and the arguments that it does not know."""
+    """Returns a command's options, and the arguments that it does not know.
+
+    Raises:
+        UserError: a value of the wrong type or out of its bounds.
+    """
     parsed: tuple[T, list[str]] = _tyro(cls, args, command, return_unknown_args=True)
+    check_options(parsed[0])
     return parsed
 
 

@@ -1,5 +1,6 @@
 """`flowseg phantoms`: writes a data set of drawn angiograms."""
 
+import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -7,9 +8,12 @@ from typing import Annotated, Literal
 
 import tyro
 
-from flowseg.bounds import Bound, Count, Natural
+from flowseg.bounds import Bound, Images, Seed
 from flowseg.commands.parsing import parse
 from flowseg.errors import UserError
+
+BYTES_PER_PIXEL = 60
+"""Of memory that drawing an image takes at least, on each core (measured at 1024 and 2048 pixels)."""
 
 
 @dataclass(frozen=True)
@@ -21,20 +25,21 @@ class Phantoms:
     variant: Literal["plain", "choice"] = "plain"
     """plain draws one vessel tree; choice draws two, and only the image's embedding tells which of them is the target
     (the store of embeddings is written too)."""
-    size: Annotated[int, Bound(lambda n: n >= 32, "must be at least 32")] = 512
+    size: Annotated[int, Bound(lambda n: 32 <= n <= 8192, "must lie between 32 and 8192")] = 512
     """Side of the images, in pixels."""
-    seed: Natural = 0
+    seed: Seed = 0
     """Different seeds draw different images."""
-    train: Count | None = None
+    train: Images | None = None
     """Training images; default: 155 (plain), 120 (choice)."""
-    val: Count | None = None
+    val: Images | None = None
     """Validation images; default: 20 (plain), 16 (choice)."""
-    test: Count | None = None
+    test: Images | None = None
     """Test images; default: 46 (plain), 40 (choice)."""
 
 
 def phantoms(args: list[str]) -> None:
     from flowseg.embeddings.choice import STORE_NAME, write_choice_store
+    from flowseg.machine import check_memory
     from flowseg.phantoms import angiogram, choice
     from flowseg.progress import console
 
@@ -42,6 +47,9 @@ def phantoms(args: list[str]) -> None:
     defaults = angiogram.COUNTS if parsed.variant == "plain" else choice.COUNTS
     given = {"train": parsed.train, "val": parsed.val, "test": parsed.test}
     counts = {split: defaults[split] if number is None else number for split, number in given.items()}
+
+    at_once = min(os.cpu_count() or 1, sum(counts.values()))
+    check_memory(at_once * BYTES_PER_PIXEL * parsed.size**2, f"--size {parsed.size}", "draw smaller images")
 
     def add_store(folder: Path, keys: list[str], hashes: list[str], bright: list[bool]) -> None:
         write_choice_store(folder / STORE_NAME, keys, hashes, bright, parsed.seed)

@@ -7,12 +7,19 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import tyro
 
+from flowseg.bounds import Bound, Seed, at_most
 from flowseg.commands.parsing import parse
 from flowseg.config import EvalConfig
 from flowseg.errors import UserError
 
 if TYPE_CHECKING:
     from flowseg.runs.folder import Run
+
+Several = Annotated[
+    int,
+    Bound(lambda n: n >= 2, "another image's embedding takes two or more images; give at least 2"),
+    at_most(1_000_000, "no split has more images"),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,11 +147,11 @@ def predict(args: list[str]) -> None:
 class AnalyzeFilm(OnSplit):
     """Report what the embeddings contribute to a trained FiLM run."""
 
-    images: int | None = None
+    images: Several | None = None
     """Number of images, a random choice by the seed; default: all."""
     out: Path | None = None
     """Folder of the report; default: RUN/analysis/film-SPLIT."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed for the choice of images, for which other image lends its embedding, and for the bootstrap."""
 
 

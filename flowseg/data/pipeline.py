@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import grain
 import numpy as np
 
-from flowseg.config import Config
+from flowseg.bounds import require
+from flowseg.config import MOST_STEPS, Config
 from flowseg.data.augment import random_example
 from flowseg.data.dataset import Dataset
 
@@ -19,6 +20,18 @@ def steps_per_epoch(config: Config, images: int) -> int:
     """Returns the number of steps of an epoch: `train.epoch_steps`, or enough for `data.crops_per_image` crops of each
     training image."""
     return config.train.epoch_steps or -(-images * config.data.crops_per_image // config.train.batch)
+
+
+def total_steps(config: Config, images: int) -> int:
+    """Returns the number of steps of a run.
+
+    Raises:
+        UserError: there are more than a state can count.
+    """
+    steps = config.train.epochs * steps_per_epoch(config, images)
+    what = f"train.epochs = {config.train.epochs}, with {steps_per_epoch(config, images):,} steps in each"
+    require(steps <= MOST_STEPS, what, f"must give at most {MOST_STEPS:,} steps (they are counted in 32 bits)")
+    return steps
 
 
 def training_batches(config: Config, dataset: Dataset) -> grain.MapDataset:

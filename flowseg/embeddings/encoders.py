@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from flowseg.bounds import Count, Natural, check_options
+from flowseg.bounds import Count, Seed, Width, at_most, check_options
 from flowseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,12 +24,12 @@ class Options:
     fixed answers to fixed questions."""
     prompt: str | None = None
     """qwen2.5-vl with --features prompt: the prompt."""
-    batch: Count | None = None
+    batch: Annotated[Count, at_most(4096, "memory holds no more")] | None = None
     """qwen2.5-vl: images per pass through the vision tower; default 1. In larger batches a vector depends on the other
     images by rounding."""
-    seed: Natural | None = None
+    seed: Seed | None = None
     """random, constant, shuffled: seed of the random numbers; default 0."""
-    width: Count | None = None
+    width: Width | None = None
     """random, constant: numbers per vector; default 2048."""
 
 

@@ -17,6 +17,7 @@ from flowseg.embeddings.images import LoadedImage, load_images
 from flowseg.embeddings.shards import Shard
 from flowseg.embeddings.store import EmbeddingStore, Encoder, check_replaceable, write_store
 from flowseg.errors import UserError
+from flowseg.machine import check_memory
 from flowseg.progress import task
 
 GROUP_IMAGES = 64
@@ -134,6 +135,10 @@ def extract(
     check_writable(out)
     keys = list(files)
     mine = [(keys[place], files[keys[place]]) for place in shard.places()]
+    width = encoding.encoder.width
+    # In float32, one by one and then as one array.
+    needed = 2 * 4 * width * len(mine)
+    check_memory(needed, f"{len(mine)} vectors of {width} numbers", "make more shards, with --shard i/n")
     rows: list[tuple[str, str]] = []
     skipped: list[tuple[int, str]] = []
     reasons: list[str] = []

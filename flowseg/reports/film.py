@@ -40,7 +40,7 @@ def analyze_film(
 
     Args:
         data, embeddings: another data set or embedding store than the run's own.
-        images: how many images, drawn by seed; None: all.
+        images: how many images, at least 2, drawn by seed; None: all.
         out: the report's folder; None: RUN/analysis/film-SPLIT. An earlier report there is replaced.
         seed: seeds the choice of images, whose embedding `other` is, and the bootstrap. The noise keeps the run's
             seed, so that `own` gives what `flowseg eval` gives.
@@ -48,7 +48,7 @@ def analyze_film(
     Returns what report.json holds (flowseg.reports.film_summary.KEYS).
 
     Raises:
-        UserError: a run without FiLM or without a best checkpoint, fewer than two images, a folder that holds
+        UserError: a run without FiLM or without a best checkpoint, a split of one image, a folder that holds
             something else, or whatever is wrong with the data or the embeddings.
     """
     config = run.config
@@ -57,10 +57,6 @@ def analyze_film(
             f"{run.path}: has no FiLM stages (model.film.stages is empty), so there is no embedding to analyse; "
             "give a run of vlm_film"
         )
-    if images is not None and images < 2:
-        raise UserError(f"--images {images}: another image's embedding takes two or more images; give at least 2")
-    if not 0 <= seed < 2**31:
-        raise UserError(f"--seed {seed}: must lie between 0 and 2147483647")
     folder = out or run.results / "analysis" / f"film-{split}"
     check_free(folder, FORMAT, "flowseg analyze film")
     trained = Trained.open(run, data=data, embeddings=embeddings)

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int, Shaped
 from flowseg.config import Config
 from flowseg.data.dataset import NetworkInput
 from flowseg.flow import make_flow
+from flowseg.machine import check_memory
 from flowseg.models import kernels
 from flowseg.models.network import Network, Params
 from flowseg.sampling.canvas import Canvas, Noise, Samples, Window
@@ -28,6 +29,19 @@ SAMPLE_STREAM = 3
 Maps = Float[Array, "b h w 1"]
 
 
+def check_sampling(config: Config) -> None:
+    """Raises a UserError if a batch of windows takes more memory than the machine has."""
+    settings, model = config.eval, config.model
+    pixels = settings.window_batch * config.data.crop**2
+    maps = 3 * 4 * model.dim / model.patch**2  # three maps of the finest level, of all that the network makes
+    samples = 2 * 4 * settings.ensemble  # noise and result
+    check_memory(
+        pixels * (maps + samples),
+        f"eval.window_batch = {settings.window_batch}, eval.ensemble = {settings.ensemble}",
+        "sample fewer windows at once, or fewer times",
+    )
+
+
 class WindowSampler:
     """Samples whole images with a config's network and flow; compiled once.
 
@@ -37,9 +51,13 @@ class WindowSampler:
     Args:
         config: the network, the flow, and how to sample.
         devices: share each batch of windows; None: the first device alone.
+
+    Raises:
+        UserError: a batch of windows does not fit the machine's memory.
     """
 
     def __init__(self, config: Config, devices: Sequence[jax.Device] | None = None):
+        check_sampling(config)
         self.config = config
         self.traces = 0
         """At most 1; more means that the program was recompiled."""

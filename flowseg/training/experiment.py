@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from flowseg.config import Config, TrackerName
+from flowseg.data.pipeline import total_steps
 from flowseg.embeddings.store import Encoder
 from flowseg.evaluation.evaluate import evaluate_run
 from flowseg.files import write_text
@@ -26,8 +27,10 @@ from flowseg.runs.prepare import check_encoder, prepare
 from flowseg.runs.provenance import recorded
 from flowseg.runs.trackers import check_installed
 from flowseg.runs.trained import Trained
+from flowseg.sampling.windows import check_sampling
 from flowseg.training.drivers import chosen_devices, with_precision
 from flowseg.training.loop import train
+from flowseg.training.memory import check_fits
 
 
 def run_experiment(
@@ -44,9 +47,12 @@ def run_experiment(
     """
     check_installed(track)
     config = with_precision(config)
-    # A batch that does not fit the devices is refused before anything is written.
+    # What does not fit the devices, memory or counters is refused before anything is written.
     devices = chosen_devices(config)
+    check_fits(config, devices)
+    check_sampling(config)
     prepared = prepare(config)
+    total_steps(config, len(prepared.datasets["train"]))
     run = choose_run(config, prepared.encoder, resume, out)
     with lock(run), recorded(run.path, f"{len(devices)} x {devices[0].device_kind}"):
         counts = parameter_counts(abstract_params(config))

@@ -10,7 +10,7 @@ import numpy as np
 
 from flowseg.config import TrackerName
 from flowseg.data.dataset import Dataset
-from flowseg.data.pipeline import iterate, steps_per_epoch, training_batches
+from flowseg.data.pipeline import iterate, steps_per_epoch, total_steps, training_batches
 from flowseg.errors import UserError
 from flowseg.models.network import Params, abstract_params, init_params
 from flowseg.models.vector import Layout
@@ -82,7 +82,7 @@ class Training:
         config = self.config = run.config
         self.run, self.datasets, self.checkpoints, self.stop = run, datasets, checkpoints, stop
         self.epoch_steps = steps_per_epoch(config, len(datasets["train"]))
-        self.total = config.train.epochs * self.epoch_steps
+        self.total = total_steps(config, len(datasets["train"]))
         self.layout = Layout(abstract_params(config))
         self.driver = make_driver(config, self.total)
         self.state, self.record, self.step = self._start()

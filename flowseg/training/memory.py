@@ -7,6 +7,7 @@ import jax
 
 from flowseg.config import Config
 from flowseg.errors import UserError
+from flowseg.machine import check_memory, machine_memory
 from flowseg.models.network import abstract_params, count
 
 # The parameters, two moments, the average, the gradient, and what the update makes of them: float32 each.
@@ -57,6 +58,27 @@ def memory_limit(device: jax.Device) -> int | None:
     return int(stats["bytes_limit"]) if stats and "bytes_limit" in stats else None
 
 
+def check_fits(config: Config, devices: Sequence[jax.Device]) -> None:
+    """Raises a UserError if a training step or its batch takes far more memory than there is.
+
+    What might just fit is tried: `step_bytes` is an estimate, and `memory_told` says so if it does not.
+    """
+    device, local = devices[0], config.train.batch // len(devices)
+    maps = 2 * 4 * config.train.batch * config.data.crop**2  # image and target, in the machine's memory
+    check_memory(maps, f"train.batch = {config.train.batch}", "take fewer crops per step, or smaller ones")
+    limit = machine_memory() if device.platform == "cpu" else memory_limit(device)
+    examples = microbatch(config, device, local)
+    if limit is not None and (least := _least_bytes(config, examples)) > limit:
+        raise _too_large("too little memory", config, device, examples, limit, f"at least {least / 1e9:,.0f} GB")
+
+
+def _least_bytes(config: Config, examples: int) -> float:
+    """Returns how many bytes a training step takes at least: half of the estimate, or the inputs of attention."""
+    pixels = (config.data.crop / config.model.patch) ** 2
+    attention = 3 * 4 * config.model.heads * config.model.head_dim * pixels  # of one example, at the finest level
+    return max(step_bytes(config, examples) / 2, attention)
+
+
 @contextmanager
 def memory_told(config: Config, devices: Sequence[jax.Device]) -> Iterator[None]:
     """Turns a training step's lack of device memory into a UserError of one line."""
@@ -66,15 +88,18 @@ def memory_told(config: Config, devices: Sequence[jax.Device]) -> Iterator[None]
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         local = config.train.batch // len(devices)
-        raise _out_of_memory(config, devices[0], microbatch(config, devices[0], local)) from None
+        at_once = microbatch(config, devices[0], local)
+        takes = f"about {step_bytes(config, at_once) / 1e9:.1f} GB"
+        raise _too_large("out of memory", config, devices[0], at_once, memory_limit(devices[0]), takes) from None
 
 
-def _out_of_memory(config: Config, device: jax.Device, examples: int) -> UserError:
-    limit = memory_limit(device)
+def _too_large(
+    what: str, config: Config, device: jax.Device, examples: int, limit: int | None, takes: str
+) -> UserError:
     has = f" of {limit / 1e9:.1f} GB" if limit else ""
     fewer = max((n for n in range(1, examples) if examples % n == 0), default=None)
-    remedy = f"set --train.microbatch {fewer}" if fewer else "lower --data.crop or --model.dim"
+    remedy = f"set --train.microbatch {fewer}" if fewer else "lower --data.crop, --model.dim or --model.heads"
     return UserError(
-        f"out of memory on {device.device_kind}{has}: {examples} crops of {config.data.crop}x{config.data.crop} at a "
-        f"time (train.batch = {config.train.batch}) take about {step_bytes(config, examples) / 1e9:.1f} GB; {remedy}"
+        f"{what} on {device.device_kind}{has}: {examples} crops of {config.data.crop}x{config.data.crop} at a "
+        f"time (train.batch = {config.train.batch}) take {takes}; {remedy}"
     )

@@ -20,11 +20,28 @@ def test_wrong_type_in_a_config_file(refused: Callable[..., str], tmp_path: Path
     assert f"{file}: seed = '1': expected int" in refused("params", file)
 
 
-@pytest.mark.parametrize("text", ["", "config = 3\n", "config = (\n", "import nothing_of_this_name\n", "config = x\n"])
+@pytest.mark.parametrize("text", ["", "config = 3\n", "config = (\n", "import nothing_of_this_name\n", "\0"])
 def test_a_file_that_is_no_config(refused: Callable[..., str], tmp_path: Path, text: str) -> None:
     file = tmp_path / "mine.py"
     file.write_text(text)
     assert str(file) in refused("train", file)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("import sys\nsys.exit(0)\n", "SystemExit: 0 (line 2)"),
+        ("1 / 0\n", "ZeroDivisionError: division by zero (line 1)"),
+        ("\n\nconfig = x\n", "NameError: name 'x' is not defined (line 3)"),
+        ("raise ValueError('two\\nlines')\n", "ValueError: two lines (line 1)"),
+        ("open('/no/such/file')\n", "FileNotFoundError: "),
+        ("import json\njson.loads('{')\n", "JSONDecodeError: "),
+    ],
+)
+def test_a_config_that_raises(refused: Callable[..., str], tmp_path: Path, text: str, told: str) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(text)
+    assert f"{file}: {told}" in refused("params", file)
 
 
 @pytest.mark.parametrize("name", ["basline", "configs/vlm_film", "no/such/file.py", "."])
@@ -79,6 +96,27 @@ def test_option_of_the_wrong_type(refused: Callable[..., str], option: str, valu
 )
 def test_option_out_of_range(refused: Callable[..., str], option: str, value: str, told: str) -> None:
     assert told in refused("train", BASELINE, option, value)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--model.dim", 80_000_000), "model.dim = 80000000: must be a multiple of 8 from 8 to 1024"),
+        (("--model.dim", 1024, "--model.multipliers", 64, 64), "too little memory on cpu"),
+        (("--data.crop", 16_384), "too little memory on cpu"),
+        (("--train.batch", 65_536, "--data.crop", 8192), "train.batch = 65536: takes "),
+        (("--eval.window-batch", 65_536, "--eval.ensemble", 10_000), "eval.ensemble = 10000: takes "),
+        (("--train.epochs", 10**6, "--train.epoch-steps", 10**5), "must give at most 2,147,483,647 steps"),
+        (("--data.rotate-degrees", 1e308), "data.rotate_degrees = 1e+308: must be at most 180"),
+    ],
+)
+def test_absurd_settings(train_on: Callable[..., str], options: tuple[object, ...], told: str) -> None:
+    assert told in train_on(*options, "--model.full-attention-levels", 1)
+
+
+def test_an_output_folder_that_is_a_file(train_on: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    assert f"{tmp_path}/file: cannot be made" in train_on("--out", tmp_path / "file")
 
 
 def test_batch_that_the_devices_cannot_share(train_on: Callable[..., str]) -> None:

@@ -139,7 +139,8 @@ def test_embed_with_an_option_that_the_encoder_ignores(
     ("options", "said"),
     [
         (("--encoder", "random", "--width", "0"), "--width 0: must be at least 1"),
-        (("--encoder", "random", "--seed", "-1"), "--seed -1: must be at least 0"),
+        (("--encoder", "random", "--width", "1000000000000"), "--width 1000000000000: must be at most 65,536"),
+        (("--encoder", "random", "--seed", "-1"), "--seed -1: must lie between 0 and 2147483647"),
         (("--encoder", "qwen2.5-vl", "--batch", "0"), "--batch 0: must be at least 1"),
         (("--encoder", "qwen2.5-vl", "--prompt", "x"), "--prompt: only --features prompt"),
         (("--shard", "3/2"), "--shard 3/2"),

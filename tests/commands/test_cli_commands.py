@@ -121,5 +121,7 @@ def test_phantoms_are_a_data_set_to_train_on(flowseg: Flowseg, tmp_path: Path, v
     assert sorted(out.rglob("*")) == before
 
 
-def test_phantoms_too_small_are_refused(refused: Callable[..., str], tmp_path: Path) -> None:
-    assert "--size 8: must be at least 32" in refused("phantoms", tmp_path / "drawn", "--size", 8)
+def test_phantoms_too_small_or_too_large_are_refused(refused: Callable[..., str], tmp_path: Path) -> None:
+    for size in (8, 1_000_000):
+        told = refused("phantoms", tmp_path / "drawn", "--size", size)
+        assert f"--size {size}: must lie between 32 and 8192" in told

@@ -70,7 +70,7 @@ def test_images_and_labels_of_one_folder(flowseg: Flowseg, own: Path) -> None:
         (("--group", "p"), "1 groups of images"),
         (("--val", 0.6, "--test", 0.4), "--val and --test add up to 1"),
         (("--val", 1.5), "--val 1.5: must be at least 0 and less than 1"),
-        (("--seed", -1), "--seed -1: must be at least 0"),
+        (("--seed", -1), "--seed -1: must lie between 0 and 2147483647"),
         (("--label-values", "white"), "--label-values white: expected numbers or ranges"),
     ],
 )

@@ -74,6 +74,9 @@ def test_what_only_the_report_would_refuse_shows_before_anything_starts(
         "one config with one seed is a single run, with nothing to compare it with; add a config or a seed" in single
     )
     assert "has the name report, like the folder of the report" in refused("experiment", *common, "--name", "report")
+    out.write_text("mine")
+    assert f"{out}: is a file; give --out a folder" in refused("experiment", *common)
+    out.unlink()
     (out / "report").mkdir(parents=True)
     (out / "report" / "mine.txt").write_text("mine")
     assert f"{out}/report: holds something other than a report" in refused("experiment", *common)

@@ -1,16 +1,19 @@
 """Options from the command line: every field of the config is one, and bounds are checked."""
 
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import pytest
 from commands import BASELINE
 from refusals import refusal
 
+from flowseg.bounds import annotated_fields, broken_bounds
+from flowseg.cli import COMMANDS
 from flowseg.commands.import_torch import ImportTorch
 from flowseg.commands.parsing import parse, with_config
 from flowseg.commands.train import Params, Train, configured
-from flowseg.config import Config, from_dict
+from flowseg.config import Config, EvalConfig, from_dict
 
 CHANGED: dict[str, Any] = {
     "name": "other",
@@ -123,6 +126,28 @@ def test_every_field_of_the_config_is_an_option() -> None:
 def test_a_command_s_own_options_have_bounds(option: str) -> None:
     message = refusal(lambda: parse(ImportTorch, ["x.ckpt", "--out", "run", option, "0"], "import-torch"))
     assert message.startswith(f"{option} ") and message.endswith(": must be at least 1")
+
+
+def numeric_options(cls: type) -> Iterator[tuple[type, str, type, int]]:
+    """Yields every option of a command that takes numbers: its class, name, type, and how many (0: one alone)."""
+    for name, hint in get_type_hints(cls).items():
+        if isinstance(hint, type) and is_dataclass(hint):
+            if hint not in (Config, EvalConfig):  # tests/test_config.py has these
+                yield from numeric_options(hint)
+            continue
+        hints = [part for part in get_args(hint) if get_origin(part) is tuple] or [hint]
+        for kind in {hints[0], *get_args(hints[0])} & {int, float}:
+            yield cls, name, kind, get_args(hints[0]).count(kind) if get_origin(hints[0]) is tuple else 0
+
+
+OPTIONS = list(dict.fromkeys(option for _, cls in COMMANDS.values() for option in numeric_options(cls)))
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+@pytest.mark.parametrize(("cls", "name", "kind", "held"), OPTIONS, ids=str)
+def test_every_number_has_a_lower_and_an_upper_bound(cls: type, name: str, kind: type, held: int, sign: int) -> None:
+    number = sign * (8 * 10**15 if kind is int else 1e308)
+    assert list(broken_bounds((number,) * held or number, annotated_fields(cls)[name]))
 
 
 def test_data_and_embeddings_have_one_name_in_all_commands() -> None:

@@ -9,7 +9,8 @@ import pytest
 
 from flowseg.config import Config, FlowConfig
 from flowseg.errors import UserError
-from flowseg.training.memory import memory_told, microbatch, step_bytes
+from flowseg.training import memory
+from flowseg.training.memory import check_fits, memory_told, microbatch, step_bytes
 
 CONFIG = replace(Config(), precision="bf16", flow=FlowConfig(consistency=0.0))
 
@@ -53,6 +54,27 @@ def test_the_estimate_grows_with_what_a_step_holds() -> None:
         replace(CONFIG, model=replace(CONFIG.model, dim=64)),
     ):
         assert step_bytes(more, 1) > least
+
+
+def test_what_plainly_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = step_bytes(CONFIG, 1) / 2e9
+    check_fits(CONFIG, [gpu(1.01 * half)])  # the estimate may be wrong
+    with pytest.raises(UserError, match=r"too little memory on NVIDIA A2 of .*: 1 crops of 320x320 .* at least"):
+        check_fits(CONFIG, [gpu(0.99 * half)])
+    check_fits(CONFIG, [gpu(None)])
+    cpu = jax.devices("cpu")[:1]
+    check_fits(CONFIG, cpu)
+    widest = replace(CONFIG.model, dim=1024, multipliers=(64,) * 4)
+    for larger in (
+        replace(CONFIG, model=widest),
+        replace(CONFIG, model=replace(CONFIG.model, heads=64, head_dim=512), data=replace(CONFIG.data, crop=2048)),
+        replace(CONFIG, train=replace(CONFIG.train, batch=65_536), data=replace(CONFIG.data, crop=2048)),
+    ):
+        with pytest.raises(UserError, match="memory"):
+            check_fits(larger, cpu)
+    monkeypatch.setattr(memory, "machine_memory", lambda: 1e8)
+    with pytest.raises(UserError, match=r"too little memory on cpu of 0\.1 GB"):
+        check_fits(CONFIG, cpu)
 
 
 @pytest.mark.parametrize(("examples", "remedy"), [(6, "set --train.microbatch 3"), (1, "lower --data.crop")])
