@@ -5,10 +5,22 @@ import io
 import math
 from pathlib import Path
 
+import numpy as np
+
+from flowseg.config import MOST_EPOCHS
 from flowseg.errors import UserError
 from flowseg.reports.compare.log import RunLog, with_sources
 
 COLUMNS = ("epoch", "train_loss", "val_dice")
+
+MOST_ROWS = 10_000
+"""Logged epochs: the page draws a mark for each. The published runs have 500."""
+
+MOST_BYTES = 100_000_000
+"""Of the file, which is read whole: room for hundreds of columns in each of `MOST_ROWS` lines."""
+
+LARGEST_LOSS = float(np.finfo(np.float32).max)
+"""What a training in float32 can log. The squares of larger losses would be infinite."""
 
 MISSING = ("", "nan", "na", "null", "none")
 """Texts that stand for a value that was not logged, in upper or lower case."""
@@ -20,9 +32,9 @@ def read_csv_log(path: Path, name: str) -> RunLog:
     A byte-order mark and Windows line ends are accepted.
 
     Raises:
-        UserError: the file cannot be read or is not UTF-8, a column is missing or twice, a line has more or fewer
-            values than the header, a value is no number or out of range, epochs repeat or run backwards, or there
-            are fewer than two epochs or no Dice value.
+        UserError: the file cannot be read, is too large or is not UTF-8, a column is missing or twice, a line has more
+            or fewer values than the header, a value is no number or out of range, epochs repeat or run backwards, or
+            there are fewer than two epochs, too many, or no Dice value.
     """
     values: list[tuple[int, float | None, float | None]] = []
     line_of: dict[int, int] = {}
@@ -40,6 +52,8 @@ def read_csv_log(path: Path, name: str) -> RunLog:
                 raise UserError(f"{where}: epoch {epoch} is already in line {line_of[epoch]}; keep one of them")
             if values and epoch < values[-1][0]:
                 raise UserError(f"{where}: epoch {epoch} after epoch {values[-1][0]}; sort the lines by epoch")
+            if len(values) == MOST_ROWS:
+                raise UserError(f"{where}: more than {MOST_ROWS:,} epochs; keep every tenth line, for example")
             line_of[epoch] = reader.line_num
             loss = _number(cells[places["train_loss"]], "train_loss", where)
             dice = _number(cells[places["val_dice"]], "val_dice", where)
@@ -60,6 +74,9 @@ def read_csv_log(path: Path, name: str) -> RunLog:
 
 def _text(path: Path) -> str:
     try:
+        if (size := path.stat().st_size) > MOST_BYTES:
+            limit = f"more than the {MOST_BYTES / 1e6:.0f} MB that are read at most"
+            raise UserError(f"{path}: has {size / 1e6:.0f} MB, {limit}; keep the columns {', '.join(COLUMNS)}")
         return path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a run folder or a CSV") from None
@@ -85,8 +102,8 @@ def _epoch(text: str, where: str) -> int:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not value.is_integer() or value < 0:
-        raise UserError(f"{where}: epoch = {text.strip()!r}: must be a whole number of 0 or more")
+    if not value.is_integer() or not 0 <= value <= MOST_EPOCHS:
+        raise UserError(f"{where}: epoch = {text.strip()!r}: must be a whole number from 0 to {MOST_EPOCHS:,}")
     return int(value)
 
 
@@ -99,4 +116,6 @@ def _number(text: str, column: str, where: str) -> float | None:
         raise UserError(f"{where}: {column} = {text.strip()!r}: must be a number, or be left empty") from None
     if not math.isfinite(value):
         raise UserError(f"{where}: {column} = {text.strip()!r}: must be finite, or be left empty")
+    if abs(value) > LARGEST_LOSS:
+        raise UserError(f"{where}: {column} = {text.strip()!r}: is beyond what float32 holds; leave it empty")
     return value

@@ -1,5 +1,6 @@
 """Learning curves and differences image by image, as SVG; a point under the mouse shows its value."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -119,10 +120,11 @@ def legend_mark(series: int, x: float = 13.0, y: float = 7.0) -> Markup:
 def _run(run: dict[str, Any], series: int, field: str, x: Epochs, y: Scale) -> Iterator[Markup]:
     rows = [p for p in run["curve"] if p[field] is not None]
     gaps = run["gaps"] + (run["dice_gaps"] if field == "dice" else [])
+    starts = sorted(gap["from"] for gap in gaps)
     path = ""
     for before, row in pairwise([None, *rows]):
         assert row is not None
-        broken = before is None or any(before["epoch"] < gap["from"] < row["epoch"] for gap in gaps)
+        broken = before is None or bisect_right(starts, before["epoch"]) < bisect_left(starts, row["epoch"])
         path += f"{'M' if broken else 'L'}{x(row['epoch']):.1f} {y(row[field]):.1f}"
     yield element("path", class_=f"line s{series}", d=path)
     odd = {anomaly["epoch"] for anomaly in run["loss_anomalies"]}

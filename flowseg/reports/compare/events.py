@@ -1,5 +1,6 @@
 """Events of a log: jumps, falls and anomalies of the loss, and how steady it was."""
 
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import stdev
@@ -92,9 +93,9 @@ def falls(log: RunLog) -> list[Change]:
 
 def _change(log: RunLog, before: Row, after: Row) -> Change:
     assert before.dice is not None and after.dice is not None
-    previous = max((row.epoch for row in log.dices if row.epoch < after.epoch), default=before.epoch)
-    across = any(previous < hole.start < after.epoch for hole in (*log.holes, *log.dice_holes))
-    return Change(after.epoch, before.dice, after.dice, before.epoch, across)
+    place = bisect_left(log.dices, after.epoch, key=lambda row: row.epoch)
+    previous = log.dices[place - 1].epoch if place else before.epoch
+    return Change(after.epoch, before.dice, after.dice, before.epoch, log.has_hole(previous, after.epoch))
 
 
 def residuals(losses: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
@@ -127,8 +128,9 @@ def loss_anomalies(log: RunLog) -> list[Anomaly]:
         near = np.median(np.abs(off[max(0, i - _SPREAD_REACH) : i + _SPREAD_REACH + 1]))
         if off[i] <= OUTLIER * _MAD_TO_SD * max(near, whole):
             continue
-        before = next((m for m in reversed(log.measured) if m.epoch <= row.epoch), None)
-        after = next((m for m in log.measured if m.epoch > row.epoch), None)
+        place = bisect_right(log.measured, row.epoch, key=lambda m: m.epoch)
+        before = log.measured[place - 1] if place else None
+        after = log.measured[place] if place < len(log.measured) else None
         usual = float(np.median(losses[max(0, i - _REACH) : i + _REACH + 1]))
         found.append(Anomaly(row.epoch, float(losses[i]), usual, before, after))
     return found

@@ -4,8 +4,10 @@ Some tools validate every k epochs but log a value for every epoch, repeating th
 called carried forward: they add nothing to the measurement before them.
 """
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby, pairwise
 from pathlib import Path
 from statistics import median, median_low
@@ -58,7 +60,7 @@ class RunLog:
     run: Run | None
     """None for a CSV: its config and its test scores are not known."""
 
-    @property
+    @cached_property
     def epochs(self) -> list[int]:
         return [row.epoch for row in self.rows]
 
@@ -67,12 +69,12 @@ class RunLog:
         """Epochs that the run was to take; None where it is not known."""
         return self.run.config.train.epochs if self.run is not None and self.run.network is None else None
 
-    @property
+    @cached_property
     def dices(self) -> list[Row]:
         """Rows with a Dice value, carried forward or not."""
         return [row for row in self.rows if row.dice is not None]
 
-    @property
+    @cached_property
     def measured(self) -> list[Row]:
         """Rows whose Dice was measured there."""
         return [row for row in self.rows if row.measured]
@@ -91,20 +93,23 @@ class RunLog:
         """The last row with a Dice value."""
         return self.dices[-1] if self.dices else None
 
+    def has_hole(self, after: int, before: int) -> bool:
+        """Whether a hole, in all that was logged or in Dice alone, begins between two epochs."""
+        return begins_between(self.holes, after, before) or begins_between(self.dice_holes, after, before)
+
     @property
     def every(self) -> int | None:
         """The usual number of epochs between measurements with no hole between them; None if there are no two."""
-        gaps = (*self.holes, *self.dice_holes)
         pairs = [(a.epoch, b.epoch) for a, b in pairwise(self.measured)]
-        distances = [b - a for a, b in pairs if not any(a < gap.start < b for gap in gaps)]
+        distances = [b - a for a, b in pairs if not self.has_hole(a, b)]
         return int(median_low(distances)) if distances else None
 
-    @property
+    @cached_property
     def holes(self) -> list[Hole]:
         """Stretches in which nothing was logged."""
         return holes(self.epochs)
 
-    @property
+    @cached_property
     def dice_holes(self) -> list[Hole]:
         """Stretches longer than usual without a Dice value, in which something else was logged."""
         known = {(hole.start, hole.end) for hole in self.holes}
@@ -118,6 +123,12 @@ def holes(epochs: Sequence[int]) -> list[Hole]:
         return []
     usual = median_low(steps)
     return [Hole(a + 1, b - 1) for a, b in pairwise(epochs) if b - a > _HOLE * usual]
+
+
+def begins_between(gaps: Sequence[Hole], after: int, before: int) -> bool:
+    """Whether one of the holes, which are in order, begins between two epochs."""
+    place = bisect_right(gaps, after, key=lambda gap: gap.start)
+    return place < len(gaps) and gaps[place].start < before
 
 
 def with_sources(values: Sequence[tuple[int, float | None, float | None]]) -> tuple[tuple[Row, ...], bool]:
@@ -153,7 +164,7 @@ def is_carried_forward(dices: Sequence[tuple[int, float]], gaps: Sequence[Hole])
     whole = [
         len(block)
         for before, block, after in zip(blocks, blocks[1:], blocks[2:], strict=False)
-        if not any(before[-1] < gap.start < after[0] for gap in gaps)
+        if not begins_between(gaps, before[-1], after[0])
     ]
     if not whole:
         return True

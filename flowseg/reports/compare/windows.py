@@ -1,5 +1,6 @@
 """The course of Dice and loss in a log, window by window."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -60,7 +61,7 @@ def windows(log: RunLog, length: int = LENGTH) -> list[Window]:
         return []
     found: list[Window] = []
     for start, end in window_bounds(log.epochs[0], log.epochs[-1], length):
-        rows = [row for row in log.rows if start <= row.epoch <= end]
+        rows = log.rows[bisect_left(log.epochs, start) : bisect_right(log.epochs, end)]
         if not rows:
             continue
         dices = [row.dice for row in rows if row.dice is not None]
