@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float32, Num
 
+from flowseg.cache import cache_folder
 from flowseg.config import Config, EvalConfig
 from flowseg.data.arrays import grey_values
 from flowseg.data.dataset import network_input
@@ -15,7 +16,6 @@ from flowseg.data.folders import content_hash, scaled
 from flowseg.data.inputs import Input
 from flowseg.errors import UserError
 from flowseg.evaluation.score import check_finite
-from flowseg.files import cache_folder
 from flowseg.runs.folder import open_run
 from flowseg.runs.prepare import embedding_source_for
 from flowseg.runs.trained import Trained

@@ -1,4 +1,4 @@
-"""Writing files and folders that appear whole or not at all, and flowseg's cache folder.
+"""Writing files and folders that appear whole or not at all.
 
 What is not finished lies in a folder `.part-...` beside its place, which its writer keeps locked. If the writer is
 killed, the lock goes with it, and the next process that writes there removes the folder.
@@ -25,12 +25,6 @@ except ModuleNotFoundError:
 _UNFINISHED = ".part-"
 _OLD = ".old"
 """Within an unfinished folder: what is about to be replaced."""
-
-
-def cache_folder() -> Path:
-    """Returns flowseg's cache folder: $FLOWSEG_CACHE, or ~/.cache/flowseg."""
-    cache = os.environ.get("FLOWSEG_CACHE")
-    return Path(cache).expanduser() if cache else Path.home() / ".cache" / "flowseg"
 
 
 def take(file: int | IO[str]) -> None:

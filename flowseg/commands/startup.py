@@ -9,7 +9,7 @@ from flowseg.commands.accelerator import keep_failures
 
 def set_up_jax() -> None:
     """Makes JAX keep traces and compiled programs in the cache folder, unless environment variables name others."""
-    from flowseg.files import cache_folder
+    from flowseg.cache import cache_folder, home
 
     # Tracing the network creates millions of lasting objects; collecting garbage among them takes 10 % of a start.
     gc.set_threshold(100_000, 50, 1000)
@@ -17,6 +17,8 @@ def set_up_jax() -> None:
     cache = cache_folder()
     os.environ.setdefault("FLOWSEG_TRACES", str(cache / "traces"))
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache / "xla"))
+    if home() is None:
+        os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))  # else Matplotlib warns at each start
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
     keep_failures()
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from flowseg.cache import expanded, hub_cache
 from flowseg.errors import UserError
 
 MODEL_TYPE = "qwen2_5_vl"
@@ -41,7 +42,7 @@ def _snapshot(name: str) -> Path:
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, local_files_only=True))
+        return Path(snapshot_download(name, local_files_only=True, cache_dir=hub_cache()))
     except HFValidationError:
         raise UserError(f"--model {name}: is neither a folder nor a model's name on the hub; correct it") from None
     except LocalEntryNotFoundError:
@@ -81,7 +82,7 @@ def find_checkpoint(model: str) -> Checkpoint:
     Raises:
         UserError: the model is not on this machine, has no weights, or is not a Qwen2.5-VL.
     """
-    folder = Path(model).expanduser()
+    folder = expanded(model, "--model")
     local = folder.is_dir()
     if not local:
         if model.startswith((".", "/", "~")) or model.count("/") != 1:

@@ -14,10 +14,11 @@ from importlib.metadata import version
 import numpy as np
 from jaxtyping import Float32
 
+from flowseg.cache import cache_folder
 from flowseg.data import folders
 from flowseg.embeddings import image_stats
 from flowseg.errors import first_of
-from flowseg.files import cache_folder, replaced_file
+from flowseg.files import replaced_file
 from flowseg.progress import console
 
 _DIGEST_BYTES = 32

@@ -265,19 +265,22 @@ def write_drawn(
     counts: Mapping[str, int],
     draw: Callable[[int], tuple[Mask, Mask]],
     finish: Callable[[Path, list[str]], None] = lambda folder, keys: None,
+    *,
+    replace: bool = False,
 ) -> None:
     """Writes a drawn data set, ROOT/{split}/{image,label}/NNNN.png, and shows the progress.
 
     The images are written to a folder beside ROOT that is renamed at the end, so ROOT is complete or absent. If
     another process writes the same ROOT first, its files stay. `draw` returns image and label of a number and is
     called from several threads; numbers run on over the splits, so no two images are the same. `finish` is called
-    before the renaming, with the folder and the images' names (split/NNNN); it may add files.
+    before the renaming, with the folder and the images' names (split/NNNN); it may add files. With `replace`, a ROOT
+    that exists is replaced.
 
     Raises:
-        UserError: ROOT exists.
+        UserError: ROOT exists, without `replace`.
         OSError: ROOT cannot be written.
     """
-    if root.exists():
+    if root.exists() and not replace:
         raise UserError(f"{root}: exists already; choose another folder, or remove it")
     splits = [split for split, count in counts.items() for _ in range(count)]
     keys = [f"{split}/{index:04d}" for index, split in enumerate(splits)]
@@ -287,7 +290,7 @@ def write_drawn(
         for kind, pixels in zip(("image", "label"), draw(index), strict=True):
             Image.fromarray(pixels).save(folder / split / kind / f"{name}.png")
 
-    with replaced_folder(root, keep=True) as part, task("phantoms", len(keys)) as advance:
+    with replaced_folder(root, keep=not replace) as part, task("phantoms", len(keys)) as advance:
         for split in counts:
             for kind in ("image", "label"):
                 (part / split / kind).mkdir(parents=True)
@@ -303,7 +306,13 @@ def write_drawn(
 
 
 def write_phantoms(
-    root: Path, *, seed: int = 0, size: int = REFERENCE_SIZE, counts: Mapping[str, int] = COUNTS
+    root: Path,
+    *,
+    seed: int = 0,
+    size: int = REFERENCE_SIZE,
+    counts: Mapping[str, int] = COUNTS,
+    finish: Callable[[Path, list[str]], None] = lambda folder, keys: None,
+    replace: bool = False,
 ) -> None:
     """Writes the phantoms as a data set; see `write_drawn`."""
-    write_drawn(root, counts, lambda index: draw_phantom(seed, index, size))
+    write_drawn(root, counts, lambda index: draw_phantom(seed, index, size), finish, replace=replace)

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from flowseg.cache import hub_cache
 from flowseg.errors import UserError
 
 _FILES = ("config.json", "model.safetensors", "threshold.json")
@@ -26,7 +27,8 @@ def local_folder(path: Path) -> Path:
         remedy = "install it with: pip install 'flowseg[vlm]'"
         raise UserError(f"hf://{name}: models on the hub need huggingface_hub; {remedy}") from None
     try:
-        return Path(snapshot_download(found[1], revision=found[2], allow_patterns=list(_FILES)))
+        where = hub_cache()
+        return Path(snapshot_download(found[1], revision=found[2], allow_patterns=list(_FILES), cache_dir=where))
     except (OSError, ValueError) as error:  # the hub's errors are among them
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"hf://{name}: cannot be downloaded ({reason}); check name, network and access") from None

@@ -19,6 +19,7 @@ import jax
 from jax import export
 from jax.sharding import Sharding
 
+from flowseg.cache import expanded
 from flowseg.files import replaced_file
 from flowseg.progress import console
 
@@ -156,4 +157,4 @@ class KeptTrace:
         shapes = [(x.shape, str(x.dtype), getattr(x, "weak_type", False)) for x in leaves]
         devices = len(jax.devices())
         about = (self._identity, shapes, structures, str(self._result), str(how), devices, _settings(), SOFTWARE)
-        return Path(folder).expanduser() / f"{hashlib.sha256(repr(about).encode()).hexdigest()}.stablehlo"
+        return expanded(folder, VARIABLE) / f"{hashlib.sha256(repr(about).encode()).hexdigest()}.stablehlo"

@@ -163,9 +163,6 @@ def test_a_failed_rename_is_reported(tmp_path: Path, after_image: Watch) -> None
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("FLOWSEG_CACHE", str(tmp_path))
     assert phantom_root() == tmp_path / f"phantom-v{PHANTOM_VERSION}-512-seed0"
-    monkeypatch.delenv("FLOWSEG_CACHE")
-    monkeypatch.setattr(Path, "home", lambda: tmp_path / "home")
-    assert phantom_root().parent == tmp_path / "home" / ".cache" / "flowseg"
 
 
 def test_counts() -> None:
