@@ -29,7 +29,7 @@ from flowseg.commands.train import Params, Train, params, train
 from flowseg.commands.trained import AnalyzeFilm, Eval, Predict, analyze_film, evaluate, predict
 from flowseg.errors import UserError
 from flowseg.files import is_text
-from flowseg.training.interrupt import Interrupted
+from flowseg.training.interrupt import Interrupted, answer_signals
 
 _DEBUG = "--debug"
 _LONGEST = 300  # characters of an unexpected error's message
@@ -67,6 +67,7 @@ def _usage() -> str:
 def command() -> None:
     """Runs the `flowseg` program."""
     use_huge_pages()
+    answer_signals()
     main()
 
 

@@ -132,7 +132,7 @@ def _write(
     from flowseg.training.interrupt import stop_on_signals
 
     vessel = Values.parse(label_values) if label_values else None
-    with stop_on_signals() as stop:
+    with stop_on_signals("after the present image; nothing is written") as stop:
         built = build(Drawing(shares, seed, vessel, stop.check))
     console.print(f"{out}: {', '.join(f'{n} {split}' for split, n in built.counts.items())} images")
     for note in built.notes:

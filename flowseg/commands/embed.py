@@ -63,7 +63,7 @@ def embed(args: list[str]) -> None:
     check_writable(parsed.out)
     encoding = make_encoder(parsed.encoder, parsed.encoders, files, parsed.data, parsed.skip_bad)
     try:
-        with stop_on_signals() as request:
+        with stop_on_signals("after the present batch of images; its vectors are kept") as request:
             made = extract(files, encoding, parsed.out, shard, skip_bad=parsed.skip_bad, check=request.check)
     except Interrupted:
         console.print(f"stopped; the same command continues from {parsed.out}.parts")

@@ -110,7 +110,7 @@ def _train(arguments: list[str]) -> None:
         Interrupted: this process was asked to stop; the training has saved its state and ended.
         UserError: the training failed.
     """
-    from flowseg.training.interrupt import STOP_AT_EOF, Interrupted
+    from flowseg.training.interrupt import STOP_AT_EOF, Interrupted, answering
 
     # In a new session the child gets a Ctrl-C once, from us. A second one would stop it before it has saved.
     child = subprocess.Popen(
@@ -127,7 +127,8 @@ def _train(arguments: list[str]) -> None:
 
     previous = {s: signal.signal(s, pass_on) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
-        status = child.wait()
+        with answering(None):  # the child does
+            status = child.wait()
     finally:
         for signum, handler in previous.items():
             signal.signal(signum, handler)

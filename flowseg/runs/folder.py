@@ -1,10 +1,12 @@
 """Run folders: where they are, what identifies them, which one to continue."""
 
 import json
+import os
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from flowseg import __version__
 from flowseg.config import Config, differences, saved_config, to_json
@@ -166,12 +168,29 @@ def open_to_resume(path: Path, config: Config) -> Run:
     return run
 
 
-def lock(run: Run) -> IO[str]:
-    """Keeps other processes from writing into a run while the returned file is open."""
-    handle = (run.path / ".lock").open("w")
-    try:
-        take(handle)
-    except OSError:
-        handle.close()
-        raise UserError(f"{run.path}: another process is writing this run; wait for it or stop it") from None
-    return handle
+class Lock(AbstractContextManager["Lock"]):
+    """Keeps other processes from writing into a run's folder until the block ends.
+
+    Raises:
+        UserError: another process is writing there.
+    """
+
+    def __init__(self, run: Run):
+        self._run, self._path = run, run.path / ".lock"
+        self._handle = self._path.open("w")
+        try:
+            take(self._handle)
+        except OSError:
+            self._handle.close()
+            raise UserError(f"{run.path}: another process is writing this run; wait for it or stop it") from None
+
+    def check(self) -> None:
+        """Raises a UserError if the folder has been removed or replaced: what is written would be no run."""
+        with suppress(OSError):
+            ours = os.path.samestat(os.fstat(self._handle.fileno()), self._path.stat())
+            if ours and is_run(self._run.path):
+                return
+        raise UserError(f"{self._run.path}: was removed or replaced while it was in use; start the run again")
+
+    def __exit__(self, *error: object) -> None:
+        self._handle.close()

@@ -5,7 +5,7 @@ window starts from is cut from the noise of its image, so overlapping windows st
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -51,14 +51,17 @@ class WindowSampler:
     Args:
         config: the network, the flow, and how to sample.
         devices: share each batch of windows; None: the first device alone.
+        check: called before each batch; it may raise to stop.
 
     Raises:
         UserError: a batch of windows does not fit the machine's memory.
     """
 
-    def __init__(self, config: Config, devices: Sequence[jax.Device] | None = None):
+    def __init__(
+        self, config: Config, devices: Sequence[jax.Device] | None = None, check: Callable[[], None] = lambda: None
+    ):
         check_sampling(config)
-        self.config = config
+        self.config, self._check = config, check
         self.traces = 0
         """At most 1; more means that the program was recompiled."""
         self.evaluations: list[float] = []
@@ -102,6 +105,7 @@ class WindowSampler:
 
     def _flush(self, params: Params, waiting: deque[Window]) -> None:
         """Samples the next batch of windows and adds them to their canvases."""
+        self._check()
         size = self.config.eval.window_batch
         batch = [waiting.popleft() for _ in range(min(size, len(waiting)))]
         # A short last batch is filled with its first window, so that nothing is compiled twice.

@@ -15,11 +15,11 @@ from flowseg.progress import console
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import (
     DONE_FILE,
+    Lock,
     Run,
     create_run,
     find_interrupted,
     is_run,
-    lock,
     new_path,
     open_to_resume,
 )
@@ -54,15 +54,17 @@ def run_experiment(
     prepared = prepare(config)
     total_steps(config, len(prepared.datasets["train"]))
     run = choose_run(config, prepared.encoder, resume, out)
-    with lock(run), recorded(run.path, f"{len(devices)} x {devices[0].device_kind}"):
+    with Lock(run) as lock, recorded(run.path, f"{len(devices)} x {devices[0].device_kind}"):
         counts = parameter_counts(abstract_params(config))
         sizes = ", ".join(f"{len(d)} {split}" for split, d in prepared.datasets.items())
         console.print(f"run {run.path}: {counts['total']:,} parameters; {prepared.root} ({sizes})")
         if not run.finished or _best_is_lost(run):
-            record = train(run, prepared.datasets, profile=profile, track=track)
+            record = train(run, prepared.datasets, check_folder=lock.check, profile=profile, track=track)
             console.print(f"best validation Dice {record.best_dice:.4f} at step {record.best_step}")
         check_encoder(run, prepared.encoder)
+        lock.check()
         result = evaluate_run(Trained.open(run, prepared=prepared), "test", prepared)
+        lock.check()
         write_text(run.path / DONE_FILE, json.dumps({"test_dice": result["model"]["dice"]["mean"]}) + "\n")
     console.print(f"score it again with: flowseg eval {run.path}   (make eval RUN={run.path})")
     return run

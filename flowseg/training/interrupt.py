@@ -1,15 +1,27 @@
-"""Ctrl-C and SIGTERM: asked for, then obeyed where the state is whole. The end of a parent process counts as one."""
+"""Ctrl-C and SIGTERM: answered at once, obeyed where the state is whole.
+
+Python calls its handlers between two of its own instructions, and the compilation of a program is one call of minutes.
+So a thread listens too (`answer_signals`): it answers the first signal, and ends the process at the second.
+The end of a parent process counts as a signal (`stop_at_eof`).
+"""
 
 import os
 import signal
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from threading import Thread
 from types import FrameType
 from typing import Any
 
 STOP_AT_EOF = "FLOWSEG_STOP_AT_EOF"
 """The environment variable by which a parent process asks for `stop_at_eof`."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SHOW_CURSOR = "\x1b[?25h"  # a progress bar hides it
+_CLEAR_LINE = "\r\x1b[2K"
+
+_answer: str | None = "when the present operation ends"
+"""When the process stops, in words; None: another process answers."""
 
 
 class Interrupted(Exception):
@@ -33,8 +45,11 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """Within the block the first SIGINT or SIGTERM only sets the request; the second acts as usual."""
+def stop_on_signals(when: str) -> Iterator[StopRequest]:
+    """Within the block the first SIGINT or SIGTERM only sets the request; the second acts as usual.
+
+    `when` is the answer to the first: when the work stops, and what becomes of it.
+    """
     request = StopRequest()
     previous: dict[int, Any] = {}
 
@@ -43,13 +58,25 @@ def stop_on_signals() -> Iterator[StopRequest]:
         for s, old in previous.items():
             signal.signal(s, old)
 
-    for signum in (signal.SIGINT, signal.SIGTERM):
-        previous[signum] = signal.signal(signum, handle)
+    with answering(when):
+        for signum in _SIGNALS:
+            previous[signum] = signal.signal(signum, handle)
+        try:
+            yield request
+        finally:
+            for s, old in previous.items():
+                signal.signal(s, old)
+
+
+@contextmanager
+def answering(when: str | None) -> Iterator[None]:
+    """Changes the answer to a first signal within the block; None: there is none, and the second does nothing more."""
+    global _answer
+    before, _answer = _answer, when
     try:
-        yield request
+        yield
     finally:
-        for s, old in previous.items():
-            signal.signal(s, old)
+        _answer = before
 
 
 def stop_at_eof() -> None:
@@ -69,4 +96,33 @@ def stop_at_eof() -> None:
             pass
         os.kill(os.getpid(), signal.SIGTERM)
 
-    threading.Thread(target=watch, daemon=True).start()
+    Thread(target=watch, daemon=True).start()
+
+
+def answer_signals() -> None:
+    """Lets a thread answer signals from now on; for a program, which calls it once."""
+    heard, written = os.pipe()
+    os.set_blocking(written, False)
+    signal.set_wakeup_fd(written, warn_on_full_buffer=False)
+    Thread(target=_listen, args=(heard,), daemon=True).start()
+
+
+def _listen(heard: int) -> None:
+    asked = False
+    while True:
+        (signum,) = os.read(heard, 1)
+        if signum not in _SIGNALS or _answer is None:
+            continue
+        name = "Ctrl-C" if signum == signal.SIGINT else signal.Signals(signum).name
+        if asked:
+            _say(f"{name} again: stopped at once")
+            os._exit(128 + signum)
+        asked = True
+        _say(f"{name}: stopping {_answer}; once more stops at once")
+
+
+def _say(text: str) -> None:
+    """Writes a line to standard error, past everything that the main thread may hold."""
+    terminal = (_CLEAR_LINE, _SHOW_CURSOR) if os.isatty(2) else ("", "")
+    with suppress(OSError):  # closed
+        os.write(2, f"{terminal[0]}flowseg: {text}\n{terminal[1]}".encode())

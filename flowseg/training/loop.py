@@ -1,7 +1,7 @@
 """One training run, from data and config to a trained network on disk."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 
@@ -48,13 +48,19 @@ class Record:
 
 
 def train(
-    run: Run, datasets: dict[str, Dataset], *, profile: bool = False, track: Sequence[TrackerName] = ()
+    run: Run,
+    datasets: dict[str, Dataset],
+    *,
+    check_folder: Callable[[], None] = lambda: None,
+    profile: bool = False,
+    track: Sequence[TrackerName] = (),
 ) -> Record:
     """Trains to the config's last epoch, from the run's latest checkpoint if it has one.
 
     Args:
         run: where everything is written.
         datasets: the loaded splits `train` and `val`.
+        check_folder: called before each checkpoint; raises if the run's folder is not what it was.
         profile: a trace of a few steps is written into the run's folder `profile`.
         track: the trackers that show the measurements, besides TensorBoard.
 
@@ -63,8 +69,9 @@ def train(
             `train.max_bad_steps` steps in a row.
         Interrupted: stopped by a signal; everything is saved.
     """
-    with closing(Checkpoints(run.path)) as checkpoints, stop_on_signals() as stop:
-        return Training(run, datasets, checkpoints, stop, profile, track).run_to_end()
+    when = "after the present step or batch of windows, with the state saved (a compilation is finished first)"
+    with closing(Checkpoints(run.path)) as checkpoints, stop_on_signals(when) as stop:
+        return Training(run, datasets, checkpoints, stop, check_folder, profile, track).run_to_end()
 
 
 class Training:
@@ -76,11 +83,13 @@ class Training:
         datasets: dict[str, Dataset],
         checkpoints: Checkpoints,
         stop: StopRequest,
+        check_folder: Callable[[], None] = lambda: None,
         profile: bool = False,
         track: Sequence[TrackerName] = (),
     ):
         config = self.config = run.config
         self.run, self.datasets, self.checkpoints, self.stop = run, datasets, checkpoints, stop
+        self.check_folder = check_folder
         self.epoch_steps = steps_per_epoch(config, len(datasets["train"]))
         self.total = total_steps(config, len(datasets["train"]))
         self.layout = Layout(abstract_params(config))
@@ -89,7 +98,9 @@ class Training:
         self.trace = StepTrace(run.path / "profile", self.step) if profile else None
         self.log = Log(run.path, self.step, self.record.validated, open_trackers(run, track))
         self.meter = Meter(self.record.window, config, run.path)
-        self.validation = Validation(config, datasets["val"], self.driver.devices, self.log, run.path / "samples")
+        self.validation = Validation(
+            config, datasets["val"], self.driver.devices, self.log, run.path / "samples", stop.check
+        )
 
     def run_to_end(self) -> Record:
         """Validates and saves where it is due, stops if asked to, takes a step; until the last epoch."""
@@ -182,10 +193,7 @@ class Training:
             self.checkpoints.save("best", state, self.config, kept)
             warn(f"{problem}; it is made anew from the latest checkpoint, which has the same step")
             return
-        record.best_step, record.best_dice = (
-            self.step,
-            self.validation.dice(self._averaged(), self.step, self.stop.check),
-        )
+        record.best_step, record.best_dice = self.step, self.validation.dice(self._averaged(), self.step)
         older = self.checkpoints.steps("best")[-1:]
         if older and self.checkpoints.problem("best", older[0]) is None:
             kept = self.checkpoints.meta("best", older[0])["record"]
@@ -215,9 +223,10 @@ class Training:
 
     def _validate(self) -> None:
         """Scores the averaged parameters, saves them if they are the best so far, and adapts the learning rate."""
+        self.check_folder()
         started = time.monotonic()
         epoch = self.step / self.epoch_steps
-        dice = self.validation(self._averaged(), self.step, epoch, self.stop.check)
+        dice = self.validation(self._averaged(), self.step, epoch)
         self.record.validated = self.step
         if dice > self.record.best_dice:
             self.record.best_dice, self.record.best_step = dice, self.step
@@ -231,4 +240,5 @@ class Training:
         )
 
     def _save(self, kind: str) -> None:
+        self.check_folder()
         self.checkpoints.save(kind, self.state, self.config, asdict(self.record))

@@ -27,24 +27,31 @@ class Validation:
 
     It draws one plain sample per image and takes the plain mask of it, whatever `eval` says: validation chooses a
     checkpoint, and is paid for many times. What is tuned is tuned for the checkpoint that it has chosen.
+    `check` is called before each batch of windows; it may raise to stop, and nothing is then recorded.
     """
 
-    def __init__(self, config: Config, dataset: Dataset, devices: Sequence[jax.Device], log: Log, samples: Path):
+    def __init__(
+        self,
+        config: Config,
+        dataset: Dataset,
+        devices: Sequence[jax.Device],
+        log: Log,
+        samples: Path,
+        check: Callable[[], None],
+    ):
         plain = replace(config, eval=replace(config.eval, ensemble=1, tta=False))
-        self.sampler = WindowSampler(plain, devices)
+        self.sampler = WindowSampler(plain, devices, check)
         self._config = config
         self._dataset = dataset
         self._log = log
         self._samples = samples
 
-    def __call__(self, params: Params, step: int, epoch: float, check: Callable[[], None]) -> float:
-        """Scores the parameters, writes scores, FiLM statistics and a picture, and returns the mean Dice.
+    def __call__(self, params: Params, step: int, epoch: float) -> float:
+        """Scores the parameters (a tree of numpy arrays), and returns the mean Dice.
 
-        Args:
-            params: a tree of numpy arrays.
-            check: called after each image; it may raise to stop.
+        It writes the scores, FiLM's statistics and a picture.
         """
-        scored = self._scored(params, step, check)
+        scored = self._scored(params, step)
         scores = mean_metrics([item.metrics for item in scored])
         self._log.write("val", step, epoch, {**scores, "images": len(scored)})
         stages = self._config.model.film.stages
@@ -59,17 +66,16 @@ class Validation:
         self._log.image("val/samples", step, picture)
         return scores["dice"]
 
-    def dice(self, params: Params, step: int, check: Callable[[], None]) -> float:
-        """Returns the mean Dice of the parameters and records nothing; the arguments are those of a validation."""
-        return mean_metrics([item.metrics for item in self._scored(params, step, check)])["dice"]
+    def dice(self, params: Params, step: int) -> float:
+        """Returns the mean Dice of the parameters and records nothing."""
+        return mean_metrics([item.metrics for item in self._scored(params, step)])["dice"]
 
-    def _scored(self, params: Params, step: int, check: Callable[[], None]) -> list[Scored]:
+    def _scored(self, params: Params, step: int) -> list[Scored]:
         scored = []
         with task(f"validation at step {step}", len(self._dataset)) as advance:
             for item in score_split(self.sampler, params, self._dataset):
                 scored.append(item)
                 advance()
-                check()
         return scored
 
 

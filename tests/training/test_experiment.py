@@ -14,7 +14,7 @@ from PIL import Image
 
 from flowseg import cli
 from flowseg.errors import UserError
-from flowseg.runs.folder import lock, open_run
+from flowseg.runs.folder import Lock, open_run
 
 REPO = Path(__file__).resolve().parents[2]
 # A narrow network of two levels, 16x16 crops, 8 steps.
@@ -127,8 +127,8 @@ def test_a_stored_embedding_gives_what_the_default_gives(
 
 def test_two_processes_do_not_write_one_run(trained: Path) -> None:
     run = open_run(trained)
-    with lock(run), pytest.raises(UserError, match="another process"):
-        lock(run)
+    with Lock(run), pytest.raises(UserError, match="another process"):
+        Lock(run)
 
 
 def test_another_config_does_not_resume_a_run(

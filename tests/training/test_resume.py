@@ -22,9 +22,10 @@ from flowseg.errors import UserError
 from flowseg.models.network import init_params
 from flowseg.models.vector import Layout
 from flowseg.runs.checkpoints import Checkpoints
-from flowseg.runs.folder import Run, create_run
+from flowseg.runs.folder import Lock, Run, create_run
 from flowseg.runs.log import read_metrics
 from flowseg.runs.prepare import Prepared, prepare
+from flowseg.sampling.windows import WindowSampler
 from flowseg.training import loop
 from flowseg.training.interrupt import Interrupted, StopRequest
 from flowseg.training.state import TrainState, init_state
@@ -134,6 +135,45 @@ def test_a_sigterm_saves_and_the_rest_is_bit_equal(
     assert Checkpoints(run.path).steps("latest")[-1] == 7
     go(run, world.prepared)
     assert_as_uninterrupted(run, world)
+
+
+def test_a_stop_amid_an_image_leaves_no_validation(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = create_run(tmp_path / "run", world.config, world.prepared.encoder)
+    flush, batches = WindowSampler._flush, []
+
+    def stopped(self: WindowSampler, *args: Any) -> None:
+        batches.append(args)
+        if len(batches) == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        flush(self, *args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WindowSampler, "_flush", stopped)
+        with pytest.raises(Interrupted):
+            go(run, world.prepared)
+    assert len(batches) == 1  # the first image has more windows
+    assert [m["kind"] for m in measurements(run)] == ["train", "train"]
+    go(run, world.prepared)
+    assert_as_uninterrupted(run, world)
+
+
+@pytest.mark.parametrize("copied_back", [False, True])
+def test_a_run_whose_folder_is_removed_is_not_written_to(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied_back: bool
+) -> None:
+    run = create_run(tmp_path / "run", world.config, world.prepared.encoder)
+
+    def remove() -> None:
+        shutil.rmtree(run.path)
+        if copied_back:
+            create_run(run.path, world.config, world.prepared.encoder)
+
+    at_step(monkeypatch, 1, remove)
+    with Lock(run) as lock, pytest.raises(UserError, match="run: was removed or replaced while it was in use"):
+        loop.train(run, world.prepared.datasets, check_folder=lock.check)
+    assert [path.name for path in tmp_path.rglob("*")] == (["run", "config.json"] if copied_back else [])
 
 
 @pytest.mark.parametrize("step", [2, 7, 8])
