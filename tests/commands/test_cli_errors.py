@@ -79,7 +79,7 @@ def test_an_argument_that_is_no_text_is_refused(flowseg: Flowseg) -> None:
 def test_phantoms_that_the_cache_cannot_hold_are_one_line(
     flowseg: Flowseg, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def full(root: Path) -> None:
+    def full(root: Path, **how: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", str(root / "a.png"))
 
     monkeypatch.setattr("flowseg.phantoms.default.write_phantoms", full)

@@ -7,10 +7,12 @@ import time
 
 import pytest
 
-# One call of C that takes minutes and lets other threads run, as the compilation of a program is.
-_BUSY = "print('ready', flush=True); hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"
+# One call of C that takes minutes and lets other threads run, as the compilation of a program is. It has begun when
+# the other thread says so.
+_BUSY = "Timer(0.5, print, ['ready'], {'flush': True}).start(); hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"
 _TRAINING = f"""
 import hashlib
+from threading import Timer
 from flowseg.training.interrupt import answer_signals, stop_on_signals
 answer_signals()
 with stop_on_signals("after the step"):
@@ -18,12 +20,14 @@ with stop_on_signals("after the step"):
 """
 _OTHER = f"""
 import hashlib
+from threading import Timer
 from flowseg.training.interrupt import answer_signals
 answer_signals()
 {_BUSY}
 """
 _PARENT = f"""
 import hashlib
+from threading import Timer
 from flowseg.training.interrupt import answer_signals, answering
 answer_signals()
 with answering(None):
