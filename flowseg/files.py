@@ -4,6 +4,7 @@ What is not finished lies in a folder `.part-...` beside its place, which its wr
 killed, the lock goes with it, and the next process that writes there removes the folder.
 """
 
+import json
 import os
 import shutil
 import tempfile
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from flowseg.errors import UserError
 
@@ -25,6 +26,14 @@ except ModuleNotFoundError:
 _UNFINISHED = ".part-"
 _OLD = ".old"
 """Within an unfinished folder: what is about to be replaced."""
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Returns what a JSON text holds; raises a ValueError for any other text, also one that is nested too deeply."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def take(file: int | IO[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from flowseg import files
-from flowseg.files import replaced_file, replaced_folder, sweep, write_text
+from flowseg.files import parse_json, replaced_file, replaced_folder, sweep, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -78,3 +78,9 @@ def test_a_folder_is_swept_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for _ in range(2):
         write_text(tmp_path / "result", "whole")
     assert files._sweep_once.cache_info().hits > 0
+
+
+def test_json_that_is_nested_too_deeply_is_a_value_error_like_all_that_is_no_json() -> None:
+    for text in ("[" * 100_000, "[" * 20_000 + "]" * 20_000, "{", "9" * 5000):
+        with pytest.raises(ValueError):
+            parse_json(text)

@@ -1,6 +1,5 @@
 """The web server of `flowseg app`: the page, and the few requests that it makes."""
 
-import json
 import socket
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from flowseg.app.segmenter import MAX_ENSEMBLE, MAX_STEPS, Asked, Segmenter
 from flowseg.app.uploads import Uploads
 from flowseg.config import from_dict
 from flowseg.errors import UserError
+from flowseg.files import parse_json
 from flowseg.progress import console
 
 LOCAL = ("127.0.0.1", "localhost")
@@ -158,8 +158,8 @@ async def _json(request: Request) -> Any:
         if len(content) > _MAX_REQUEST:
             raise UserError(f"the request is longer than {_MAX_REQUEST} bytes; reload the page")
     try:
-        return json.loads(content)
-    except (ValueError, RecursionError):
+        return parse_json(content)
+    except ValueError:
         raise UserError("the request is not JSON; reload the page") from None
 
 

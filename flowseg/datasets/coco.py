@@ -1,6 +1,5 @@
 """The layout of ARCADE: polygons in COCO files, one for each part of the data set."""
 
-import json
 import math
 import re
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from flowseg.datasets.cases import Case, Found, Size, check_pairs, unique
 from flowseg.datasets.pixels import Values
 from flowseg.datasets.source import SourceFile
 from flowseg.errors import UserError, first_of
+from flowseg.files import parse_json
 
 _MARGIN = 1.0
 """Pixels by which a polygon may leave the image, since a vertex may lie on the far edge of the last pixel."""
@@ -71,10 +71,10 @@ class Coco:
         for part, found in annotations.items():
             file = unique((part, each) for each in found)[part]
             try:
-                coco = json.loads(file.read())
+                coco = parse_json(file.read())
                 chosen |= self._chosen(coco, file, classes)
                 labels = self._labels(coco, file, chosen)
-            except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}"[:200]
                 raise UserError(f"{file.path}: is not a COCO file of polygons ({reason}); get it again") from None
             by_name = unique((PurePosixPath(image.name).name, image) for image in images[part])

@@ -87,6 +87,8 @@ def read_mask(file: SourceFile, vessel: Values | None = None) -> Bool[np.ndarray
 
 def _highest(image: ImageFile.ImageFile) -> int:
     """Returns the highest value that a PPM file says it has, or 0 for other files."""
+    if not image.tile:  # a file that is cut off after its header; decoding says so
+        return 0
     arguments = image.tile[0][3]
     scaled = image.format == "PPM" and image.tile[0][0] in ("ppm", "ppm_plain") and image.mode != "1"
     return int(arguments[-1]) if scaled and isinstance(arguments, tuple) else 0

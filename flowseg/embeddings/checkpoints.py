@@ -1,7 +1,6 @@
 """Finding, checking and identifying Qwen2.5-VL checkpoints on this machine. Nothing is downloaded."""
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from flowseg.cache import expanded, hub_cache
 from flowseg.errors import UserError
+from flowseg.files import parse_json
 
 MODEL_TYPE = "qwen2_5_vl"
 _DIGESTED = (".json", ".jinja", ".txt", ".safetensors")
@@ -51,7 +51,7 @@ def _snapshot(name: str) -> Path:
 
 def _read_json(path: Path, what: str) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = parse_json(path.read_text())
     except FileNotFoundError:
         raise UserError(f"{path.parent}: has no {path.name}, so it is not {what}; give another --model") from None
     except (OSError, ValueError) as error:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from flowseg.errors import UserError
+from flowseg.files import parse_json
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,6 @@ def to_json(shard: Shard) -> str:
 
 def from_json(text: str) -> Shard:
     """Returns the shard that `to_json` wrote; other text raises ValueError, TypeError or KeyError."""
-    values = json.loads(text)
+    values = parse_json(text)
     skipped = tuple((int(place), str(key)) for place, key in values.pop("skipped"))
     return Shard(**values, skipped=skipped)

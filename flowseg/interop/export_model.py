@@ -10,6 +10,7 @@ from flowseg.errors import UserError
 from flowseg.files import replaced_folder
 from flowseg.interop.model_card import model_card
 from flowseg.runs.exported import Exported, write_weights
+from flowseg.runs.flat import description_digest
 from flowseg.runs.folder import CONFIG_FILE, described
 from flowseg.runs.trained import Trained
 from flowseg.runs.tuning import FILE as RULE_FILE
@@ -31,6 +32,7 @@ def write_model(trained: Trained, out: Path) -> None:
     with replaced_folder(out) as part:
         weights = Exported(trained.step, trained.best_dice, trained.data_digest, write_weights(part, trained.params))
         content = {**described(portable(run.config), run.encoder), "exported": weights.content()}
+        content["digest"] = description_digest(content)
         (part / CONFIG_FILE).write_text(json.dumps(content, indent=2) + "\n")
         (part / "README.md").write_text(card, encoding="utf-8")
         if kept is not None:

@@ -1,6 +1,5 @@
 """The model card of an export (README.md): what the model is, what it was trained on and how well, and its limits."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from flowseg import __version__
 from flowseg.data.folders import SPLITS, find_pairs
 from flowseg.errors import UserError
 from flowseg.evaluation.metric_table import IMAGE_METRICS, Metric
+from flowseg.files import parse_json
 from flowseg.models.network import count
 from flowseg.progress import duration
 from flowseg.runs.folder import Run
@@ -94,7 +94,7 @@ def _scores(run: Run, split: str, step: int) -> Scores | None:
     if not file.is_file():
         return None
     try:
-        content = json.loads(file.read_text())
+        content = parse_json(file.read_text())
         if content["step"] != step:
             return None
         found = content["model"]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flowseg.errors import UserError
-from flowseg.files import replaced_folder
+from flowseg.files import parse_json, replaced_folder
 
 JSON_FILE = "report.json"
 """The numbers of a report; its field `format` says of which kind."""
@@ -24,7 +24,7 @@ def check_free(folder: Path, layout: str, command: str) -> None:
 def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty if there is none."""
     try:
-        content = json.loads(path.read_text())
+        content = parse_json(path.read_text())
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}

@@ -5,7 +5,6 @@ the parameters (which are stored as one vector), and digests of every part and o
 changed on disk, or a config that differs, is an error: a wrong network is never restored silently.
 """
 
-import hashlib
 import json
 import logging
 import re
@@ -26,7 +25,7 @@ from flowseg.errors import UserError
 from flowseg.models.network import Params, abstract_params
 from flowseg.models.vector import Layout
 from flowseg.progress import console, warn
-from flowseg.runs.flat import Flat, check_names, digest, flatten, unflatten
+from flowseg.runs.flat import Flat, check_names, description_digest, digest, flatten, unflatten
 from flowseg.runs.folder import check_place
 
 FORMAT = 3
@@ -39,12 +38,6 @@ _LONGEST = 200  # characters of an error's text
 
 class Damaged(UserError):
     """A checkpoint cannot be read as it was saved."""
-
-
-def description_digest(meta: dict[str, Any]) -> str:
-    """Returns the digest that belongs to a checkpoint's description."""
-    text = json.dumps({name: value for name, value in meta.items() if name != "digest"})
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 @cache

@@ -1,6 +1,6 @@
 """An exported model: a folder with the averaged parameters of a run and what is needed to use them.
 
-    config.json         as in a run's folder, and `exported`: what the weights are (the class `Exported`)
+    config.json         as in a run's folder; `exported` says what the weights are (the class `Exported`); has a digest
     model.safetensors   the averaged parameters by name, float32 (flowseg.models.network.by_name)
     threshold.json      the tuned threshold and smallest part, if the run has them
     README.md           the model card
@@ -21,6 +21,7 @@ from flowseg.config import Config
 from flowseg.embeddings.tensor_file import save_file
 from flowseg.errors import UserError, first_of
 from flowseg.models.network import Params, abstract_params, by_name
+from flowseg.runs.flat import description_digest
 
 FORMAT = 1
 WEIGHTS_FILE = "model.safetensors"
@@ -45,13 +46,14 @@ class Exported:
         return {"format": FORMAT, **asdict(self)}
 
     @classmethod
-    def of_content(cls, content: dict[str, Any]) -> "Exported":
-        """Returns what config.json says.
+    def of_description(cls, description: dict[str, Any]) -> "Exported":
+        """Returns what config.json says, all of which is given.
 
         Raises:
-            UserError: another version of the format.
+            UserError: another version of the format, or a description that does not match its digest.
             ValueError, KeyError, TypeError: something else.
         """
+        content = description["exported"]
         if content["format"] != FORMAT:
             raise UserError(
                 f"was exported by another version of flowseg (format {content['format']}, this one reads {FORMAT}); "
@@ -59,6 +61,9 @@ class Exported:
             )
         if not isinstance(content["step"], int) or not isinstance(content["sha256"], str):
             raise TypeError(f"exported = {content}")
+        # Older versions wrote none.
+        if "digest" in description and description["digest"] != description_digest(description):
+            raise UserError("does not match its digest: it has been damaged or changed; export the model again")
         return cls(content["step"], content["best_dice"], content["data"], content["sha256"])
 
 

@@ -1,6 +1,7 @@
-"""A training state as a dictionary of named arrays, which is how checkpoints store it."""
+"""A training state as a dictionary of named arrays, which is how checkpoints store it, and digests."""
 
 import hashlib
+import json
 from typing import Any
 
 import jax
@@ -47,3 +48,9 @@ def digest(flat: Flat) -> str:
         made.update(f"{name}{flat[name].dtype}{flat[name].shape}".encode())
         made.update(np.ascontiguousarray(flat[name]).tobytes())
     return made.hexdigest()
+
+
+def description_digest(description: dict[str, Any]) -> str:
+    """Returns the digest that belongs to a description, which may hold it as `digest`; all of it is JSON."""
+    text = json.dumps({name: value for name, value in description.items() if name != "digest"})
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

@@ -12,7 +12,7 @@ from flowseg import __version__
 from flowseg.config import Config, differences, saved_config, to_json
 from flowseg.embeddings.store import Encoder
 from flowseg.errors import UserError
-from flowseg.files import is_text, sweep, take, write_text
+from flowseg.files import is_text, parse_json, sweep, take, write_text
 from flowseg.runs.exported import Exported
 from flowseg.runs.hub import local_folder
 
@@ -108,11 +108,11 @@ def open_run(path: Path) -> Run:
     if not file.is_file():
         raise UserError(f"{path}: no run there (no {CONFIG_FILE}); give a folder that `flowseg train` made")
     try:
-        content = json.loads(file.read_text())
+        content = parse_json(file.read_text())
         values, encoder, network = content["config"], content.get("encoder"), content.get("network")
         made = Encoder(encoder["name"], encoder["settings"], encoder["width"]) if encoder else None
         other = OtherNetwork(network["name"], network["parameters"], network["settings"]) if network else None
-        exported = Exported.of_content(content["exported"]) if "exported" in content else None
+        exported = Exported.of_description(content) if "exported" in content else None
         config = saved_config(values)
     except UserError as error:
         raise UserError(f"{file}: {error}") from None

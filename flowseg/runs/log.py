@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from flowseg.errors import UserError
-from flowseg.files import naming, write_text
+from flowseg.files import naming, parse_json, write_text
 from flowseg.progress import console
 from flowseg.runs.tensorboard import Events
 from flowseg.runs.trackers import Guarded, Point
@@ -35,9 +35,9 @@ def read_metrics(run: Path) -> list[dict[str, Any]]:
 
 def _measurement(line: bytes, path: Path, number: int) -> Any:
     try:
-        found = json.loads(line)
+        found = parse_json(line)
         wrong = _wrong(found)
-    except (ValueError, OverflowError, RecursionError) as error:
+    except (ValueError, OverflowError) as error:
         wrong = str(error)
     if wrong is not None:
         raise UserError(f"{path}: is not a run's log (line {number}: {wrong}); restore it, or remove that line")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from flowseg import __version__
+from flowseg.files import parse_json
 
 STARTS_FILE = "starts.jsonl"
 _LIBRARIES = ("jax", "flax", "optax", "orbax-checkpoint")
@@ -51,7 +52,7 @@ def read_starts(run: Path) -> list[dict[str, Any]]:
     starts: list[dict[str, Any]] = []
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ():
         try:
-            event = json.loads(line)
+            event = parse_json(line)
             kind = event.pop("event")
         except (ValueError, KeyError, AttributeError, TypeError):
             continue

@@ -11,8 +11,9 @@ from jaxtyping import Bool, Float32, Float64
 
 from flowseg.config import EvalConfig
 from flowseg.errors import UserError
-from flowseg.files import write_text
+from flowseg.files import parse_json, write_text
 from flowseg.progress import console
+from flowseg.runs.flat import description_digest
 from flowseg.sampling.mask import FIXED, MaskRule, parts
 
 GRID = tuple(k / 100 for k in range(1, 100))
@@ -152,9 +153,10 @@ def tuned_rule(
     entry = _Entry(tuned, step, sampling(settings))
     # What was tuned for other settings stays; for another checkpoint it is of no more use.
     others = [one for one in _entries(file) if one.step == step and one.eval != entry.eval]
-    content = {
+    content: dict[str, Any] = {
         "tuned": [{**asdict(one.tuned), "split": SPLIT, "step": step, "eval": one.eval} for one in [*others, entry]]
     }
+    content["digest"] = description_digest(content)
     try:
         write_text(file, json.dumps(content, indent=2) + "\n")
     except OSError as error:
@@ -216,7 +218,10 @@ def _entries(file: Path) -> list[_Entry]:
     if not file.exists():
         return []
     try:
-        content = json.loads(file.read_text())
+        content = parse_json(file.read_text())
+        # Older versions wrote none.
+        if "digest" in content and content["digest"] != description_digest(content):
+            raise ValueError("it does not match its digest")
         return [_entry(one) for one in content.get("tuned", [content])]  # older versions kept one
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{file}: is damaged ({type(error).__name__}: {error}); delete it, it is made again") from None

@@ -65,7 +65,7 @@ def copy(model: Path, tmp_path: Path) -> Path:
 
 def described(folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((folder / "config.json").read_text())
-    return content
+    return {name: value for name, value in content.items() if name != "digest"}
 
 
 def with_tensors(folder: Path, tensors: dict[str, np.ndarray]) -> Path:
@@ -268,6 +268,14 @@ def test_another_description_is_refused(copy: Path, changes: dict[str, Any], tol
     assert told in opening(copy)
     write_text(copy / "config.json", json.dumps({**content, "exported": []}))
     assert "is not a run's config" in opening(copy)
+
+
+def test_a_description_that_has_changed_is_refused(copy: Path) -> None:
+    text = (copy / "config.json").read_text()
+    write_text(copy / "config.json", text.replace('"steps": 1', '"steps": 9'))
+    assert f"{copy}/config.json: does not match its digest" in opening(copy)
+    write_text(copy / "config.json", json.dumps(described(copy)))  # as older versions wrote it
+    assert Trained.open(open_run(copy)).config.eval.steps == 9
 
 
 def test_requests_that_make_no_sense(refused: Callable[..., str], run: Path, model: Path, tmp_path: Path) -> None:

@@ -109,6 +109,13 @@ def test_an_absurd_size_is_refused_before_it_is_decoded(tmp_path: Path, monkeypa
     assert "has 24x20 pixels, more than 479" in refusal(lambda: read_pixels(source_file(path)))
 
 
+def test_a_file_without_pixels_is_refused(tmp_path: Path) -> None:
+    path = put(tmp_path / "a.png", GREY)
+    header, end = path.read_bytes()[:33], path.read_bytes()[-12:]
+    path.write_bytes(header + end)
+    assert f"{path}: cannot be read as an image" in refusal(lambda: read_pixels(source_file(path)))
+
+
 def test_masks_by_value(tmp_path: Path) -> None:
     grey = np.array([[0, 1, 2], [100, 128, 255]], np.uint8)
     file = source_file(put(tmp_path / "a.png", grey))

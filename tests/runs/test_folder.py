@@ -64,3 +64,8 @@ def test_what_a_killed_process_left_does_not_fill_a_folder(tmp_path: Path) -> No
 @pytest.mark.parametrize("name", ["n" * 256, "a/" + "n" * 256])
 def test_a_name_that_is_too_long_is_refused(tmp_path: Path, name: str) -> None:
     assert "cannot be made (File name too long)" in refusal(lambda: create_run(tmp_path / name, Config(), None))
+
+
+def test_a_config_that_is_nested_too_deeply_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"config": ' + "[" * 20_000 + "]" * 20_000 + "}")
+    assert "is not a run's config (ValueError: nested too deeply)" in refusal(lambda: open_run(tmp_path))

@@ -229,3 +229,11 @@ def test_what_is_kept_is_of_the_grids(tune: tuple[Tune, list[str]], tmp_path: Pa
         change = {"removal": {**kept["removal"], **removal}}
     (tmp_path / FILE).write_text(json.dumps({"tuned": [{**kept, **change}]}))
     assert "is damaged" in refusal(tune[0])
+
+
+def test_a_rule_that_has_changed_is_refused(tune: tuple[Tune, list[str]], tmp_path: Path) -> None:
+    size = tune[0]().min_component
+    text = (tmp_path / FILE).read_text()
+    changed = text.replace(f'"min_component": {size}', f'"min_component": {SIZES[SIZES.index(size) + 1]}')
+    (tmp_path / FILE).write_text(changed)
+    assert "is damaged (ValueError: it does not match its digest)" in refusal(tune[0])
