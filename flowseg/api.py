@@ -12,7 +12,7 @@ from flowseg.cache import cache_folder
 from flowseg.config import Config, EvalConfig
 from flowseg.data.arrays import grey_values
 from flowseg.data.dataset import network_input
-from flowseg.data.folders import content_hash, scaled
+from flowseg.data.folders import channel_name, content_hash, scaled
 from flowseg.data.inputs import Input
 from flowseg.errors import UserError
 from flowseg.evaluation.score import check_finite
@@ -23,7 +23,7 @@ from flowseg.sampling.mask import MaskRule
 from flowseg.sampling.segment import segment
 from flowseg.sampling.windows import WindowSampler
 
-_NAME = "the image"  # in messages
+_NAME, _REMEDY = "the image", "leave it out"  # in messages
 
 
 @dataclass(frozen=True)
@@ -60,22 +60,27 @@ class Model:
 
         Args:
             image: grey values or RGB, of any size. uint8, uint16 or floating-point numbers of any range: each image is
-                scaled by its own smallest and largest value. The network sees RGB as luminance.
+                scaled by its own smallest and largest value. Of RGB the network sees what `data.channel` says.
 
         Raises:
             UserError: an image of another form, one without contrast or with values that are not finite, or one that
                 the embedding store lacks.
         """
-        grey = grey_values(image, _NAME)
-        return self._predict(_NAME, scaled(grey, _NAME, "leave it out"), content_hash(grey), "DATA")
+        channel = self.config.data.channel
+        grey, values = grey_values(image, _NAME), grey_values(image, _NAME, channel)
+        luminance = scaled(grey, _NAME, _REMEDY)
+        seen = luminance if channel == "luminance" else scaled(values, channel_name(_NAME, channel), _REMEDY)
+        return self._predict(_NAME, seen, luminance, content_hash(grey), "DATA")
 
     def segment_input(self, item: Input) -> Prediction:
         """Returns the prediction for an image or DICOM frame that `flowseg.data.inputs.read_inputs` has read.
 
+        It has to be read with the channel that the config says (`data.channel`).
+
         Raises:
             UserError: one that the embedding store lacks.
         """
-        return self._predict(item.name, item.image, item.content, str(item.path.parent))
+        return self._predict(item.name, item.image, item.luminance, item.content, str(item.path.parent))
 
     def with_settings(self, **settings: Any) -> "Model":
         """Returns a model of the same checkpoint with other sampling settings: fields of `flowseg.config.EvalConfig`.
@@ -89,10 +94,17 @@ class Model:
         config = replace(self.config, eval=asked)
         return Model(replace(self._trained, config=config, sampler=WindowSampler(config)))
 
-    def _predict(self, name: str, values: Float32[np.ndarray, "h w"], content: str, data: str) -> Prediction:
+    def _predict(
+        self,
+        name: str,
+        values: Float32[np.ndarray, "h w"],
+        luminance: Float32[np.ndarray, "h w"],
+        content: str,
+        data: str,
+    ) -> Prediction:
         embedding = None
         if self._source is not None:
-            embedding = self._source.of_images([name], [values], [content], data)[0]
+            embedding = self._source.of_images([name], [luminance], [content], data)[0]
         given = network_input(name, content, values, embedding, self.config.data.max_side)
         (found,) = segment(self._trained.sampler, self._trained.params, [given])
         check_finite(name, found.probability)

@@ -31,6 +31,7 @@ from flowseg.errors import UserError
 FilmPoint = Literal["after_block1", "after_block2"]
 TargetKind = Literal["mask", "coverage", "sauna"]
 Family = Literal["binary", "gaussian", "supervised"]
+Channel = Literal["luminance", "red", "green", "blue"]
 Sampler = Literal["euler", "heun", "midpoint", "rk4", "dopri5"]
 TrackerName = Literal["mlflow", "wandb"]
 """Where measurements are shown if a training is asked to, besides TensorBoard (flowseg.runs.trackers)."""
@@ -163,6 +164,9 @@ class DataConfig(Section, path="data"):
     root: str | None = None
     """Folder with train, val and test, each with the folders image and label; None means the procedural phantoms. On
     the command line also --data."""
+    channel: Channel = "luminance"
+    """What of a colour image the network sees: its luminance (ITU-R 601), or one channel. In photographs of the retina
+    vessels have the most contrast in green. Grey images are not affected."""
     target: TargetKind = "mask"
     """What the training asks for, as a map in [-1, 1]. mask: 2 mask - 1 (published with the binary flow). coverage:
     2 c - 1, where c is the share of the pixel's area that is vessel; it differs from mask where images are downsampled

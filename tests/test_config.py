@@ -98,6 +98,7 @@ def test_defaults_are_the_published_recipe() -> None:
         ("flow.sigma", True),
         ("flow.sigma", None),
         ("data.root", 7),
+        ("data.channel", "yellow"),
         ("data.target", "distance"),
         ("data.flip", True),
         ("data.crop", 64.0),

@@ -93,7 +93,7 @@ class Segmenter:
         key = (path, frame, choice.steps, choice.ensemble)
         if (last := self._last) is not None and last[0] == key:
             return last[1:]
-        (item,) = read_inputs([path], [frame])
+        (item,) = read_inputs([path], [frame], self.config.data.channel)
         found = self._model(choice.steps, choice.ensemble).segment_input(item)
         self._last = (key, item, found)
         return item, found

@@ -3,19 +3,24 @@
 import numpy as np
 from jaxtyping import Num
 
+from flowseg.config import Channel
 from flowseg.data.folders import plain_type
 from flowseg.errors import UserError
 
 _LUMINANCE = (19595, 38470, 7471)
 """Weights of red, green and blue (ITU-R 601) in units of 2**-16, the numbers that Pillow uses."""
 
+_CHANNELS = ("red", "green", "blue")
 
-def grey_values(image: Num[np.ndarray, "h w"] | Num[np.ndarray, "h w 3"], name: str) -> Num[np.ndarray, "h w"]:
+
+def grey_values(
+    image: Num[np.ndarray, "h w"] | Num[np.ndarray, "h w 3"], name: str, channel: Channel = "luminance"
+) -> Num[np.ndarray, "h w"]:
     """Returns the grey values of an image, as `flowseg.data.folders.decode` returns those of a file with these pixels.
 
     uint8 and uint16 are kept, other whole numbers become uint16 if they fit, and everything else becomes float32. RGB
-    becomes luminance (ITU-R 601), which is rounded for whole numbers; that of uint16 keeps its 16 bits, where Pillow
-    reads a colour file with 8. `name` is the image's name in messages.
+    becomes luminance (ITU-R 601), which is rounded for whole numbers, or one channel; uint16 keeps its 16 bits, where
+    Pillow reads a colour file with 8. `name` is the image's name in messages.
 
     Raises:
         UserError: not an array of numbers, another shape, no pixels, or values that are not finite in float32.
@@ -31,7 +36,9 @@ def grey_values(image: Num[np.ndarray, "h w"] | Num[np.ndarray, "h w 3"], name: 
         values = plain_type(image)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise UserError(f"{name}: has values that are not finite numbers in float32; replace them")
-    return values if values.ndim == 2 else _luminance(values)
+    if values.ndim == 2:
+        return values
+    return _luminance(values) if channel == "luminance" else values[..., _CHANNELS.index(channel)]
 
 
 def _luminance(rgb: Num[np.ndarray, "h w 3"]) -> Num[np.ndarray, "h w"]:

@@ -92,7 +92,7 @@ def mirrored(image: Float32[np.ndarray, "h w"], side: int) -> Float32[np.ndarray
 
 def load_example(pair: Pair, config: DataConfig) -> Example:
     """Reads, checks and prepares one pair; it carries no embedding yet."""
-    image, content = read_image(pair.image)
+    image, content = read_image(pair.image, config.channel)
     mask = read_label(pair.label)
     size = image.shape
     check_size(pair.label, mask, size, "a label")
@@ -234,8 +234,10 @@ class Dataset:
         return part
 
     def digest(self) -> str:
-        """Returns a hash that changes when the images, their fields of view or their embeddings do."""
+        """Returns a hash that changes when the images, their channel, fields of view or embeddings do."""
         digest = hashlib.blake2b("".join(self.contents + self._fovs).encode(), digest_size=16)
+        if self.config.channel != "luminance":
+            digest.update(self.config.channel.encode())
         if self._vectors is not None:
             digest.update(np.ascontiguousarray(self._vectors).tobytes())
         return digest.hexdigest()

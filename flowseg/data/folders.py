@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Num, UInt8
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
+from flowseg.config import Channel
 from flowseg.errors import UserError
 from flowseg.files import is_text
 
@@ -284,6 +285,13 @@ def decode(path: Path, content: bytes | None = None) -> Num[np.ndarray, "h w"]:
     `content` and errors are those of `open_image`; transparent pixels, values that are not finite and colour
     of 16 bits are errors too.
     """
+    return decode_channel(path, "luminance", content)[0]
+
+
+def decode_channel(
+    path: Path, channel: Channel, content: bytes | None = None
+) -> tuple[Num[np.ndarray, "h w"], Num[np.ndarray, "h w"]]:
+    """Returns grey values as `decode` does, and a channel of the same image; both are one array for a grey image."""
     with open_image(path, content) as file:
         check_depth(file, path)
         file.load()
@@ -291,9 +299,14 @@ def decode(path: Path, content: bytes | None = None) -> Num[np.ndarray, "h w"]:
             array = np.asarray(file)
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise UserError(f"{path}: has pixels that are not finite numbers; replace them")
-            return plain_type(array)
+            grey = plain_type(array)
+            return grey, grey
         check_opaque(file, path)
-        return np.asarray(file.convert("RGB").convert("L") if file.mode != "L" else file)
+        colour = file.convert("RGB") if file.mode != "L" else None
+        grey = np.asarray(file if colour is None else colour.convert("L"))
+        if colour is None or channel == "luminance":
+            return grey, grey
+        return grey, np.asarray(colour.getchannel(channel[0].upper()))
 
 
 def plain_type(grey: Num[np.ndarray, "h w"]) -> Num[np.ndarray, "h w"]:
@@ -314,10 +327,18 @@ def content_hash(grey: Num[np.ndarray, "h w"]) -> str:
     return digest.hexdigest()
 
 
-def read_image(path: Path) -> tuple[Float32[np.ndarray, "h w"], str]:
-    """Returns an image, scaled to [-1, 1] by its own smallest and largest value, and its content hash."""
-    grey = decode(path)
-    return scaled(grey, str(path)), content_hash(grey)
+def read_image(path: Path, channel: Channel = "luminance") -> tuple[Float32[np.ndarray, "h w"], str]:
+    """Returns an image, scaled to [-1, 1] by its own smallest and largest value, and its content hash.
+
+    `channel` says what of a colour image; its hash is that of the luminance, by which embeddings are found.
+    """
+    grey, values = decode_channel(path, channel)
+    return scaled(values, channel_name(str(path), channel)), content_hash(grey)
+
+
+def channel_name(name: str, channel: Channel) -> str:
+    """Returns how messages call a channel of an image."""
+    return name if channel == "luminance" else f"{name} ({channel} channel)"
 
 
 def scaled(grey: Num[np.ndarray, "h w"], name: str, remedy: str = "remove it") -> Float32[np.ndarray, "h w"]:

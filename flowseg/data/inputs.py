@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from flowseg.config import Channel
 from flowseg.data import dicom
 from flowseg.data.folders import (
     SUFFIXES,
     UPRIGHT,
+    channel_name,
     check_name,
     check_size,
     content_hash,
-    decode,
+    decode_channel,
     list_images,
     missing_fov,
     open_image,
@@ -44,17 +46,21 @@ class Input:
     frame: int | None
     """The frame's number, counted from 1; None if the file has only one."""
     image: Float32[np.ndarray, "h w"]
-    """Grey values in [-1, 1]."""
+    """Grey values in [-1, 1]; of a colour image the chosen channel."""
+    luminance: Float32[np.ndarray, "h w"]
+    """Those that embeddings are made of; the same array for a grey image."""
     content: str
-    """Content hash of this frame."""
+    """Content hash of this frame, of its luminance."""
     orientation: int
     """The file's EXIF orientation, which is not applied; 1 is upright."""
 
 
-def read_inputs(paths: Sequence[Path], frames: Sequence[int] | None = None) -> list[Input]:
+def read_inputs(
+    paths: Sequence[Path], frames: Sequence[int] | None = None, channel: Channel = "luminance"
+) -> list[Input]:
     """Reads all images of the given files and folders, in order; the images of a folder are sorted by name.
 
-    `frames` says which frames of each file, counted from 1; None: all.
+    `frames` says which frames of each file, counted from 1 (None: all), `channel` what of colour images.
 
     Raises:
         UserError: a file cannot be read or lacks a frame, a folder holds no images, or two images have one name.
@@ -63,7 +69,7 @@ def read_inputs(paths: Sequence[Path], frames: Sequence[int] | None = None) -> l
     found: dict[str, Input] = {}
     with task("reading images", len(files)) as advance:
         for file in files:
-            for item in _read(file, frames):
+            for item in _read(file, frames, channel):
                 if item.name in found:
                     raise UserError(
                         f"{item.path}: its outputs would have the same name, {item.name}, as those of "
@@ -123,24 +129,27 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _read(path: Path, frames: Sequence[int] | None) -> Iterator[Input]:
+def _read(path: Path, frames: Sequence[int] | None, channel: Channel) -> Iterator[Input]:
     """Yields the wanted images of a file."""
     check_name(path)
     suffixes = (*SUFFIXES, *dicom.SUFFIXES)
     # Only known suffixes are removed, because a DICOM file without suffix may be called 1.2.840.
     stem = path.stem if path.suffix.lower() in suffixes else path.name
     if dicom.is_dicom(path):
-        count, read = dicom.read_frames(path, frames)
+        count, found = dicom.read_frames(path, frames)
+        read = [(number, grey, grey) for number, grey in found]  # DICOM files of colour are not read
         turned = UPRIGHT
     else:
-        count, read = 1, [(1, decode(path))]
+        count, read = 1, [(1, *decode_channel(path, channel))]
         dicom.check_frames(path, 1, frames)
         with open_image(path) as file:
             turned = orientation(file, path)
     digits = max(3, len(str(count)))
-    for number, grey in read:
-        if count == 1:
-            yield Input(stem, path, stem, None, scaled(grey, str(path)), content_hash(grey), turned)
-        else:
-            image = scaled(grey, f"{path} frame {number}", "leave it out (--frames)")
-            yield Input(f"{stem}_frame{number:0{digits}d}", path, stem, number, image, content_hash(grey), turned)
+    for number, grey, values in read:
+        where, remedy = (
+            (f"{path} frame {number}", "leave it out (--frames)") if count > 1 else (str(path), "remove it")
+        )
+        luminance = scaled(grey, where, remedy)
+        image = luminance if values is grey else scaled(values, channel_name(where, channel), remedy)
+        name, frame = (f"{stem}_frame{number:0{digits}d}", number) if count > 1 else (stem, None)
+        yield Input(name, path, stem, frame, image, luminance, content_hash(grey), turned)

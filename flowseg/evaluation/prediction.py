@@ -58,7 +58,7 @@ def predict_images(
         UserError: an image that cannot be read, two images of one name, an embedding or a field of view that is
             missing.
     """
-    items = read_inputs(paths, frames)
+    items = read_inputs(paths, frames, run.config.data.channel)
     fovs: Sequence[Mask | None] = read_fovs(fov, items) if fov is not None else [None] * len(items)
     _check_out(out, paths, items)
     images = network_inputs(run, with_sources(run.config, None, embeddings), paths, items)
@@ -122,7 +122,7 @@ def network_inputs(run: Run, config: Config, paths: Sequence[Path], items: Seque
         folder = str(paths[0] if paths[0].is_dir() else paths[0].parent)
         names, contents = [item.name for item in items], [item.content for item in items]
         try:
-            vectors = list(source.of_images(names, [item.image for item in items], contents, folder))
+            vectors = list(source.of_images(names, [item.luminance for item in items], contents, folder))
         except UserError as error:
             if not any(is_dicom(item.path) for item in items):
                 raise

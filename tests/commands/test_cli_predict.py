@@ -3,7 +3,7 @@
 import errno
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,14 +14,17 @@ from dicom_files import empty, write_dicom
 from PIL import Image
 from refusals import refusal
 
+from flowseg import api, load
 from flowseg.commands.trained import parse_frames
 from flowseg.config import Config
+from flowseg.data.dataset import NetworkInput
 from flowseg.data.folders import read_image
 from flowseg.data.inputs import read_inputs
 from flowseg.embeddings.source import IMAGE_STATS, describe_images
 from flowseg.embeddings.store import write_store
 from flowseg.evaluation import prediction
 from flowseg.evaluation.overlays import PREDICTED
+from flowseg.runs.checkpoints import description_digest
 from flowseg.runs.folder import create_run, open_run
 from flowseg.runs.prepare import with_sources
 from flowseg.sampling.mask import without_small_parts
@@ -154,6 +157,39 @@ def test_frames_have_embeddings_of_their_own(run: Path, tmp_path: Path) -> None:
         lambda: prediction.network_inputs(open_run(run), config_of(run, str(stores[1])), [series], items)
     )
     assert "1 of 3 images are not in it (series_frame003)" in message and "reads no DICOM" in message
+
+
+def test_the_network_sees_the_channel_that_it_was_trained_on(
+    flowseg: Flowseg, run: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In `flowseg predict` and in Python; its embedding is that of the luminance."""
+    content = json.loads((run / "config.json").read_text())
+    content["config"]["data"]["channel"] = "green"
+    for meta in (run / "checkpoints").rglob("meta/metadata"):
+        kept = json.loads(meta.read_text())
+        kept["config"]["data"]["channel"] = "green"
+        meta.write_text(json.dumps({**kept, "digest": description_digest(kept)}))
+    (run / "config.json").write_text(json.dumps(content))
+    greys = [grey(path) for path in sorted((tiny_data / "test" / "image").iterdir())]
+    rgb, file, alone = np.stack(greys, axis=2), tmp_path / "colour.png", tmp_path / "alone.png"
+    write(file, rgb)
+    write(alone, greys[1])
+    seen: list[NetworkInput] = []
+
+    def kept_inputs(sampler: object, params: object, images: Iterable[NetworkInput]) -> Iterator[Segmentation]:
+        for image in images:
+            seen.append(image)
+            yield Segmentation(np.zeros((1, *image.size), np.float32))
+
+    monkeypatch.setattr(prediction, "segment", kept_inputs)
+    monkeypatch.setattr(api, "segment", kept_inputs)
+    assert flowseg("predict", run, file, alone, "--out", tmp_path / "out").status == 0
+    load(run).segment(rgb)
+    np.testing.assert_array_equal(seen[0].image, seen[1].image)
+    np.testing.assert_array_equal(seen[2].image, seen[0].image)
+    np.testing.assert_array_equal(seen[0].embedding, describe_images([file])[1][0])
+    np.testing.assert_array_equal(seen[2].embedding, seen[0].embedding)
+    assert seen[0].content == seen[2].content != seen[1].content
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ CHANGED: dict[str, Any] = {
     },
     "data": {
         "root": "somewhere",
+        "channel": "green",
         "target": "coverage",
         "crop": 64,
         "crops_per_image": 3,
