@@ -32,7 +32,8 @@ class Experiment:
     """Train, score and compare several configs over several seeds. Other options are passed to every training."""
 
     configs: tuple[Path, ...]
-    """Configs that come with flowseg, or files that define one, for example: baseline vlm_film my_config.py."""
+    """Configs that come with flowseg, or Python files that define one, which are executed; for example: baseline
+    vlm_film my_config.py."""
     out: Path
     """Folder of the runs (OUT/NAME/seed-N) and of the report (OUT/report). Finished runs are not trained again."""
     seeds: tuple[Seed, ...] = (0, 1, 2)

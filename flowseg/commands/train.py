@@ -19,7 +19,8 @@ class OnConfig:
     """Options of the commands on a config; its fields are options too."""
 
     config_file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="CONFIG")]
-    """A config that comes with flowseg, for example vlm_film, or a file that defines one. It comes first."""
+    """A config that comes with flowseg, for example vlm_film, or a Python file that defines one, which is executed. It
+    comes first."""
     config: Annotated[Config, tyro.conf.arg(name="")]
 
 

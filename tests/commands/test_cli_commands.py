@@ -1,6 +1,7 @@
 """What the commands print and write when they succeed, and their help."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -72,6 +73,12 @@ def test_each_command_has_help(flowseg: Flowseg, command: str) -> None:
     outcome = flowseg(command, "--help")
     assert outcome.status == 0
     assert f"flowseg {command}" in outcome.out and outcome.err == ""
+
+
+@pytest.mark.parametrize("command", ["train", "params", "doctor", "experiment"])
+def test_commands_on_a_config_say_that_it_is_executed(flowseg: Flowseg, command: str) -> None:
+    shown = re.sub(r"[\s│]+", " ", flowseg(command, "--help").out)
+    assert re.search(r"Python files? that defines? one, which (is|are) executed", shown)
 
 
 def test_an_unknown_command_is_named(flowseg: Flowseg) -> None:
