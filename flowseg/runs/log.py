@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
+from flowseg.bounds import MOST_EPOCHS, MOST_STEPS
 from flowseg.errors import UserError
 from flowseg.files import naming, parse_json, write_text
 from flowseg.progress import console
@@ -50,7 +51,7 @@ def _wrong(found: Any) -> str | None:
         return "no object with a kind"
     for name in ("step", "steps") if found["kind"] == "train" else ("step",):
         value = found.get(name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= found["step"] <= MOST_STEPS:
             return f"{name} = {value!r}"
     numbers: dict[str, Any] = {"epoch": found.get("epoch")}
     if found["kind"] == "val":
@@ -60,7 +61,7 @@ def _wrong(found: Any) -> str | None:
     for name, value in numbers.items():
         if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
             return f"{name} = {value!r}"
-    return None if numbers["epoch"] > 0 else f"epoch = {numbers['epoch']!r}"
+    return None if 0 < numbers["epoch"] <= MOST_EPOCHS else f"epoch = {numbers['epoch']!r}"
 
 
 class Log:

@@ -1,12 +1,13 @@
 """What flowseg's own runs logged (metrics.jsonl), by epoch."""
 
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 from flowseg.errors import UserError
 from flowseg.reports.compare.log import Row, RunLog
 from flowseg.runs.folder import Run
-from flowseg.runs.log import read_metrics
+from flowseg.runs.log import METRICS_FILE, read_metrics
 
 
 def read_run_log(run: Run, name: str) -> RunLog:
@@ -20,14 +21,16 @@ def read_run_log(run: Run, name: str) -> RunLog:
     """
     if run.exported is not None:
         raise UserError(f"{run.path}: is an exported model, which has no log and no scores; give the run it came from")
-    return RunLog(name, run.path, _rows(read_metrics(run.path)), False, run)
+    return RunLog(name, run.path, _rows(read_metrics(run.path), run.path / METRICS_FILE), False, run)
 
 
-def _rows(lines: list[dict[str, Any]]) -> tuple[Row, ...]:
+def _rows(lines: list[dict[str, Any]], file: Path) -> tuple[Row, ...]:
     if not lines:
         return ()
-    latest = max(lines, key=lambda line: line["epoch"])
+    latest = max(lines, key=lambda line: (line["epoch"], line["step"]))
     per_epoch = round(latest["step"] / latest["epoch"])
+    if per_epoch < 1 or any(line["step"] > latest["step"] for line in lines):
+        raise UserError(f"{file}: is not a run's log (its steps do not fit its epochs); restore it")
     losses = _losses([line for line in lines if line["kind"] == "train"], per_epoch)
     dices = {round(line["epoch"]): float(line["dice"]) for line in lines if line["kind"] == "val"}
     return tuple(

@@ -52,7 +52,20 @@ def test_an_imported_run_has_no_log(tmp_path: Path) -> None:
     assert found.rows == () and found.best is None and found.last is None and found.every is None
 
 
-@pytest.mark.parametrize("content", ["{}\n", "[1]\n", "not json\n", '{"kind": "val", "epoch": 1.0, "step": 3}\n'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{}\n",
+        "[1]\n",
+        "not json\n",
+        '{"kind": "val", "epoch": 1.0, "step": 3}\n',
+        '{"kind": "val", "epoch": 9.0, "step": 3, "dice": 0.5}\n',
+        '{"kind": "val", "epoch": 1e12, "step": 1000000000000, "dice": 0.5}\n',
+        '{"kind": "train", "epoch": 1.0, "step": 2, "steps": 2000000000, "loss": 0.5}\n',
+        '{"kind": "train", "epoch": 1.0, "step": 2000000000, "steps": 2000000000, "loss": 0.5}\n'
+        '{"kind": "val", "epoch": 4.0, "step": 4, "dice": 0.5}\n',
+    ],
+)
 def test_a_damaged_log_is_one_line(tmp_path: Path, content: str) -> None:
     run = open_run(make_run(tmp_path / "run"))
     (run.path / "metrics.jsonl").write_text(content)
