@@ -1,5 +1,6 @@
 """Kills: a training is ended by SIGKILL at random moments and continued, until it is done."""
 
+import os
 import re
 import signal
 from pathlib import Path
@@ -10,6 +11,8 @@ from tests.campaign.outcome import HANG, Command, Outcome
 
 MOST = 8
 """Kills in one training; after them it may end."""
+ONE_CORE = 0.3
+"""Share of the starts that have one processor core: the numbers must not depend on how many threads compute them."""
 _SOON = 0.06  # seconds; a save takes about as many
 
 
@@ -19,7 +22,7 @@ def case(at: Case) -> None:
     act, run = ACTS["train"], at.folder / "new"
     for _ in range(MOST):
         saved = newest(run)
-        command = at.start(act.words)
+        command = at.start(act.words, before=_on_one_core if at.rng.random() < ONE_CORE else None)
         _wait(at, command, run)
         if not command.running:
             break
@@ -39,6 +42,10 @@ def case(at: Case) -> None:
     check_start(at, saved, outcome)
     if different := differing(act.product(at.folder), at.bench.expected("train")):
         at.find("wrong", f"after {at.result.tries} kills, {different}", outcome)
+
+
+def _on_one_core() -> None:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 
 
 def newest(run: Path) -> int:
