@@ -39,6 +39,15 @@ NotNegative = Annotated[float, Bound(lambda x: x >= 0, "must not be negative")]
 Seed = Annotated[int, Bound(lambda n: 0 <= n < 2**31, "must lie between 0 and 2147483647")]
 Images = Annotated[Count, at_most(1_000_000, "no folder of files holds more in practice")]
 Width = Annotated[Count, at_most(65_536, "far wider than any encoder's vectors")]
+Weight = Annotated[NotNegative, at_most(1000, "nothing else in the loss would count")]
+Rate = Annotated[Positive, at_most(100, "training diverges far below")]
+MOST_STEPS = 2**31 - 1
+Steps = Annotated[Count, at_most(MOST_STEPS, "steps are counted in 32 bits")]
+MOST_EPOCHS = 1_000_000
+Epochs = Annotated[Count, at_most(MOST_EPOCHS, "2,000 times the published number")]
+Batch = Annotated[Count, at_most(65_536, "10,000 times the published batch")]
+Factor = Annotated[float, Bound(lambda x: 0.01 <= x <= 100, "must lie between 0.01 and 100 (beyond, nothing is left)")]
+Range = Annotated[tuple[Factor, Factor], Bound(lambda pair: pair[0] <= pair[1], "give the smaller number first")]
 Side = Annotated[Count, at_most(65_536, "far beyond the images that flowseg is for")]
 
 

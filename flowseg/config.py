@@ -12,20 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from flowseg.bounds import (
-    Bound,
-    Count,
-    Natural,
-    NotNegative,
-    Positive,
-    Section,
-    Seed,
-    Side,
-    Width,
-    annotated_fields,
-    at_most,
-    require,
-)
+from flowseg import bounds
+from flowseg.bounds import Bound, Count, Natural, NotNegative, Positive, Section, annotated_fields, at_most, require
 from flowseg.errors import UserError
 
 FilmPoint = Literal["after_block1", "after_block2"]
@@ -45,15 +33,6 @@ Crop = Annotated[int, Bound(lambda n: 16 <= n <= 16384 and n % 8 == 0, "must be 
 Level = Annotated[int, Bound(lambda level: 0 <= level <= 3, "levels and stages are 0 to 3")]
 Fraction = Annotated[float, Bound(lambda x: 0 < x < 1, "must lie between 0 and 1, and be neither")]
 Probability = Annotated[float, Bound(lambda p: 0 <= p <= 1, "is a probability: choose a number from 0 to 1")]
-Factor = Annotated[float, Bound(lambda x: 0.01 <= x <= 100, "must lie between 0.01 and 100 (beyond, nothing is left)")]
-Range = Annotated[tuple[Factor, Factor], Bound(lambda pair: pair[0] <= pair[1], "give the smaller number first")]
-Weight = Annotated[NotNegative, at_most(1000, "nothing else in the loss would count")]
-Rate = Annotated[Positive, at_most(100, "training diverges far below")]
-MOST_STEPS = 2**31 - 1
-Steps = Annotated[Count, at_most(MOST_STEPS, "steps are counted in 32 bits")]
-MOST_EPOCHS = 1_000_000
-Epochs = Annotated[Count, at_most(MOST_EPOCHS, "2,000 times the published number")]
-Batch = Annotated[Count, at_most(65_536, "10,000 times the published batch")]
 T = TypeVar("T")
 
 SAMPLERS: dict[Family, tuple[Sampler, ...]] = {
@@ -76,11 +55,11 @@ class FilmConfig(Section, path="model.film"):
     0 1 2 3."""
     point: FilmPoint = "after_block1"
     """Where in a stage the feature map is modulated; some published runs used after_block2."""
-    embedding_width: Width = 2048
+    embedding_width: bounds.Width = 2048
     """Numbers per embedding; Qwen2.5-VL-3B's vision tokens have 2048."""
-    condition_width: Width = 256
+    condition_width: bounds.Width = 256
     """Width of the condition vector (published)."""
-    hidden_width: Width = 256
+    hidden_width: bounds.Width = 256
     """Hidden width of a FiLM head (published)."""
     junction_radius: Annotated[Natural, at_most(128, "many times a vessel's width")] = 0
     """FiLM is disabled within this many pixels of the predicted vessel junctions; 0 disables it nowhere. Any other
@@ -147,10 +126,10 @@ class FlowConfig(Section, path="flow"):
     """Training times are r^time_power with r uniform on [0, 1]. 1 (published) is uniform. Larger values sample t
     closer to 0, where the mask has to be found, and less often near 1, where x_t already shows it. The supervised
     family has no times."""
-    cldice: Weight = 0.0
+    cldice: bounds.Weight = 0.0
     """Weight of a loss on the centrelines of the predicted mask (soft clDice); 0 (published) leaves it out. With 0.5
     masks fall into fewer pieces, and Dice is a little lower (docs/recipes.md)."""
-    consistency: Weight = 0.1
+    consistency: bounds.Weight = 0.1
     """Weight of the binary flow's self-consistency term (published: 0.1), which asks one long step and two half steps
     to agree; 0 leaves it out."""
     consistency_probability: Probability = 0.2
@@ -179,7 +158,7 @@ class DataConfig(Section, path="data"):
     vessel_crops: Probability = 0.5
     """Share of crops centred on a random vessel pixel; the others are centred on a random background pixel. Published:
     0.5. A crop that would reach over the image's border is moved inside."""
-    max_side: Side | None = None
+    max_side: bounds.Side | None = None
     """Images with a longer side, in pixels, are downsampled to it first, but scored at their own size. None
     (published) never resamples."""
     flip: Probability = 0.5
@@ -192,11 +171,11 @@ class DataConfig(Section, path="data"):
     """Largest small rotation, in degrees."""
     zoom: Probability = 0.0
     """Probability of a change of scale (published: none)."""
-    zoom_range: Range = (0.8, 1.25)
+    zoom_range: bounds.Range = (0.8, 1.25)
     """Smallest and largest factor of it; above 1 the crop shows less, enlarged."""
     gamma: Probability = 0.25
     """Probability of a change of gamma."""
-    gamma_range: Range = (0.9, 1.1)
+    gamma_range: bounds.Range = (0.9, 1.1)
     """Smallest and largest gamma."""
     cache_gib: Annotated[NotNegative, at_most(1_000_000, "more memory than machines have")] = 4.0
     """A split that fits in this many GiB is kept decoded in memory; otherwise images are read again for each crop."""
@@ -225,9 +204,9 @@ class OptimConfig(Section, path="optim"):
     rule: Literal["adamw", "muon"] = "adamw"
     """adamw (published), or muon: matrices are updated by their orthogonalised momentum, and what is not a matrix by
     AdamW (flowseg.training.muon)."""
-    lr: Rate = 2e-4
+    lr: bounds.Rate = 2e-4
     """Peak learning rate of AdamW."""
-    muon_lr: Rate = 5e-3
+    muon_lr: bounds.Rate = 5e-3
     """Peak learning rate of Muon. An update has a root mean square of 0.2 of it, about AdamW's at such a rate."""
     weight_decay: Annotated[NotNegative, at_most(1000, "parameters would be 0 after a step")] = 1e-5
     """Decoupled weight decay."""
@@ -236,9 +215,9 @@ class OptimConfig(Section, path="optim"):
     schedule: Literal["constant", "cosine", "plateau"] = "plateau"
     """plateau (published) reduces the learning rate when validation Dice stalls; cosine is a linear warm-up, then a
     decay to 0."""
-    warmup_steps: Annotated[Natural, at_most(MOST_STEPS, "steps are counted in 32 bits")] = 0
+    warmup_steps: Annotated[Natural, at_most(bounds.MOST_STEPS, "steps are counted in 32 bits")] = 0
     """Steps of linear warm-up (cosine)."""
-    plateau_patience: Annotated[Count, at_most(MOST_EPOCHS, "no run has more validations")] = 5
+    plateau_patience: Annotated[Count, at_most(bounds.MOST_EPOCHS, "no run has more validations")] = 5
     """Validations without a better Dice before the learning rate is reduced."""
     plateau_factor: Fraction = 0.5
     """What the learning rate is then multiplied by."""
@@ -254,22 +233,22 @@ class OptimConfig(Section, path="optim"):
 class TrainConfig(Section, path="train"):
     """Length of a run, and what is saved of it."""
 
-    batch: Batch = 6
+    batch: bounds.Batch = 6
     """Crops per step, over all devices."""
-    microbatch: Batch | None = None
+    microbatch: bounds.Batch | None = None
     """Crops that a device processes at a time within a step. Fewer need less memory; the result is the same. None
     means as many as fit a GPU's memory, and one on a CPU."""
-    epochs: Epochs = 500
+    epochs: bounds.Epochs = 500
     """Epochs in all."""
-    epoch_steps: Steps | None = None
+    epoch_steps: bounds.Steps | None = None
     """Steps per epoch; None means enough for data.crops_per_image crops of each training image."""
-    validate_every: Epochs = 15
+    validate_every: bounds.Epochs = 15
     """Epochs between validations; the last epoch is always validated."""
-    checkpoint_every: Steps = 500
+    checkpoint_every: bounds.Steps = 500
     """Steps between saves of the latest state, which is also saved after every validation."""
-    log_every: Steps = 10
+    log_every: bounds.Steps = 10
     """Steps whose mean loss becomes one line of metrics.jsonl."""
-    max_bad_steps: Steps = 20
+    max_bad_steps: bounds.Steps = 20
     """Steps in a row with a non-finite loss before the run stops; each of them is skipped."""
 
 
@@ -300,10 +279,8 @@ class EvalConfig(Section, path="eval"):
     the run (flowseg.runs.tuning)."""
     min_component: Annotated[
         int | Literal["auto"],
-        Bound(
-            lambda size: size == "auto" or 0 <= size <= 1_000_000,
-            "must be auto, or a number from 0 to 1,000,000 (no vessel is larger)",
-        ),
+        Bound(lambda size: size == "auto" or size >= 0, "must be auto, or at least 0"),
+        Bound(lambda size: size == "auto" or size <= 2**26, "must be auto, or at most 67,108,864 (a whole image)"),
     ] = "auto"
     """Parts of a mask with fewer pixels than this are removed, at the image's stored size; 0 keeps all. auto: the size
     that is best on the run's validation images without lowering their Dice, stored with the run. Validation during
@@ -316,7 +293,7 @@ class Config(Section):
 
     name: FileName = "baseline"
     """Name of the run's folder."""
-    seed: Seed = 0
+    seed: bounds.Seed = 0
     """Root of all randomness: parameters, order of images, crops, noise."""
     precision: Literal["auto", "float32", "bf16"] = "float32"
     """Precision of matrix products and convolutions; parameters, norms and the loss are always float32. auto is bf16

@@ -255,8 +255,9 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("eval.overlap", 0.8, "must lie between 0 and 0.75"),
     ("eval.window_batch", 0, AT_LEAST_1),
     ("eval.ensemble", 0, AT_LEAST_1),
-    ("eval.min_component", -1, "must be auto, or a number from 0 to 1,000,000 (no vessel is larger)"),
+    ("eval.min_component", -1, "must be auto, or at least 0"),
     ("data.max_side", 0, AT_LEAST_1),
+    ("eval.min_component", 2**26 + 1, "must be auto, or at most 67,108,864 (a whole image)"),
 ]
 WIDTH = "must be at most 65,536 (far wider than any encoder's vectors)"
 WEIGHT = "must be at most 1,000 (nothing else in the loss would count)"

@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from flowseg.bounds import Natural, at_most
+from flowseg.bounds import MOST_EPOCHS, Natural, at_most
 from flowseg.commands.parsing import parse
-from flowseg.config import MOST_EPOCHS
 
 Epoch = Annotated[Natural, at_most(MOST_EPOCHS, "no log has more")]
 

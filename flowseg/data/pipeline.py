@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import grain
 import numpy as np
 
-from flowseg.bounds import require
-from flowseg.config import MOST_STEPS, Config
+from flowseg.bounds import MOST_STEPS, require
+from flowseg.config import Config
 from flowseg.data.augment import random_example
 from flowseg.data.dataset import Dataset
 

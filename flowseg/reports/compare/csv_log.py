@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowseg.config import MOST_EPOCHS
+from flowseg.bounds import MOST_EPOCHS
 from flowseg.errors import UserError
 from flowseg.reports.compare.log import RunLog, with_sources
 
