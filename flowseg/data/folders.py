@@ -246,8 +246,10 @@ def open_image(path: Path, content: bytes | None = None) -> Iterator[ImageFile.I
         raise UserError(f"{path}: cannot be read as an image (it is none of {known}); replace or remove it") from None
     except Image.DecompressionBombError:
         raise _too_large(path, f"over {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels", allowed) from None
-    except (OSError, ValueError, SyntaxError) as error:
-        reason = str(error).replace("\n", " ")
+    except UserError:
+        raise
+    except Exception as error:  # Pillow's decoders raise many kinds; each means an unreadable file
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path}: cannot be read as an image ({reason}); replace or remove it") from None
 
 

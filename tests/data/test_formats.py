@@ -1,11 +1,13 @@
 """Which files are taken for images: by their content, and only of the formats that flowseg names."""
 
+import struct
 import subprocess
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from refusals import refusal
 
 from flowseg.data.folders import decode
@@ -40,3 +42,15 @@ def test_colour_of_16_bits_is_refused_and_not_cut_to_8(tmp_path: Path, suffix: s
         if dtype == np.uint8:
             assert decode(path).dtype == np.uint8
     assert f"{path}: has 16 bits per colour channel" in refusal(lambda: decode(path))
+
+
+def test_whatever_a_decoder_raises_is_a_refusal(tmp_path: Path) -> None:
+    """A TIFF file with a second image that has no size: Pillow has a TypeError for that."""
+    path = tmp_path / "a.tif"
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(path)
+    content = bytearray(path.read_bytes())
+    (start,) = struct.unpack_from("<I", content, 4)
+    (entries,) = struct.unpack_from("<H", content, start)
+    struct.pack_into("<I", content, start + 2 + 12 * entries, len(content))
+    path.write_bytes(content + bytes(6))
+    assert f"{path}: cannot be read as an image (Missing dimensions)" in refusal(lambda: decode(path))

@@ -28,9 +28,13 @@ def _rows(lines: list[dict[str, Any]], file: Path) -> tuple[Row, ...]:
     if not lines:
         return ()
     latest = max(lines, key=lambda line: (line["epoch"], line["step"]))
-    per_epoch = round(latest["step"] / latest["epoch"])
-    if per_epoch < 1 or any(line["step"] > latest["step"] for line in lines):
-        raise UserError(f"{file}: is not a run's log (its steps do not fit its epochs); restore it")
+    per_epoch = max(round(latest["step"] / latest["epoch"]), 1)
+    for line in lines:
+        if abs(line["step"] / per_epoch - line["epoch"]) > 1:
+            raise UserError(
+                f"{file}: is not a run's log (step {line['step']} is epoch {line['epoch']}, but step {latest['step']} "
+                f"is epoch {latest['epoch']}); restore it, or remove the wrong line"
+            )
     losses = _losses([line for line in lines if line["kind"] == "train"], per_epoch)
     dices = {round(line["epoch"]): float(line["dice"]) for line in lines if line["kind"] == "val"}
     return tuple(

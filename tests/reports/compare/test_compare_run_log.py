@@ -70,3 +70,11 @@ def test_a_damaged_log_is_one_line(tmp_path: Path, content: str) -> None:
     run = open_run(make_run(tmp_path / "run"))
     (run.path / "metrics.jsonl").write_text(content)
     assert "metrics.jsonl: is not a run's log" in refusal(lambda: read_run_log(run, "run"))
+
+
+@pytest.mark.parametrize("line", [train(20, 2, 0.5, 2), train(10_000, 9, 0.5, 1), train(3, 3, 0.5, 1)])
+def test_epochs_that_do_not_fit_the_steps_are_refused(tmp_path: Path, line: dict) -> None:
+    """Such a line would be divided among a million epochs, or divided by no step at all."""
+    lines = [train(10, 10, 1.0, 10), train(20, 10, 1.0, 10), {**line, "epoch": 90.0}]
+    message = refusal(lambda: rows(tmp_path / "run", lines))
+    assert f"{tmp_path}/run/metrics.jsonl: is not a run's log (step " in message
