@@ -13,7 +13,9 @@ import pytest
 from flowseg.cli import COMMANDS
 
 REPO = Path(__file__).resolve().parents[1]
-PAGES = [REPO / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")] + sorted(REPO.glob("docs/*.md"))
+PAGES = [REPO / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")] + sorted(
+    REPO.glob("docs/*.md")
+)
 SOURCES = [path for folder in ("flowseg", "configs", "benchmarks") for path in (REPO / folder).rglob("*.py")]
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -28,6 +28,8 @@ class Act:
     """The names of the bench's folders that it writes into; a case has copies of them."""
     made: tuple[str, ...] = ()
     """The files and folders that it makes."""
+    grows: bool = False
+    """Whether what it makes is there before it is complete."""
     status: int = 0
     """How it ends if nothing disturbs it."""
 
@@ -41,6 +43,11 @@ def differing(found: Product, expected: Product) -> str:
 def trained(folder: Path) -> Product:
     """Returns digests of a run: its newest training state, its best checkpoint, its log and its scores."""
     return {**json.loads(apart(lambda: json.dumps(_checkpoints(folder)))), "log": _log(folder), **_scores(folder)}
+
+
+def both(first: Product, second: Product) -> Product:
+    """Returns the digests of two runs."""
+    return {f"{number} {name}": digest for number, run in enumerate((first, second)) for name, digest in run.items()}
 
 
 def _checkpoints(run: Path) -> Product:
@@ -96,7 +103,15 @@ def _made(*names: str) -> Callable[[Path], Product]:
 
 
 ACTS: dict[str, Act] = {
-    "train": Act((*TRAIN, "--out", "new", "--resume", "auto"), lambda f: trained(f / "new"), made=("new",)),
+    "train": Act(
+        (*TRAIN, "--out", "new", "--resume", "auto"), lambda f: trained(f / "new"), made=("new",), grows=True
+    ),
+    "experiment": Act(
+        ("experiment", "--configs", "tiny.py", "--seeds", "0", "1", "--preset", "full", "--out", "lab"),
+        lambda f: both(trained(f / "lab/campaign/seed-0"), trained(f / "lab/campaign/seed-1")),
+        made=("lab",),
+        grows=True,
+    ),
     "resume": Act((*TRAIN, "--resume", "cut"), lambda f: trained(f / "cut"), ("cut",)),
     "retrain": Act((*TRAIN, "--resume", "run"), lambda f: trained(f / "run"), ("run",)),
     "eval": Act(("eval", "run"), lambda f: tree(f / "run/eval/test"), ("run",)),
@@ -138,4 +153,5 @@ ACTS: dict[str, Act] = {
         ("drawn",),
     ),
     "params": Act(("params", "tiny.py", "--json")),
+    "doctor": Act(("doctor", "tiny.py", "--preset", "full")),
 }

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from tests.campaign.acts import ACTS, TRAIN, Act, Product, trained
+from tests.campaign.acts import ACTS, TRAIN, Act, Product, both, trained
 from tests.campaign.outcome import HANG, Command, Outcome
 from tests.datasets.downloads import dca1
 from tests.made_data import angiogram, make_data, save
@@ -107,6 +107,8 @@ def make_bench(root: Path, cache: Path, tell: Callable[[str], None]) -> Bench:
         must(root, *words)
     whole = trained(root / "run")
     expected = dict.fromkeys(("train", "resume", "retrain"), whole)
+    expected["experiment"] = both(whole, trained(root / "other"))
+    seconds["experiment"] = 3 * seconds["train"]
     bench = Bench(root, cache, expected, seconds)
     tell("running every command once without a disturbance")
     for name, act in ACTS.items():

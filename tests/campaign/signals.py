@@ -30,9 +30,10 @@ def case(at: Case) -> None:
     at.tried(f"{signal.Signals(signum).name} to {name} after {moment:.2f} s{' (a real start)' if real else ''}")
     # Before Python has started, and by SIGTERM where nothing is to be saved, the signal itself ends the process.
     outcome = at.judged(command, (0, STOPPED[signum], -signum))
-    left = act.product(at.folder) if all((at.folder / made).exists() for made in act.made) else {}
+    there = not act.grows and all((at.folder / made).exists() for made in act.made)
+    left = act.product(at.folder) if there else {}
     expected = at.bench.expected(name)
-    if act.made != ("new",) and not act.changes and (broken := {k for k, v in left.items() if expected.get(k) != v}):
+    if not act.changes and (broken := {k for k, v in left.items() if expected.get(k) != v}):
         at.find("wrong", f"left {', '.join(sorted(broken)[:3])} behind, which is not what it should be", outcome)
     whole = outcome.status == act.status or (left and not differing(left, expected))
     if whole and act.words[0] in ("data", "phantoms", "export"):
