@@ -145,7 +145,9 @@ ACTS: dict[str, Act] = {
         ("divided",),
     ),
     # The images are too small for the recipes, which is an error of the data.
-    "data check": Act(("data", "check", "data", "--out", "check.html"), _made("check.html"), (), ("check.html",), 1),
+    "data check": Act(
+        ("data", "check", "data", "--out", "check.html"), _made("check.html"), (), ("check.html",), status=1
+    ),
     "phantoms": Act(
         ("phantoms", "drawn", "--size", "48", "--train", "2", "--val", "1", "--test", "1"),
         lambda f: tree(f / "drawn"),
