@@ -7,6 +7,7 @@ of one line.
 
 import dataclasses
 import json
+import re
 import typing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +34,16 @@ Crop = Annotated[int, Bound(lambda n: 16 <= n <= 16384 and n % 8 == 0, "must be 
 Level = Annotated[int, Bound(lambda level: 0 <= level <= 3, "levels and stages are 0 to 3")]
 Fraction = Annotated[float, Bound(lambda x: 0 < x < 1, "must lie between 0 and 1, and be neither")]
 Probability = Annotated[float, Bound(lambda p: 0 <= p <= 1, "is a probability: choose a number from 0 to 1")]
+FoldName = Annotated[
+    str,
+    Bound(
+        lambda fold: (
+            re.fullmatch(r"[1-9]\d{0,2}/[1-9]\d{0,2}", fold) is not None
+            and 1 < int(fold.split("/")[1]) >= int(fold.split("/")[0])
+        ),
+        "write which fold of how many, for example 2/5",
+    ),
+]
 T = TypeVar("T")
 
 SAMPLERS: dict[Family, tuple[Sampler, ...]] = {
@@ -143,6 +154,10 @@ class DataConfig(Section, path="data"):
     root: str | None = None
     """Folder with train, val and test, each with the folders image and label; None means the procedural phantoms. On
     the command line also --data."""
+    fold: FoldName | None = None
+    """Which fold of a cross-validation the run is, for example 2/5: of five parts of the images for training and
+    validation, the second is left out and scored afterwards (flowseg.data.folds). None trains on the data set's own
+    splits. flowseg experiment --folds sets it."""
     channel: Channel = "luminance"
     """What of a colour image the network sees: its luminance (ITU-R 601), or one channel. In photographs of the retina
     vessels have the most contrast in green. Grey images are not affected."""

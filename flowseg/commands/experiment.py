@@ -1,4 +1,4 @@
-"""`flowseg experiment`: trains, scores and compares several configs over several seeds."""
+"""`flowseg experiment`: trains, scores and compares several configs over several seeds, or cross-validates them."""
 
 import os
 import signal
@@ -6,10 +6,11 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from flowseg.bounds import Seed
+from flowseg.bounds import Bound, Seed
 from flowseg.commands.parsing import find_config, parse_known
 from flowseg.commands.train import Preset, Train, configured
 from flowseg.config import Config
@@ -22,6 +23,7 @@ _SET_HERE = {
     "--seed": "give --seeds",
     "--resume": "the same command continues an interrupted experiment",
     "--data.root": "give --data",
+    "--data.fold": "give --folds",
     "--embeddings.store": "give --embeddings",
 }
 """Options of flowseg train that an experiment does not pass on."""
@@ -35,9 +37,13 @@ class Experiment:
     """Configs that come with flowseg, or Python files that define one, which are executed; for example: baseline
     vlm_film my_config.py."""
     out: Path
-    """Folder of the runs (OUT/NAME/seed-N) and of the report (OUT/report). Finished runs are not trained again."""
+    """Folder of the runs (OUT/NAME/seed-N, with folds OUT/NAME/seed-N-fold-K) and of the report (OUT/report). Finished
+    runs are not trained again."""
     seeds: tuple[Seed, ...] = (0, 1, 2)
     """Each config is trained once with each seed."""
+    folds: Annotated[int, Bound(lambda n: 2 <= n <= 999, "must lie between 2 and 999")] | None = None
+    """Cross-validation: each config is trained once for each of so many parts of the images for training and
+    validation, without that part, and scored on it. The report is then on these images, and on the test images."""
     preset: Preset = "auto"
     """The preset of flowseg train."""
     data: str | None = None
@@ -65,7 +71,7 @@ class Planned:
 
 
 def plan(asked: Experiment, more: list[str]) -> list[Planned]:
-    """Returns all runs in order, seed by seed, so that the first seeds of all configs can be compared early.
+    """Returns all runs in order, seed by seed and fold by fold, so that all configs can be compared early.
 
     Raises:
         UserError: a config or option that `flowseg train` would refuse, two configs of one name, one with the name of
@@ -77,9 +83,12 @@ def plan(asked: Experiment, more: list[str]) -> list[Planned]:
     configs = [find_config(str(file)) for file in asked.configs]
     planned: list[Planned] = []
     files: dict[str, Path] = {}
-    for seed in asked.seeds:
+    folds = [None] if asked.folds is None else [f"{k}/{asked.folds}" for k in range(1, asked.folds + 1)]
+    for seed, fold in product(asked.seeds, folds):
         for file in configs:
             arguments = [str(file), "--preset", asked.preset, "--seed", str(seed), *more]
+            if fold is not None:
+                arguments += ["--data.fold", fold]
             if asked.data is not None:
                 arguments += ["--data.root", asked.data]
             config = configured(Train, arguments, "train")[0].config
@@ -90,7 +99,8 @@ def plan(asked: Experiment, more: list[str]) -> list[Planned]:
                 raise UserError(f"{file}: its config has the name {config.name}, like that of {other}; rename one")
             if config.name == REPORT:
                 raise UserError(f"{file}: its config has the name {REPORT}, like the folder of the report; rename it")
-            folder = asked.out / config.name / f"seed-{seed}"
+            part = "" if fold is None else f"-fold-{fold.split('/')[0]}"
+            folder = asked.out / config.name / f"seed-{seed}{part}"
             planned.append(Planned(config, folder, [*arguments, "--out", str(folder), "--resume", "auto"]))
     if len({run.folder for run in planned}) < len(planned):
         raise UserError(f"--seeds {' '.join(map(str, asked.seeds))}: a seed or a config is given twice; give it once")
@@ -102,20 +112,20 @@ def plan(asked: Experiment, more: list[str]) -> list[Planned]:
     return planned
 
 
-def _train(arguments: list[str]) -> None:
-    """Runs `flowseg train` in a new process, so that nothing of the previous training stays in memory.
+def _run(command: str, arguments: list[str]) -> None:
+    """Runs a command of flowseg in a new process, so that nothing of the one before stays in memory.
 
-    If this process is killed, the training saves its state and ends too (`stop_at_eof`).
+    If this process is killed, a training saves its state and ends too (`stop_at_eof`).
 
     Raises:
-        Interrupted: this process was asked to stop; the training has saved its state and ended.
-        UserError: the training failed.
+        Interrupted: this process was asked to stop; a training has saved its state and ended.
+        UserError: the command failed.
     """
     from flowseg.training.interrupt import STOP_AT_EOF, Interrupted, answering
 
     # In a new session the child gets a Ctrl-C once, from us. A second one would stop it before it has saved.
     child = subprocess.Popen(
-        [sys.executable, "-m", "flowseg", "train", *arguments],
+        [sys.executable, "-m", "flowseg", command, *arguments],
         start_new_session=True,
         stdin=subprocess.PIPE,
         env={**os.environ, STOP_AT_EOF: "1"},
@@ -136,7 +146,7 @@ def _train(arguments: list[str]) -> None:
     if stopped:
         raise Interrupted(stopped[0])
     if status:
-        what = f"flowseg train {' '.join(arguments)}: ended with status {status}"
+        what = f"flowseg {command} {' '.join(arguments)}: ended with status {status}"
         raise UserError(f"{what}; see the message above, then start again")
 
 
@@ -152,14 +162,36 @@ def experiment(args: list[str]) -> None:
     planned = plan(asked, more)
     if asked.out.exists() and not asked.out.is_dir():
         raise UserError(f"{asked.out}: is a file; give --out a folder")
-    check_free(asked.out / REPORT, FORMAT, "flowseg compare")  # before hours of training, not after them
+    # Before hours of training, not after them.
+    if asked.folds is None:
+        check_free(asked.out / REPORT, FORMAT, "flowseg compare")
+    else:
+        from flowseg.reports.folds import COMMAND, FOLDS_FORMAT, report_folds
+
+        check_free(asked.out / REPORT, FOLDS_FORMAT, COMMAND)
     waiting = [run for run in planned if not run.finished]
     console.print(f"{len(planned)} runs in {asked.out}, {len(planned) - len(waiting)} of them finished")
     started = time.monotonic()
     for count, run in enumerate(waiting):
         spent = (time.monotonic() - started) / count if count else 0.0
         left = f", about {duration(spent * (len(waiting) - count))} left" if count else ""
-        console.rule(f"run {count + 1} of {len(waiting)}: {run.config.name}, seed {run.config.seed}{left}")
-        _train(run.arguments)
-    groups = dict.fromkeys(str(run.folder.parent) for run in planned)
-    compare([*groups, "--out", str(asked.out / REPORT), "--lang", asked.lang])
+        fold = f", fold {run.config.data.fold}" if run.config.data.fold is not None else ""
+        console.rule(f"run {count + 1} of {len(waiting)}: {run.config.name}, seed {run.config.seed}{fold}{left}")
+        _run("train", run.arguments)
+    groups = dict.fromkeys(run.folder.parent for run in planned)
+    if asked.folds is None:
+        compare([*map(str, groups), "--out", str(asked.out / REPORT), "--lang", asked.lang])
+        return
+    for folder in groups:
+        if not _scored_together(folder, [run.folder for run in planned if run.folder.parent == folder]):
+            console.rule(f"{folder.name}: all folds together")
+            _run("eval", [str(folder)])
+    report_folds(list(groups), asked.out / REPORT, asked.lang)
+
+
+def _scored_together(folder: Path, runs: list[Path]) -> bool:
+    """Whether the runs of a folder have been scored as one since they were finished."""
+    from flowseg.runs.folder import DONE_FILE
+
+    file = folder / "eval" / "test" / "metrics.json"
+    return file.is_file() and all((run / DONE_FILE).stat().st_mtime_ns < file.stat().st_mtime_ns for run in runs)

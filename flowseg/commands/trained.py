@@ -1,6 +1,7 @@
 """The commands that use a trained run: `flowseg eval`, `flowseg predict` and `flowseg analyze film`."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
@@ -27,7 +28,7 @@ class OnRun:
     """Options of every command on a run."""
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """The run's folder."""
+    """The run's folder; flowseg eval and predict also take a folder of runs, and average their probabilities."""
     embeddings: str | None = None
     """A store that holds the images' embeddings; default: the run's own, or image-stats."""
 
@@ -36,8 +37,8 @@ class OnRun:
 class OnSplit(OnRun):
     """Options of the commands on the images of a split."""
 
-    split: Literal["train", "val", "test"] = "test"
-    """The split."""
+    split: Literal["train", "val", "test", "fold"] = "test"
+    """The split; fold: the images that the training of a fold has left out (data.fold)."""
     data: str | None = None
     """A data set to use instead of the run's own."""
 
@@ -56,10 +57,17 @@ def with_run(cls: type[S], args: list[str], command: str) -> "tuple[S, Run]":
     """Returns a command's options and the run they name, whose own settings are kept where no option is given."""
     from flowseg.runs.folder import open_run
 
-    # The run has to be opened before its settings can be defaults: hence the command line is parsed twice.
+    parsed, runs = _with_runs(cls, args, command, lambda path: [open_run(path)])
+    return parsed, runs[0]
+
+
+def _with_runs(
+    cls: type[S], args: list[str], command: str, find: "Callable[[Path], list[Run]]"
+) -> "tuple[S, list[Run]]":
+    # Runs have to be opened before their settings can be defaults: hence the command line is parsed twice.
     parsed = parse(cls, args, command)
-    run = open_run(parsed.run)
-    return parse(cls, args, command, default=replace(parsed, settings=run.config.eval)), run
+    runs = find(parsed.run)
+    return parse(cls, args, command, default=replace(parsed, settings=runs[0].config.eval)), runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,21 +85,51 @@ class Eval(Sampling, OnSplit):
 def evaluate(args: list[str]) -> None:
     from flowseg.evaluation.evaluate import evaluate_run
     from flowseg.evaluation.place import make_place
+    from flowseg.runs.ensemble import open_runs
     from flowseg.runs.prepare import prepare_for, with_sources
     from flowseg.runs.trained import Trained
 
-    parsed, run = with_run(Eval, args, "eval")
+    parsed, (run, *others) = _with_runs(Eval, args, "eval", open_runs)
     # Before the data are read.
     out = make_place(parsed.out) if parsed.out is not None else None
+    if others:
+        _evaluate_together(parsed, [run, *others], out)
+        return
     config = with_sources(run.config, parsed.data, parsed.embeddings)
     prepared = prepare_for(run, config, dict.fromkeys(("val", parsed.split)))
     trained = Trained.open(run, parsed.settings, data=parsed.data, embeddings=parsed.embeddings, prepared=prepared)
     evaluate_run(trained, parsed.split, prepared, out)
 
 
+def _evaluate_together(parsed: Eval, runs: "list[Run]", out: Path | None) -> None:
+    """Scores runs of one config as one, in FOLDER/eval/test unless another folder is asked for."""
+    from flowseg.evaluation.evaluate import evaluate_together
+    from flowseg.evaluation.place import make_place
+    from flowseg.runs.prepare import prepare_for, with_sources
+    from flowseg.runs.trained import Trained
+
+    own = runs[0].config
+    if parsed.split != "test" and parsed.data is None:
+        raise UserError(
+            f"--split {parsed.split}: some runs in {parsed.run} were trained on these images; together they can be "
+            "scored on test, or on another data set (--data)"
+        )
+    if out is None:
+        if (parsed.data, parsed.embeddings, parsed.settings) != (None, None, own.eval):
+            raise UserError(
+                f"{parsed.run}: with other data, embeddings or sampling than its runs', give --out as well"
+            )
+        out = make_place(parsed.run / "eval" / parsed.split)
+    whole = replace(own, data=replace(own.data, fold=None))
+    config = with_sources(whole, parsed.data, parsed.embeddings)
+    prepared = prepare_for(runs[0], config, dict.fromkeys(("val", parsed.split)))
+    members = [Trained.open(run, parsed.settings) for run in runs]
+    evaluate_together(members, parsed.split, prepared, out)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Predict(Sampling):
-    """Segment new images with a run.
+    """Segment new images with a run, or with several as one.
 
     Sampling options that are not given keep the run's own settings, whatever default is shown below.
     """
@@ -127,13 +165,14 @@ def parse_frames(text: str) -> list[int] | None:
 
 def predict(args: list[str]) -> None:
     from flowseg.evaluation.prediction import predict_images
+    from flowseg.runs.ensemble import open_runs
 
-    parsed, run = with_run(Predict, args, "predict")
+    parsed, runs = _with_runs(Predict, args, "predict", open_runs)
     if not parsed.images:
         raise UserError("flowseg predict: no images given; name one or more image files")
     frames = parse_frames(parsed.frames)
     predict_images(
-        run,
+        runs,
         parsed.images,
         parsed.out,
         settings=parsed.settings,

@@ -17,11 +17,11 @@ from flowseg.data.folders import (
     Pair,
     check_size,
     content_hash,
-    find_pairs,
     read_fov,
     read_image,
     read_label,
 )
+from flowseg.data.folds import split_pairs
 from flowseg.data.targets import make_target
 from flowseg.errors import UserError
 from flowseg.progress import task
@@ -117,7 +117,7 @@ class Dataset:
 
     Args:
         root: the data set's folder.
-        split: train, val or test.
+        split: train, val or test; fold: the images that are left out of the fold's training (data.fold).
         config: how images are prepared.
 
     Raises:
@@ -128,7 +128,7 @@ class Dataset:
         self.root = root
         self.split = split
         self.config = config
-        self.pairs = find_pairs(root, split)
+        self.pairs = split_pairs(root, split, config.fold)
         self.smaller = 0
         """How many images are smaller than a crop in one direction, and mirrored up to it; known once loaded."""
         self.vessel_share = 0.0

@@ -11,14 +11,13 @@ from PIL import Image
 
 from flowseg import __version__
 from flowseg.data.folders import SPLITS, check_size, decode, two_valued
+from flowseg.data.folds import ABOUT_FILE
 from flowseg.datasets.cases import Case
 from flowseg.datasets.pixels import Values, read_pixels
 from flowseg.datasets.source import SourceFile, check_total
 from flowseg.errors import UserError
 from flowseg.files import replaced_folder
 from flowseg.progress import task
-
-ABOUT = "dataset.json"
 
 
 def write_dataset(
@@ -52,12 +51,24 @@ def write_dataset(
                 raise UserError(f"{cases[0].image.path}: no label of the set has any vessel pixel; {hint}")
             counts = {split: sum(case.split == split for case in cases) for split in SPLITS}
             fov = sum(case.fov is not None for case in cases)
-            known = {**about, "counts": counts, "field_of_view_masks": fov, "written_by": f"flowseg {__version__}"}
-            (part / ABOUT).write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            known = {
+                **about,
+                "groups": _groups(cases),
+                "counts": counts,
+                "field_of_view_masks": fov,
+                "written_by": f"flowseg {__version__}",
+            }
+            (part / ABOUT_FILE).write_text(json.dumps(known, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             check_out(out)  # nothing that has come there in the meantime is replaced
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror or error}); choose another folder") from None
     return counts
+
+
+def _groups(cases: Sequence[Case]) -> dict[str, str] | None:
+    """Returns the patient or sequence of each image by split/stem; None if every image is alone."""
+    groups = {f"{case.split}/{case.stem}": case.group for case in cases}
+    return groups if len(set(groups.values())) < len(groups) else None
 
 
 def check_out(out: Path) -> None:

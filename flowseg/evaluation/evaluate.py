@@ -25,10 +25,11 @@ from flowseg.evaluation.score import Scored, check_finite, intervals, score
 from flowseg.evaluation.uncertainty import AUROC, EXPECTED_ERROR, expected_error, uncertainty_auroc
 from flowseg.files import replaced_folder
 from flowseg.progress import console, duration, task
+from flowseg.runs.ensemble import common_rule, identified
 from flowseg.runs.prepare import Prepared
 from flowseg.runs.trained import Trained
 from flowseg.sampling.mask import PLAIN, MaskRule
-from flowseg.sampling.segment import Segmentation, segment
+from flowseg.sampling.segment import Segmentation, pooled, segment
 
 Row = dict[str, float | None]
 
@@ -194,6 +195,18 @@ def evaluate_segmentations(
     console.print(f"masks: {rule}")
     console.print(f"{len(rows)} images in {duration(seconds)}; all metrics, overlays: {folder}")
     return result
+
+
+def evaluate_together(members: Sequence[Trained], split: str, prepared: Prepared, folder: Path) -> dict[str, Any]:
+    """Scores several runs of one config as one on a split (`pooled`, `common_rule`); returns what metrics.json holds.
+
+    The other arguments are those of `evaluate_run`.
+    """
+    config, dataset = members[0].config, prepared.datasets[split]
+    found = pooled([segment(member.sampler, member.params, dataset) for member in members])
+    about = {**identified(members), "val_dice": None, "data": str(prepared.root), "sampler": asdict(config.eval)}
+    name = f"{config.name}: {len(members)} runs"
+    return evaluate_segmentations(found, prepared.datasets, split, folder, about, name, common_rule(members))
 
 
 def evaluate_run(trained: Trained, split: str, prepared: Prepared, out: Path | None = None) -> dict[str, Any]:

@@ -21,10 +21,11 @@ from flowseg.evaluation.score import check_finite
 from flowseg.evaluation.uncertainty import expected_error
 from flowseg.files import write_text
 from flowseg.progress import console, task
+from flowseg.runs.ensemble import common_rule, identified
 from flowseg.runs.folder import Run
 from flowseg.runs.prepare import embedding_source_for, with_sources
 from flowseg.runs.trained import Trained
-from flowseg.sampling.segment import Segmentation, segment
+from flowseg.sampling.segment import Segmentation, pooled, segment
 
 SUMMARY = "prediction.json"
 _LONGEST_NAME = 255  # bytes, on Linux's file systems
@@ -32,7 +33,7 @@ _KINDS = ("mask", "probability", "uncertainty", "overlay")
 
 
 def predict_images(
-    run: Run,
+    runs: Sequence[Run],
     paths: Sequence[Path],
     out: Path,
     *,
@@ -48,6 +49,7 @@ def predict_images(
     each image is finished before the next, and each file is whole or absent.
 
     Args:
+        runs: one, or several of one config, whose probabilities are averaged (flowseg.runs.ensemble).
         paths: image files and folders of them (flowseg.data.inputs).
         settings: how to sample; None: as the run's config says.
         frames: which frames of each file, counted from 1; None: all.
@@ -58,12 +60,13 @@ def predict_images(
         UserError: an image that cannot be read, two images of one name, an embedding or a field of view that is
             missing.
     """
+    run = runs[0]
     items = read_inputs(paths, frames, run.config.data.channel)
     fovs: Sequence[Mask | None] = read_fovs(fov, items) if fov is not None else [None] * len(items)
     _check_out(out, paths, items)
     images = network_inputs(run, with_sources(run.config, None, embeddings), paths, items)
-    trained = Trained.open(run, settings)
-    rule = trained.rule
+    members = [Trained.open(one, settings) for one in runs]
+    config, rule = members[0].config, common_rule(members)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -73,9 +76,9 @@ def predict_images(
         note = f"NOTE: EXIF orientation is not applied; outputs lie as the pixels are stored: {first_of(turned)}"
         console.print(note)
     rows = []
-    ensemble = trained.config.eval.ensemble > 1
+    several = len(members) * config.eval.ensemble > 1
     with task("prediction", len(items)) as advance:
-        segmentations = segment(trained.sampler, trained.params, images)
+        segmentations = pooled([segment(member.sampler, member.params, images) for member in members])
         for item, inside, whole in zip(items, fovs, segmentations, strict=True):
             found = whole.inside(inside)
             check_finite(item.name, found.probability)
@@ -85,15 +88,14 @@ def predict_images(
             rows.append({"name": item.name, "file": str(item.path), "frame": item.frame, "expected_error": expected})
             advance()
     summary: dict[str, Any] = {
-        "run": str(run.path),
-        "step": trained.step,
-        "eval": asdict(trained.config.eval),
+        **identified(members),
+        "eval": asdict(config.eval),
         **asdict(rule),
         "fov": str(fov) if fov is not None else None,
         "images": rows,
     }
     write_text(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
-    kinds = "masks, probabilities, uncertainties and overlays" if ensemble else "masks, probabilities and overlays"
+    kinds = "masks, probabilities, uncertainties and overlays" if several else "masks, probabilities and overlays"
     console.print(f"{len(items)} {kinds}: {out}")
 
 

@@ -7,7 +7,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from flowseg import __version__
-from flowseg.data.folders import SPLITS, find_pairs
+from flowseg.data.folders import SPLITS
+from flowseg.data.folds import FOLD, split_pairs
 from flowseg.errors import UserError
 from flowseg.evaluation.metric_table import IMAGE_METRICS, Metric
 from flowseg.files import parse_json
@@ -58,7 +59,7 @@ def model_card(trained: Trained, template: str, **values: Any) -> str:
         parameters=count(trained.params),
         images=_images(trained),
         cost=_cost(run),
-        scores=[found for split in SPLITS if (found := _scores(run, split, trained.step)) is not None],
+        scores=[found for split in (*SPLITS, FOLD) if (found := _scores(run, split, trained.step)) is not None],
         **values,
     )
 
@@ -75,7 +76,7 @@ def _images(trained: Trained) -> str:
         drawn = trained.run.exported is None and trained.data_digest is not None
         return "phantoms (angiograms drawn by flowseg)" if drawn else "not known"
     try:
-        train, val, test = (len(find_pairs(Path(root), split)) for split in SPLITS)
+        train, val, test = (len(split_pairs(Path(root), split, trained.run.config.data.fold)) for split in SPLITS)
     except UserError:
         return "not known: the data set was not there at the export"
     return f"{train} for training, {val} for validation, {test} for the test, counted at the export"

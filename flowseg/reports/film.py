@@ -9,7 +9,8 @@ from jaxtyping import Float32
 
 from flowseg.config import Config
 from flowseg.data.dataset import Dataset
-from flowseg.data.folders import as_uint8, find_pairs, read_image
+from flowseg.data.folders import as_uint8, read_image
+from flowseg.data.folds import split_pairs
 from flowseg.errors import UserError
 from flowseg.evaluation.film_effect import FilmEffect, choose, condition_count, measure_effect
 from flowseg.progress import console, task
@@ -133,7 +134,7 @@ def mean_embedding(trained: Trained, analysed: Dataset) -> tuple[Float32[np.ndar
 def _training_embeddings(config: Config, root: Path) -> Float32[np.ndarray, "n e"]:
     source = embedding_source(config)
     assert source is not None
-    pairs = find_pairs(root, "train")
+    pairs = split_pairs(root, "train", config.data.fold)
     paths = [pair.image for pair in pairs]
     with task("mean embedding of the training split", len(pairs)) as advance:
         hashes = [read_image(path)[1] for path in paths]

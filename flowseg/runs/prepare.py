@@ -11,6 +11,7 @@ from flowseg.config import Config
 from flowseg.data.check.findings import implausible_coverage, shared_between_splits
 from flowseg.data.dataset import Dataset, load_splits
 from flowseg.data.folders import SPLITS
+from flowseg.data.folds import FOLD
 from flowseg.embeddings.source import EmbeddingSource
 from flowseg.embeddings.store import Encoder
 from flowseg.errors import UserError
@@ -29,8 +30,13 @@ class Prepared:
     """What made the embeddings; None for a network without FiLM."""
 
 
-def prepare(config: Config, splits: Iterable[str] = SPLITS) -> Prepared:
-    """Reads and checks every image of the splits, and finds its embedding where the network takes one."""
+def prepare(config: Config, splits: Iterable[str] | None = None) -> Prepared:
+    """Reads and checks every image of the splits, and finds its embedding where the network takes one.
+
+    `splits`: None means all that the config has.
+    """
+    if splits is None:
+        splits = SPLITS if config.data.fold is None else (*SPLITS, FOLD)
     source = embedding_source(config)
     root = data_root(config.data)
     datasets = load_splits(root, config.data, splits, source.vectors if source is not None else None)
@@ -81,9 +87,13 @@ def embedding_source_for(run: Run, config: Config) -> EmbeddingSource | None:
 
 
 def with_sources(config: Config, data: str | None, embeddings: str | None) -> Config:
-    """Returns the config with another data set or embedding store, where one is given."""
+    """Returns the config with another data set or embedding store, where one is given.
+
+    Another data set has no images that this run was trained on, so it has no fold of it.
+    """
     if data is not None:
-        config = replace(config, data=replace(config.data, root=data))
+        own = config.data.root is not None and Path(config.data.root).resolve() == Path(data).resolve()
+        config = replace(config, data=replace(config.data, root=data, fold=config.data.fold if own else None))
     if embeddings is not None:
         config = replace(config, embeddings=replace(config.embeddings, store=embeddings))
     return config

@@ -1,7 +1,7 @@
 """Segmenting images with trained parameters."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -46,6 +46,12 @@ def predictive_entropy(probability: Float32[np.ndarray, "h w"]) -> Float32[np.nd
     """
     p = probability.astype(np.float64)
     return ((entr(p) + entr(1 - p)) / np.log(2)).astype(np.float32)
+
+
+def pooled(segmentations: Sequence[Iterator[Segmentation]]) -> Iterator[Segmentation]:
+    """Yields the segmentation of each image by several networks together: the samples of all of them."""
+    for found in zip(*segmentations, strict=True):
+        yield found[0] if len(found) == 1 else Segmentation(np.concatenate([one.samples for one in found]))
 
 
 def segment(sampler: WindowSampler, params: Params, images: Iterable[NetworkInput]) -> Iterator[Segmentation]:

@@ -6,6 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from flowseg.config import Config, TrackerName
+from flowseg.data.folds import FOLD
 from flowseg.data.pipeline import total_steps
 from flowseg.embeddings.store import Encoder
 from flowseg.evaluation.evaluate import evaluate_run
@@ -41,7 +42,7 @@ def run_experiment(
     profile: bool = False,
     track: Sequence[TrackerName] = (),
 ) -> Run:
-    """Trains, then scores the best checkpoint on the test split: all of `make train`.
+    """Trains, then scores the best checkpoint on the test split, and on its fold if it is one: all of `make train`.
 
     `resume` and `out` are as for `choose_run`, `profile` and `track` as for `train`.
     """
@@ -63,8 +64,12 @@ def run_experiment(
             console.print(f"best validation Dice {record.best_dice:.4f} at step {record.best_step}")
         check_encoder(run, prepared.encoder)
         lock.check()
-        result = evaluate_run(Trained.open(run, prepared=prepared), "test", prepared)
+        trained = Trained.open(run, prepared=prepared)
+        result = evaluate_run(trained, "test", prepared)
         lock.check()
+        if config.data.fold is not None:
+            evaluate_run(trained, FOLD, prepared)
+            lock.check()
         write_text(run.path / DONE_FILE, json.dumps({"test_dice": result["model"]["dice"]["mean"]}) + "\n")
     console.print(f"score it again with: flowseg eval {run.path}   (make eval RUN={run.path})")
     return run

@@ -12,6 +12,7 @@ from commands import Flowseg
 from PIL import Image
 
 from flowseg.data.folders import find_pairs
+from flowseg.data.folds import FOLD, split_pairs
 from flowseg.datasets import write
 
 
@@ -47,6 +48,9 @@ def test_own_images_are_split_by_patient(flowseg: Flowseg, own: Path) -> None:
     assert about["counts"] == {"train": 8, "val": 2, "test": 2}
     assert about["seed"] == 0 and r"images for which p(\d+) finds the same are in one split" in about["split"]
     assert "val drawn, 0.2 of the images" in about["split"]
+    # Folds of a cross-validation keep to them.
+    parts = [{pair.image.stem[:2] for pair in split_pairs(own / "out", FOLD, f"{k}/4")} for k in range(1, 5)]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == 5
 
 
 def test_images_and_labels_of_one_folder(flowseg: Flowseg, own: Path) -> None:

@@ -8,9 +8,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
-from commands import BASELINE, FILM, Flowseg
+from commands import BASELINE, FILM, Flowseg, first
+from html_page import Page
+from PIL import Image
 
+from flowseg.commands import experiment
 from flowseg.commands.experiment import Experiment, plan
 from flowseg.runs.folder import create_run
 
@@ -53,10 +57,13 @@ def test_finished_runs_are_known_and_another_config_s_are_refused(tmp_path: Path
 def test_mistakes_show_before_anything_starts(tmp_path: Path, refused: Callable[..., str]) -> None:
     common = ("--out", tmp_path / "out", "--data", tmp_path, "--preset", "full")
     assert "given twice" in refused("experiment", "--configs", BASELINE, "--seeds", 1, 1, *common)
-    for option in ("--seed", "--resume", "--data.root"):
+    for option in ("--seed", "--resume", "--data.root", "--data.fold"):
         told = refused("experiment", "--configs", BASELINE, *common, option, "5")
         assert f"{option}: flowseg experiment sets it" in told
     assert "given twice" in refused("experiment", "--configs", BASELINE, "baseline", *common)
+    assert "--folds 1: must lie between 2 and 999" in refused(
+        "experiment", "--configs", BASELINE, *common, "--folds", 1
+    )
     assert "optim.speed" in refused("experiment", "--configs", BASELINE, *common, "--optim.speed", 3)
     copy = tmp_path / "copy.py"
     copy.write_text(BASELINE.read_text())
@@ -79,7 +86,8 @@ def test_what_only_the_report_would_refuse_shows_before_anything_starts(
     out.unlink()
     (out / "report").mkdir(parents=True)
     (out / "report" / "mine.txt").write_text("mine")
-    assert f"{out}/report: holds something other than a report" in refused("experiment", *common)
+    for more in ((), ("--folds", 2)):
+        assert f"{out}/report: holds something other than a report" in refused("experiment", *common, *more)
 
 
 @pytest.mark.parametrize("name", ["..", ".", "../elsewhere", "/tmp/elsewhere", "a/b", ""])
@@ -98,7 +106,7 @@ def test_a_training_ends_with_the_process_that_started_it(tmp_path: Path) -> Non
         f"import fcntl, time\nhandle = open({str(lock)!r}, 'w')\nfcntl.flock(handle, fcntl.LOCK_EX)\n"
         "handle.write('running')\nhandle.flush()\ntime.sleep(60)\n"
     )
-    program = f"from flowseg.commands.experiment import _train; _train([{str(config)!r}, '--preset', 'full'])"
+    program = f"from flowseg.commands.experiment import _run; _run('train', [{str(config)!r}, '--preset', 'full'])"
     with subprocess.Popen([sys.executable, "-c", program]) as parent:
         waited = time.monotonic() + 60
         while not (lock.is_file() and lock.read_text()):
@@ -130,3 +138,62 @@ def test_two_seeds_are_trained_compared_and_kept(flowseg: Flowseg, tiny_data: Pa
     again = flowseg(*command, *TINY)
     assert again.status == 0 and "2 of them finished" in again.out
     assert [(run / "done.json").stat().st_mtime_ns for run in runs] == ended
+
+
+def test_folds_are_runs_of_their_own(tmp_path: Path) -> None:
+    planned = plan(asked(tmp_path / "out", tmp_path, folds=3), [])
+    assert [run.config.data.fold for run in planned[:6]] == ["1/3", "1/3", "2/3", "2/3", "3/3", "3/3"]
+    assert len(planned) == 2 * 2 * 3 and planned[-1].folder == tmp_path / "out" / "vlm_film" / "seed-1-fold-3"
+
+
+def test_a_cross_validation_scores_every_image_by_a_run_that_has_not_seen_it(
+    flowseg: Flowseg, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the test images by all folds together, as `flowseg predict` uses them."""
+    started: list[str] = []
+
+    def in_this_process(command: str, arguments: list[str]) -> None:
+        started.append(command)
+        outcome = flowseg(command, *arguments)
+        assert outcome.status == 0, outcome.err
+
+    monkeypatch.setattr(experiment, "_run", in_this_process)
+    out = tmp_path / "out"
+    command = ("experiment", "--configs", BASELINE, "--seeds", 0, "--folds", 2, "--out", out, "--data", tiny_data)
+    command += (*TINY, "--optim.accumulate", 1, "--optim.lr", 0.02)
+    outcome = flowseg(*command)
+    assert outcome.status == 0 and started == ["train", "train", "eval"], outcome.err
+    report = json.loads((out / "report" / "report.json").read_text())
+    (found,) = report["configs"]
+    assert (report["folds"], found["runs"], len(found["per_image"])) == (2, 2, 8)  # 6 of train and 2 of val
+    for k, fold in enumerate(found["folds"], 1):
+        run = out / "baseline" / f"seed-0-fold-{k}"
+        scores = json.loads((run / "eval" / "fold" / "metrics.json").read_text())
+        assert fold["images"] == scores["images"] == 4
+        assert fold["dice"] == pytest.approx(scores["model"]["dice"]["mean"], abs=1e-6)
+    dices = [image["dice"] for image in found["per_image"].values()]
+    assert found["out_of_fold"]["dice"]["mean"] == pytest.approx(np.mean(dices)) and len(dices) == 8
+    together = json.loads((out / "baseline" / "eval" / "test" / "metrics.json").read_text())
+    names = [member["run"] for member in together["members"]]
+    assert names == ["seed-0-fold-1", "seed-0-fold-2"]
+    assert found["test"]["together"]["dice"]["mean"] == pytest.approx(together["model"]["dice"]["mean"], abs=1e-6)
+    assert set(found["test"]["together"]) == {*found["test"]["single"], "uncertainty_auroc"}  # several samples
+    page = Page((out / "report" / "report.html").read_text())
+    assert "Cross-validation in 2 folds" in page.text and f"{np.mean(dices):.4f}" in page.text
+    started.clear()
+    again = flowseg(*command, "--lang", "ko")
+    assert again.status == 0 and started == [] and "교차 검증" in (out / "report" / "report.html").read_text()
+    # All folds together find the mean of their probabilities, on images of any kind.
+    image = first(tiny_data, "image", "test")
+    assert flowseg("predict", out / "baseline", image, "--out", tmp_path / "masks").status == 0
+    evaluated = [out / "baseline" / part / "eval/test/images" / image.stem for part in (*names, "")]
+    one, other, both = (np.asarray(Image.open(folder / "probability.png")).astype(float) for folder in evaluated)
+    assert np.abs(both - (one + other) / 2).max() <= 1 and np.abs(one - other).max() > 2
+    np.testing.assert_array_equal(Image.open(tmp_path / "masks" / f"{image.stem}_probability.png"), both)
+    said = json.loads((tmp_path / "masks" / "prediction.json").read_text())
+    assert said["run"] == str(out / "baseline") and [member["run"] for member in said["members"]] == names
+    # Images that some of them were trained on are no test of all.
+    told = flowseg("eval", out / "baseline", "--split", "fold")
+    assert told.status == 1 and "some runs in" in told.err and "were trained on these images" in told.err
+    told = flowseg("eval", out / "baseline", "--ensemble", 2)
+    assert told.status == 1 and "give --out as well" in told.err

@@ -47,6 +47,7 @@ CHANGED: dict[str, Any] = {
     },
     "data": {
         "root": "somewhere",
+        "fold": "2/5",
         "channel": "green",
         "target": "coverage",
         "crop": 64,

@@ -43,16 +43,26 @@ class Scores:
         return bool(self.about.get("field_of_view", False))
 
 
-def read_scores(run: Run) -> Scores:
-    """Reads RUN/eval/test/per_image.csv and metrics.json.
+def read_scores(run: Run, split: str = SPLIT) -> Scores:
+    """Reads RUN/eval/SPLIT/per_image.csv and metrics.json.
 
     Raises:
         UserError: the run has not been evaluated (the message names the command), or the file is damaged.
     """
-    folder = run.path / "eval" / SPLIT
+    again = f"flowseg eval {run.path}" + (f" --split {split}" if split != SPLIT else "")
+    folder = run.path / "eval" / split
+    if not (folder / "per_image.csv").is_file():
+        raise UserError(f"{run.path}: has no {split} scores; make them with: {again}")
+    return read_folder(folder, again)
+
+
+def read_folder(folder: Path, again: str) -> Scores:
+    """Reads the scores in a folder, which the command `again` would make anew.
+
+    Raises:
+        UserError: a file is damaged.
+    """
     path = folder / "per_image.csv"
-    if not path.is_file():
-        raise UserError(f"{run.path}: has no test scores; make them with: flowseg eval {run.path}")
     try:
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file, strict=True)
@@ -64,13 +74,12 @@ def read_scores(run: Run) -> Scores:
         columns = {name: np.array([_value(row[name]) for row in rows], np.float64) for name in names}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         raise UserError(
-            f"{path}: is not a table of scores ({type(error).__name__}: {error}); make it again with: "
-            f"flowseg eval {run.path}"
+            f"{path}: is not a table of scores ({type(error).__name__}: {error}); make it again with: {again}"
         ) from None
     repeated = sorted({key for key in keys if keys.count(key) > 1})
     if not keys or repeated:
         what = f"holds {first_of(repeated)} twice" if repeated else "holds no image"
-        raise UserError(f"{path}: {what}; make it again with: flowseg eval {run.path}")
+        raise UserError(f"{path}: {what}; make it again with: {again}")
     return Scores(
         folder,
         keys,

@@ -14,13 +14,14 @@ from flowseg.reports.compare.findings import Message
 from flowseg.reports.compare.judgements import TEST
 from flowseg.reports.compare.words_findings import FINDINGS
 from flowseg.reports.compare.words_page import PAGE
+from flowseg.reports.words_folds import FOLDS
 from flowseg.reports.words_run import RUN
 
 Language = Literal["en", "ko"]
 LANGUAGES: tuple[Language, ...] = ("en", "ko")
 
 _SMALLEST_P = 1e-4
-_MESSAGES = ChainMap(FINDINGS, PAGE, RUN)
+_MESSAGES = ChainMap(FINDINGS, PAGE, RUN, FOLDS)
 
 
 class Words(Formatter):

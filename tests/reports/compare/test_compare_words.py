@@ -12,6 +12,7 @@ from flowseg.evaluation.metric_table import IMAGE_METRICS
 from flowseg.reports.compare.words import Words
 from flowseg.reports.compare.words_findings import FINDINGS
 from flowseg.reports.compare.words_page import PAGE
+from flowseg.reports.words_folds import FOLDS
 from flowseg.reports.words_run import RUN
 
 FOLDER = Path(package.__file__).parent if package.__file__ else Path(package.__path__[0])
@@ -23,9 +24,9 @@ def fields(text: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(text) if name}
 
 
-@pytest.mark.parametrize("key", [*FINDINGS, *PAGE, *RUN])
+@pytest.mark.parametrize("key", [*FINDINGS, *PAGE, *RUN, *FOLDS])
 def test_both_languages_name_the_same_values(key: str) -> None:
-    english, korean = (FINDINGS | PAGE | RUN)[key]
+    english, korean = (FINDINGS | PAGE | RUN | FOLDS)[key]
     assert fields(english) == fields(korean)
     assert re.search("[가-힣]", korean) or key in SAME, korean
     assert not re.search("[가-힣]", english)
@@ -34,7 +35,8 @@ def test_both_languages_name_the_same_values(key: str) -> None:
 
 
 def test_no_key_is_in_two_tables() -> None:
-    assert len(FINDINGS | PAGE | RUN) == len(FINDINGS) + len(PAGE) + len(RUN)
+    tables = (FINDINGS, PAGE, RUN, FOLDS)
+    assert len(FINDINGS | PAGE | RUN | FOLDS) == sum(map(len, tables))
 
 
 def test_every_message_of_the_code_has_its_words() -> None:
@@ -49,14 +51,14 @@ def test_every_message_of_the_code_has_its_words() -> None:
 
 def test_every_heading_is_used() -> None:
     templates = FOLDER.parent / "templates"
-    modules = (*FOLDER.glob("[rtg]*.py"), *FOLDER.parent.glob("run_*.py"))
+    modules = (*FOLDER.glob("[rtg]*.py"), *FOLDER.parent.glob("run_*.py"), *FOLDER.parent.glob("folds*.py"))
     sources = (*templates.glob("*.j2"), *modules)
     used = "".join(path.read_text() for path in (*sources, FOLDER / "words.py"))
     names = set(re.findall(r'(?:\bt|words|self)\([\'"](\w+)[\'"]', used))
     made = re.findall(r't\("(\w+_)" ~', used) + re.findall(r'(?:\bt|words|self)\(f"(\w+_)\{', used)
-    unused = [key for key in PAGE | RUN if key not in names and not key.startswith(tuple(made))]
+    unused = [key for key in PAGE | RUN | FOLDS if key not in names and not key.startswith(tuple(made))]
     assert not unused
-    assert names - set(made) <= PAGE.keys() | FINDINGS.keys() | RUN.keys()
+    assert names - set(made) <= PAGE.keys() | FINDINGS.keys() | RUN.keys() | FOLDS.keys()
 
 
 def test_every_metric_has_a_name() -> None:

@@ -1,0 +1,93 @@
+"""The report of a cross-validation: every image scored by the run that has not seen it, and the folds together."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from flowseg.data.folds import FOLD
+from flowseg.errors import UserError
+from flowseg.progress import console
+from flowseg.reports import folds_tables
+from flowseg.reports.compare.differences import image_mean
+from flowseg.reports.compare.scores import SPLIT, Scores, Values, read_folder, read_scores
+from flowseg.reports.compare.words import Language, Words
+from flowseg.reports.folder import check_free, make_parent, report_folder
+from flowseg.reports.pages import render
+from flowseg.runs.ensemble import open_runs
+
+FOLDS_FORMAT = "flowseg-folds-1"
+COMMAND = "flowseg experiment --folds"
+"""What makes this report."""
+
+
+def report_folds(folders: Sequence[Path], out: Path, lang: Language = "en") -> dict[str, Any]:
+    """Writes report.html, report.md and report.json about cross-validated configs; returns the content of report.json.
+
+    Args:
+        folders: for each config the folder of its runs, all of which are finished, scored, and scored as one.
+        out: the report's folder. An earlier report there is replaced.
+
+    Raises:
+        UserError: a run that is no fold or has no scores, a damaged file, or a folder that holds something else.
+    """
+    check_free(out, FOLDS_FORMAT, COMMAND)
+    configs = [_config(folder) for folder in folders]
+    summary = {"format": FOLDS_FORMAT, "lang": lang, "folds": len(configs[0]["folds"]), "configs": configs}
+    words = Words(lang)
+    title = words("folds_title", n=summary["folds"])
+    make_parent(out)
+    with report_folder(out, summary) as write:
+        write(render("folds.j2", {}, lang=lang, title=title, report=summary, t=words, tables=folds_tables))
+    for sentence in folds_tables.verdict(summary, Words("en")):
+        console.print(sentence)
+    console.print(f"report: {out}/report.html")
+    return summary
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """Returns what the report says of the runs in a folder."""
+    runs = open_runs(folder)
+    by_fold: dict[int, list[Scores]] = {}
+    for run in runs:
+        if run.config.data.fold is None:
+            raise UserError(f"{run.path}: is no fold of a cross-validation; remove it from {folder}")
+        by_fold.setdefault(int(run.config.data.fold.split("/")[0]), []).append(read_scores(run, FOLD))
+    images = {key: values for k in sorted(by_fold) for key, values in _per_image(by_fold[k]).items()}
+    folds = [
+        {"fold": k, "images": len(by_fold[k][0].keys), "dice": _mean(by_fold[k], "dice")} for k in sorted(by_fold)
+    ]
+    single = _per_image([read_scores(run, SPLIT) for run in runs])
+    together = read_folder(folder / "eval" / SPLIT, f"flowseg eval {folder}")
+    return {
+        "name": folder.resolve().name,
+        "runs": len(runs),
+        "out_of_fold": _means(images.values()),
+        "folds": folds,
+        "test": {"single": _means(single.values()), "together": _means(_per_image([together]).values())},
+        "per_image": images,
+    }
+
+
+def _per_image(scores: Sequence[Scores]) -> dict[str, dict[str, float | None]]:
+    """Returns the metrics of each image, the means over several evaluations; None where one of them has no value."""
+    names = [name for name in scores[0].metrics if all(name in one.metrics for one in scores)]
+    found: dict[str, dict[str, float | None]] = {}
+    for key in scores[0].keys:
+        values = {name: np.mean([one.metrics[name][one.keys.index(key)] for one in scores]) for name in names}
+        found[key] = {name: float(value) if np.isfinite(value) else None for name, value in values.items()}
+    return found
+
+
+def _mean(scores: Sequence[Scores], name: str) -> float:
+    return float(np.mean([one.metrics[name] for one in scores]))
+
+
+def _means(images: Iterable[dict[str, float | None]]) -> dict[str, Any]:
+    """Returns the mean of each metric over the images that have it, with its bootstrap interval."""
+    rows = list(images)
+    columns: dict[str, Values] = {name: np.array([row[name] for row in rows], np.float64) for name in rows[0]}
+    found = {name: image_mean(values) for name, values in columns.items()}
+    return {name: asdict(one) for name, one in found.items() if one is not None}

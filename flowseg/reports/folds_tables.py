@@ -1,0 +1,54 @@
+"""The tables of a cross-validation's report, each described once from what report.json holds."""
+
+from typing import Any
+
+from flowseg.evaluation.metric_table import metric
+from flowseg.reports.compare.words import Words
+from flowseg.reports.tables import Cell, Table, estimate, number, table
+
+Report = dict[str, Any]
+
+
+def verdict(report: Report, t: Words) -> list[str]:
+    """The mean Dice of each config, as sentences."""
+    found = {one["name"]: one["out_of_fold"].get("dice") for one in report["configs"]}
+    return [t("folds_verdict", name=name, **dice) for name, dice in found.items() if dice is not None]
+
+
+def images(report: Report, t: Words) -> Table:
+    """Every metric over all images out of fold."""
+    return _metrics(report, t, [(one["name"], one["out_of_fold"]) for one in report["configs"]])
+
+
+def test(report: Report, t: Words) -> Table:
+    """Every metric over the test images, of single runs and of all runs together."""
+    columns = []
+    for one in report["configs"]:
+        columns.append((t("folds_single", name=one["name"]), one["test"]["single"]))
+        columns.append((t("folds_together", name=one["name"], n=one["runs"]), one["test"]["together"]))
+    return _metrics(report, t, columns)
+
+
+def each_fold(report: Report, t: Words) -> Table:
+    """The mean Dice of each fold, with the number of its images."""
+
+    def dice(found: dict[str, Any]) -> Cell:
+        return Cell(number(found["dice"], metric("dice").unit.decimals), f"n = {found['images']}")
+
+    return table(
+        range(report["folds"]),
+        (t("fold"), lambda k: f"{k + 1}"),
+        *((one["name"], lambda k, one=one: dice(one["folds"][k])) for one in report["configs"]),
+    )
+
+
+def _metrics(report: Report, t: Words, columns: list[tuple[str, dict[str, Any]]]) -> Table:
+    """A row for each metric that the first column has."""
+    return table(
+        columns[0][1],
+        (t("metric"), lambda key: t.metric(key) + t.arrow(key)),
+        *(
+            (name, lambda key, means=means: estimate(means.get(key), metric(key).unit.decimals, to=t("to")))
+            for name, means in columns
+        ),
+    )

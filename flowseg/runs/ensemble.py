@@ -1,0 +1,59 @@
+"""Several runs of one config used as one: their probabilities are averaged."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean, median_low
+from typing import Any
+
+from flowseg.config import Config, differences
+from flowseg.errors import UserError
+from flowseg.runs.folder import Run, is_run, open_run
+from flowseg.runs.trained import Trained
+from flowseg.sampling.mask import MaskRule
+
+
+def open_runs(path: Path) -> list[Run]:
+    """Returns the run of a folder or, of a folder of runs such as `flowseg experiment` makes, all of them by name.
+
+    Raises:
+        UserError: there is none, or they differ in more than their seed and fold.
+    """
+    found = (
+        [] if is_run(path) or not path.is_dir() else [open_run(one) for one in sorted(path.iterdir()) if is_run(one)]
+    )
+    if not found:
+        return [open_run(path)]
+    first = found[0]
+    for other in found[1:]:
+        differing = differences(_set_up(first.config), _set_up(other.config))
+        if differing or first.encoder != other.encoder:
+            what = differing[0] if differing else f"embeddings: {first.encoder} != {other.encoder}"
+            raise UserError(
+                f"{path}: its runs are not of one config ({first.path.name} and {other.path.name}: {what}); give "
+                "one of them, or a folder whose runs differ in seed and fold only"
+            )
+    return found
+
+
+def _set_up(config: Config) -> Config:
+    """Returns the config without its seed, and with the first fold in place of its own."""
+    fold = config.data.fold and f"1/{config.data.fold.split('/')[1]}"
+    return replace(config, seed=0, data=replace(config.data, fold=fold))
+
+
+def common_rule(members: Sequence[Trained]) -> MaskRule:
+    """Returns the mask rule of runs that are used as one: the mean threshold, and the median smallest part.
+
+    It is not tuned anew: in a cross-validation, each image for validation was used to train some of them.
+    """
+    rules = [member.rule for member in members]
+    return MaskRule(fmean(rule.threshold for rule in rules), median_low(rule.min_component for rule in rules))
+
+
+def identified(members: Sequence[Trained]) -> dict[str, Any]:
+    """Returns what says in a result of which run it is, or of which runs in one folder."""
+    if len(members) == 1:
+        return {"run": str(members[0].run.path), "step": members[0].step}
+    named = [{"run": member.run.path.name, "step": member.step} for member in members]
+    return {"run": str(members[0].run.path.parent), "step": None, "members": named}

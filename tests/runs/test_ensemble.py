@@ -1,0 +1,62 @@
+"""Several runs as one: which may be, whose mask rule they have, and what their probability is."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from made_runs import NARROW
+from refusals import refusal
+
+from flowseg.config import Config, from_dict
+from flowseg.runs.ensemble import common_rule, open_runs
+from flowseg.runs.folder import create_run
+from flowseg.sampling.mask import MaskRule
+from flowseg.sampling.segment import Segmentation, pooled
+
+CONFIG = from_dict(Config, {"model": NARROW})
+
+
+def run(folder: Path, seed: int = 0, fold: str | None = None, **changes: object) -> None:
+    changed = replace(CONFIG, seed=seed, data=replace(CONFIG.data, fold=fold), **changes)  # type: ignore[arg-type]
+    create_run(folder, changed, None)
+
+
+def test_a_folder_of_folds_and_seeds_is_one(tmp_path: Path) -> None:
+    for seed, fold in ((0, "1/2"), (0, "2/2"), (1, "1/2")):
+        run(tmp_path / f"seed-{seed}-fold-{fold[0]}", seed, fold)
+    (tmp_path / "eval").mkdir()
+    names = ["seed-0-fold-1", "seed-0-fold-2", "seed-1-fold-1"]
+    assert [one.path.name for one in open_runs(tmp_path)] == names
+    assert [one.path for one in open_runs(tmp_path / names[1])] == [tmp_path / names[1]]
+
+
+@pytest.mark.parametrize("other", [{"fold": None}, {"fold": "2/3"}, {"precision": "bf16"}])
+def test_other_runs_beside_them_are_refused(tmp_path: Path, other: dict[str, object]) -> None:
+    run(tmp_path / "a", fold="1/2")
+    run(tmp_path / "b", **{"fold": "2/2", **other})  # type: ignore[arg-type]
+    told = refusal(lambda: open_runs(tmp_path))
+    assert f"{tmp_path}: its runs are not of one config (a and b: " in told
+
+
+def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
+    assert f"{tmp_path}: no run there" in refusal(lambda: open_runs(tmp_path))
+
+
+def test_the_rule_is_the_mean_threshold_and_the_median_part() -> None:
+    rules = [MaskRule(0.4, 0), MaskRule(0.5, 300), MaskRule(0.6, 40), MaskRule(0.5, 30)]
+    members = [SimpleNamespace(rule=rule) for rule in rules]
+    assert common_rule(members) == MaskRule(0.5, 30)  # type: ignore[arg-type]
+    assert common_rule(members[2:3]) == rules[2]  # type: ignore[arg-type]
+
+
+def test_the_probability_is_the_mean_over_all_samples_of_all_runs() -> None:
+    rng = np.random.default_rng(0)
+    made = [[Segmentation(rng.random((2, 4, 5), np.float32)) for _ in range(3)] for _ in range(4)]
+    for i, found in enumerate(pooled([iter(one) for one in made])):
+        expected = np.mean([one[i].probability for one in made], axis=0)
+        np.testing.assert_allclose(found.probability, expected, atol=1e-6)
+        assert found.uncertainty is not None and len(found.samples) == 8
+    (alone,) = pooled([iter(made[0][:1])])
+    assert alone is made[0][0]
