@@ -13,12 +13,15 @@ from flowseg.runs.prepare import prepare
 from flowseg.training.loop import train
 
 
-@pytest.mark.parametrize(("family", "target", "share"), [("binary", "mask", 0.85), ("gaussian", "sauna", 0.6)])
+@pytest.mark.parametrize(
+    ("family", "target", "devices", "share"), [("binary", "mask", 1, 0.85), ("gaussian", "sauna", 4, 0.6)]
+)
 def test_the_loss_falls_and_vessels_are_found(
-    tiny_config: Config, tmp_path: Path, family: Family, target: TargetKind, share: float
+    tiny_config: Config, tmp_path: Path, family: Family, target: TargetKind, devices: int, share: float
 ) -> None:
     config = replace(
         tiny_config,
+        devices=devices,
         model=replace(tiny_config.model, film=FilmConfig()),
         flow=replace(tiny_config.flow, family=family, time_power=2.5),
         data=replace(tiny_config.data, crop=32, target=target),
