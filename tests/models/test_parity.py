@@ -17,7 +17,7 @@ from flowseg.flow.gaussian import velocity_loss
 from flowseg.interop import import_torch
 from flowseg.interop.torch_names import PREFIX, entries
 from flowseg.models.group_norm import GROUPS
-from flowseg.models.kernels import BLOCKS
+from flowseg.models.kernels import BLOCKS, PLAIN
 from flowseg.models.network import Network, Params, abstract_params, init_params, params_of
 
 TOLERANCE = 1e-4
@@ -61,11 +61,15 @@ def original(shared: Path) -> Original:
 
 @pytest.fixture(scope="module")
 def loss_and_gradients(original: Original) -> tuple[jax.Array, jax.Array, Params]:
-    """Returns the loss, the velocity and the gradient of every parameter, with FiLM after block 1."""
+    """Returns the loss, the velocity and the gradient of every parameter, with FiLM after block 1.
+
+    By the plain kernels, which compile sooner than those that the other tests take.
+    """
+    network = Network(original.config, PLAIN, ESTIMATE)
 
     def loss(params: Params) -> tuple[jax.Array, jax.Array]:
         inputs = original.map("in/x"), original["in/t"], original.map("in/image"), original["in/embedding"]
-        v = original.network.apply(params, *inputs)
+        v = network.apply(params, *inputs)
         return velocity_loss(v, original.map("in/target_velocity")), v
 
     (value, v), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(original.params)

@@ -25,7 +25,8 @@ def test_patches_are_put_together_again(n: int) -> None:
 
 def test_a_network_on_patches_sees_and_decides_every_pixel() -> None:
     config = Config(
-        model=ModelConfig(dim=8, multipliers=(1, 1, 1, 1), heads=1, head_dim=8, patch=2), data=DataConfig(crop=16)
+        model=ModelConfig(dim=8, multipliers=(1,), heads=1, head_dim=8, full_attention_levels=(0,), patch=2),
+        data=DataConfig(crop=16),
     )
     params = init_params(config)
     network = Network(config, PLAIN, lambda output, x, t: output)
