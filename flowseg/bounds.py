@@ -97,6 +97,7 @@ class Section:
 
     def __post_init__(self) -> None:
         """Raises a UserError for the first field of a wrong type, not finite, or out of its bounds."""
+        plain = typing.get_type_hints(type(self))  # without bounds
         for name, hint in annotated_fields(type(self)).items():
             value = getattr(self, name)
             what = f"{self.path}.{name} = {value!r}".lstrip(".")
@@ -105,10 +106,10 @@ class Section:
             require(not any(isinstance(x, float) and not math.isfinite(x) for x in numbers), what, "must be finite")
             try:
                 typeguard.check_type(value, hint)
-                fits = hint is bool or not any(isinstance(x, bool) for x in numbers)
+                fits = plain[name] is bool or not any(isinstance(x, bool) for x in numbers)
             except typeguard.TypeCheckError:
                 fits = False
-            plain = inspect.formatannotation(typing.get_type_hints(type(self))[name])  # without bounds
-            require(fits, what, "expected " + re.sub(r"Optional\[(.*)\]", r"\1 | None", plain))
+            expected = re.sub(r"Optional\[(.*)\]", r"\1 | None", inspect.formatannotation(plain[name]))
+            require(fits, what, f"expected {expected}")
             for bound in broken_bounds(value, hint):
                 raise UserError(f"{what}: {bound.remedy}")

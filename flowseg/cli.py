@@ -15,6 +15,7 @@ from typing import NoReturn
 from flowseg import __version__
 from flowseg.commands.app import App, app
 from flowseg.commands.compare import Compare, compare
+from flowseg.commands.completion import Completion, completion
 from flowseg.commands.data import DataImport, DataSplit, data_import, data_split
 from flowseg.commands.data_check import DataCheck, data_check
 from flowseg.commands.doctor import Doctor, doctor
@@ -54,6 +55,7 @@ COMMANDS: dict[str, tuple[Callable[[list[str]], None], type]] = {
     "data check": (data_check, DataCheck),
     "import-torch": (import_torch, ImportTorch),
     "export": (export, Export),
+    "completion": (lambda args: completion(args, {name: cls for name, (_, cls) in COMMANDS.items()}), Completion),
 }
 
 

@@ -36,6 +36,11 @@ def keep_failures() -> None:
     logging.getLogger(_LOGGER).addFilter(_failures)
 
 
+def has_plugin() -> bool:
+    """Returns whether something is installed by which JAX could use more than the CPU; it does not start JAX."""
+    return any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu"))
+
+
 def has_accelerator() -> bool:
     """Returns whether JAX computes on something other than the CPU."""
     import jax

@@ -10,13 +10,10 @@ from flowseg.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class App(Sampling):
-    """Segment images on a page in the browser, with a run or an exported model.
-
-    Sampling options that are not given keep the run's own settings, whatever default is shown below.
-    """
+    """Segment images on a page in the browser, with a run or an exported model."""
 
     host: str = "127.0.0.1"
-    """Address to serve the page on. The default reaches this machine only; 0.0.0.0 is the whole network."""
+    """Address to serve the page on. 127.0.0.1 reaches this machine only; 0.0.0.0 is the whole network."""
     port: Annotated[int, Bound(lambda n: 0 <= n < 2**16, "must lie between 0 and 65535")] = 7860
     """Port of the page; 0 takes a free one."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from flowseg.bounds import MOST_EPOCHS, Natural, at_most
-from flowseg.commands.parsing import parse
+from flowseg.commands.parsing import default_is, parse
 
 Epoch = Annotated[Natural, at_most(MOST_EPOCHS, "no log has more")]
 
@@ -16,15 +16,17 @@ Epoch = Annotated[Natural, at_most(MOST_EPOCHS, "no log has more")]
 class Compare:
     """Report whether and how runs differ."""
 
-    runs: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN [RUN ...]")]
+    runs: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="RUN [RUN ...]", help_behavior_hint="(required)")
+    ]
     """Two or more run folders, CSV files of other tools (epoch,train_loss,val_dice), folders of run folders, or
     patterns in quotes. Runs of one config with different seeds form a group."""
     out: Path
     """Folder of the report."""
     lang: Literal["en", "ko"] = "en"
     """Language of the report."""
-    early: tuple[Epoch, Epoch] | None = None
-    """First and last epoch of the early phase; default: the first epochs, at most 15, that all runs have."""
+    early: Annotated[tuple[Epoch, Epoch] | None, default_is("the first epochs, at most 15, that all runs have")] = None
+    """First and last epoch of the early phase."""
 
 
 def compare(args: list[str]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from flowseg.bounds import Bound, Seed
-from flowseg.commands.parsing import parse
+from flowseg.commands.parsing import default_is, parse
 
 if TYPE_CHECKING:
     from flowseg.datasets.build import Built, Drawing
@@ -43,18 +43,16 @@ class DataImport:
     """What was downloaded: a folder, which may hold archives, or a zip or tar archive."""
     out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     """The folder to write; it must not exist."""
-    val: Share | None = None
-    """Share of the training images to draw for validation, if the set has no validation images; default: 0.1."""
-    test: Share | None = None
-    """Share of the images to draw for test, if the set has no test images; default: 0.2."""
+    val: Annotated[Share | None, default_is("0.1")] = None
+    """Share of the training images to draw for validation, if the set has no validation images."""
+    test: Annotated[Share | None, default_is("0.2")] = None
+    """Share of the images to draw for test, if the set has no test images."""
     seed: Seed = 0
     """Different seeds draw different splits."""
-    classes: tuple[str, ...] | None = None
-    """Of a set with several classes, those that count as vessel; default: all segments of ARCADE, and LargeVessel of
-    OCTA-500."""
-    label_values: tuple[str, ...] | None = None
-    """The grey values of a label that count as vessel, for example 255 or 128-255; by default a label must hold the
-    value 0 and one other."""
+    classes: Annotated[tuple[str, ...] | None, default_is("all segments of ARCADE, LargeVessel of OCTA-500")] = None
+    """Of a set with several classes, those that count as vessel."""
+    label_values: Annotated[tuple[str, ...] | None, default_is("all but 0, of which there must be one")] = None
+    """The grey values of a label that count as vessel, for example 255 or 128-255."""
 
 
 @dataclass(frozen=True)
@@ -80,9 +78,8 @@ class DataSplit:
     group: str | None = None
     """A regular expression that finds the patient in what stands for {}, for example ^[0-9]+; the images of a patient
     are kept in one split."""
-    label_values: tuple[str, ...] | None = None
-    """The grey values of a label that count as vessel, for example 255 or 128-255; by default a label must hold the
-    value 0 and one other."""
+    label_values: Annotated[tuple[str, ...] | None, default_is("all but 0, of which there must be one")] = None
+    """The grey values of a label that count as vessel, for example 255 or 128-255."""
 
 
 def data_import(args: list[str]) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from flowseg.bounds import Natural, at_most
-from flowseg.commands.parsing import parse
+from flowseg.commands.parsing import default_is, parse
 from flowseg.errors import UserError
 
 
@@ -24,8 +24,8 @@ class DataCheck:
 
     root: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="ROOT")]
     """The data set's folder, which holds train, val and test."""
-    out: Path | None = None
-    """The page, one HTML file; default: NAME-check.html in the working folder, where NAME is that of ROOT."""
+    out: Annotated[Path | None, default_is("NAME-check.html in the working folder")] = None
+    """The page, one HTML file. NAME is that of ROOT."""
     images: Annotated[Natural, at_most(10_000, "no browser shows more")] = 300
     """How many images the page shows at most. Of a larger set it shows those with findings first, then others drawn
     by a fixed seed."""

@@ -31,7 +31,10 @@ class Embed:
 class EmbedMerge:
     """Merge the shards of a data set's embeddings into one store."""
 
-    stores: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="STORE [STORE ...]")]
+    stores: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]],
+        tyro.conf.arg(metavar="STORE [STORE ...]", help_behavior_hint="(required)"),
+    ]
     """The files of all shards, in any order."""
     out: Path
     """The merged store's file."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from flowseg.bounds import Bound, Seed
-from flowseg.commands.parsing import find_config, parse_known
+from flowseg.commands.parsing import default_is, find_config, parse_known
 from flowseg.commands.train import Preset, Train, configured
 from flowseg.config import Config
 from flowseg.errors import UserError
@@ -46,10 +46,10 @@ class Experiment:
     validation, without that part, and scored on it. The report is then on these images, and on the test images."""
     preset: Preset = "auto"
     """The preset of flowseg train."""
-    data: str | None = None
-    """The data set; default: the configs' own, or the phantoms."""
-    embeddings: str | None = None
-    """The embedding store for the configs with FiLM; default: the configs' own, or image-stats."""
+    data: Annotated[str | None, default_is("the configs' own, or the phantoms")] = None
+    """The data set."""
+    embeddings: Annotated[str | None, default_is("the configs' own, or image-stats")] = None
+    """The embedding store for the configs with FiLM."""
     lang: Literal["en", "ko"] = "en"
     """Language of the report."""
 

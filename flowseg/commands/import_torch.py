@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from flowseg.bounds import Side
-from flowseg.commands.parsing import parse
+from flowseg.commands.parsing import default_is, parse
 from flowseg.config import FilmPoint
 
 
@@ -19,10 +19,10 @@ class ImportTorch:
     """The original's .ckpt file."""
     out: Path
     """Folder of the run."""
-    image_size: Side | None = None
-    """Side of the training crops, in pixels; default: as stored in the checkpoint."""
-    full_attention_at: tuple[Side, ...] | None = None
-    """Sides of the feature maps with softmax attention; default: as stored in the checkpoint."""
+    image_size: Annotated[Side | None, default_is("as stored in the checkpoint")] = None
+    """Side of the training crops, in pixels."""
+    full_attention_at: Annotated[tuple[Side, ...] | None, default_is("as stored in the checkpoint")] = None
+    """Sides of the feature maps with softmax attention."""
     flow: Literal["binary", "gaussian"] = "binary"
     """Flow that the checkpoint was trained by, which its file does not record. The published runs most likely had the
     binary one."""

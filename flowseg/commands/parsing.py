@@ -74,6 +74,11 @@ def _line_in(path: Path, error: BaseException) -> str:
     return f" (line {lines[-1]})" if lines else ""
 
 
+def default_is(text: str) -> Any:
+    """Returns the annotation of an option whose help shows its default in words, in place of None."""
+    return tyro.conf.arg(help_behavior_hint=f"(default: {text})")
+
+
 def _one_line(text: str) -> str:
     """Returns tyro's boxed error message as one line."""
     lines = [re.sub(r"[│╭╮╰╯─]+", " ", line).strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()]
@@ -146,14 +151,14 @@ def parse_known(cls: type[T], args: list[str], command: str) -> tuple[T, list[st
     return parsed
 
 
-_SHORT = {"--data": "--data.root", "--embeddings": "--embeddings.store"}
+SHORT = {"--data": "--data.root", "--embeddings": "--embeddings.store"}
 """Options that have the same name in every command, and the config fields that they set."""
 
 
 def with_field_names(args: list[str]) -> list[str]:
     """Returns the arguments with `--data` and `--embeddings` written as the config fields that they set."""
     split = (arg.partition("=") for arg in args)
-    return [_SHORT.get(name, name) + equals + value for name, equals, value in split]
+    return [SHORT.get(name, name) + equals + value for name, equals, value in split]
 
 
 def value_of(args: list[str], flag: str, default: str) -> str:

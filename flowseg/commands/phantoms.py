@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from flowseg.bounds import Bound, Images, Seed
-from flowseg.commands.parsing import parse
+from flowseg.commands.parsing import default_is, parse
 from flowseg.errors import UserError
 
 BYTES_PER_PIXEL = 60
@@ -29,12 +29,12 @@ class Phantoms:
     """Side of the images, in pixels."""
     seed: Seed = 0
     """Different seeds draw different images."""
-    train: Images | None = None
-    """Training images; default: 155 (plain), 120 (choice)."""
-    val: Images | None = None
-    """Validation images; default: 20 (plain), 16 (choice)."""
-    test: Images | None = None
-    """Test images; default: 46 (plain), 40 (choice)."""
+    train: Annotated[Images | None, default_is("155 (plain), 120 (choice)")] = None
+    """Training images."""
+    val: Annotated[Images | None, default_is("20 (plain), 16 (choice)")] = None
+    """Validation images."""
+    test: Annotated[Images | None, default_is("46 (plain), 40 (choice)")] = None
+    """Test images."""
 
 
 def phantoms(args: list[str]) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from flowseg.commands.parsing import parse
+from flowseg.commands.parsing import default_is, parse
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,8 @@ class Report:
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """The run's folder."""
-    out: Path | None = None
-    """Folder of the report; default: RUN/report."""
+    out: Annotated[Path | None, default_is("RUN/report")] = None
+    """Folder of the report."""
     lang: Literal["en", "ko"] = "en"
     """Language of the report."""
 

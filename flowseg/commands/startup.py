@@ -4,7 +4,7 @@ import gc
 import os
 import sys
 
-from flowseg.commands.accelerator import keep_failures
+from flowseg.commands.accelerator import has_plugin, keep_failures
 
 
 def set_up_jax() -> None:
@@ -20,6 +20,10 @@ def set_up_jax() -> None:
     if home() is None:
         os.environ.setdefault("MPLCONFIGDIR", str(cache / "matplotlib"))  # else Matplotlib warns at each start
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "1")
+    if not has_plugin():
+        # XLA says several times in blocks of stars that a compilation is slow, which tears the progress display. It
+        # calls this an error, and there is no other switch. What really fails on a CPU is an exception.
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     keep_failures()
 
 

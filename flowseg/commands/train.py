@@ -7,7 +7,7 @@ from typing import Annotated, Literal, TypeVar
 
 import tyro
 
-from flowseg.commands.parsing import load_config, value_of, with_config, with_field_names
+from flowseg.commands.parsing import default_is, load_config, value_of, with_config, with_field_names
 from flowseg.config import Config, TrackerName
 
 Preset = Literal["full", "cpu", "auto"]
@@ -36,13 +36,13 @@ class WithPreset(OnConfig):
 class Train(WithPreset):
     """Train a config, score it on the test split, and write a report on it."""
 
-    resume: str | None = None
+    resume: Annotated[str | None, default_is("a new run")] = None
     """A run's folder to continue, or auto: the run in --out, else the newest interrupted run of this config."""
-    out: Path | None = None
-    """Folder of the run; default: runs/NAME-DATE-TIME."""
+    out: Annotated[Path | None, default_is("runs/NAME-DATE-TIME")] = None
+    """Folder of the run."""
     profile: bool = False
     """Write a trace of five steps by JAX's profiler into the run's folder `profile`, for TensorBoard or Perfetto."""
-    track: tuple[TrackerName, ...] = ()
+    track: Annotated[tuple[TrackerName, ...], default_is("neither")] = ()
     """Show the measurements in MLflow or Weights & Biases too, not only in TensorBoard (docs/tracking.md)."""
 
 

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import tyro
 
-from flowseg.bounds import Bound, Seed, at_most
-from flowseg.commands.parsing import parse
+from flowseg.bounds import Bound, Seed, annotated_fields, at_most
+from flowseg.commands.parsing import default_is, parse
 from flowseg.config import EvalConfig
 from flowseg.errors import UserError
 
@@ -29,8 +29,8 @@ class OnRun:
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
     """The run's folder; flowseg eval and predict also take a folder of runs, and average their probabilities."""
-    embeddings: str | None = None
-    """A store that holds the images' embeddings; default: the run's own, or image-stats."""
+    embeddings: Annotated[str | None, default_is("the run's own, or image-stats")] = None
+    """A store that holds the images' embeddings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,15 +39,27 @@ class OnSplit(OnRun):
 
     split: Literal["train", "val", "test", "fold"] = "test"
     """The split; fold: the images that the training of a fold has left out (data.fold)."""
-    data: str | None = None
-    """A data set to use instead of the run's own."""
+    data: Annotated[str | None, default_is("the run's own")] = None
+    """A data set."""
+
+
+def _own_settings() -> type[EvalConfig]:
+    """Returns EvalConfig with fields whose default, the help says, is the run's own setting."""
+    own = default_is("the run's own")
+    hints = annotated_fields(EvalConfig)
+    made = [(f.name, Annotated[hints[f.name], own], field(default=f.default)) for f in fields(EvalConfig)]
+    cls = make_dataclass("OwnSettings", made, bases=(EvalConfig,), frozen=True)
+    cls.path = EvalConfig.path  # type: ignore[attr-defined]
+    return cls
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling(OnRun):
     """Options of the commands that sample masks; every field of EvalConfig is one."""
 
-    settings: Annotated[EvalConfig, tyro.conf.arg(name="")] = field(default_factory=EvalConfig)
+    settings: Annotated[EvalConfig, tyro.conf.arg(name="", constructor=_own_settings())] = field(
+        default_factory=EvalConfig
+    )
 
 
 S = TypeVar("S", bound=Sampling)
@@ -67,18 +79,16 @@ def _with_runs(
     # Runs have to be opened before their settings can be defaults: hence the command line is parsed twice.
     parsed = parse(cls, args, command)
     runs = find(parsed.run)
-    return parse(cls, args, command, default=replace(parsed, settings=runs[0].config.eval)), runs
+    found = parse(cls, args, command, default=replace(parsed, settings=runs[0].config.eval))
+    return replace(found, settings=EvalConfig(**vars(found.settings))), runs
 
 
 @dataclass(frozen=True, kw_only=True)
 class Eval(Sampling, OnSplit):
-    """Score a run's best checkpoint on a split.
+    """Score a run's best checkpoint on a split."""
 
-    Sampling options that are not given keep the run's own settings, whatever default is shown below.
-    """
-
-    out: Path | None = None
-    """Folder of the scores; default: RUN/eval/SPLIT. If data, embeddings or sampling differ from the run's own, the
+    out: Annotated[Path | None, default_is("RUN/eval/SPLIT")] = None
+    """Folder of the scores. If data, embeddings or sampling differ from the run's own, the
     folder's name says what differs, and the run's own scores stay."""
 
 
@@ -129,18 +139,18 @@ def _evaluate_together(parsed: Eval, runs: "list[Run]", out: Path | None) -> Non
 
 @dataclass(frozen=True, kw_only=True)
 class Predict(Sampling):
-    """Segment new images with a run, or with several as one.
+    """Segment new images with a run, or with several as one."""
 
-    Sampling options that are not given keep the run's own settings, whatever default is shown below.
-    """
-
-    images: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE [IMAGE ...]")]
+    images: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]],
+        tyro.conf.arg(metavar="IMAGE [IMAGE ...]", help_behavior_hint="(required)"),
+    ]
     """Images (png, jpg, tif, pgm, bmp, DICOM), or folders of them."""
     out: Path
     """Folder for the masks, probabilities and overlays."""
     frames: str = "all"
     """Frames of DICOM series, counted from 1, for example 3,7,10-14."""
-    fov: Path | None = None
+    fov: Annotated[Path | None, default_is("the whole image counts")] = None
     """Folder with the field of view of each image: a mask of the image's name, white inside. Nothing is predicted
     outside."""
 
@@ -186,10 +196,10 @@ def predict(args: list[str]) -> None:
 class AnalyzeFilm(OnSplit):
     """Report what the embeddings contribute to a trained FiLM run."""
 
-    images: Several | None = None
-    """Number of images, a random choice by the seed; default: all."""
-    out: Path | None = None
-    """Folder of the report; default: RUN/analysis/film-SPLIT."""
+    images: Annotated[Several | None, default_is("all")] = None
+    """Number of images, a random choice by the seed."""
+    out: Annotated[Path | None, default_is("RUN/analysis/film-SPLIT")] = None
+    """Folder of the report."""
     seed: Seed = 0
     """Seed for the choice of images, for which other image lends its embedding, and for the bootstrap."""
 

@@ -15,22 +15,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """Options that some encoders take; None stands for the encoder's default."""
+    """Options that some encoders take; None leaves the choice to the encoder."""
 
     model: str | None = None
-    """qwen2.5-vl: the model's folder, or its name in the hub's cache; default Qwen/Qwen2.5-VL-3B-Instruct."""
+    """qwen2.5-vl: the model's folder, or its name in the hub's cache; None means Qwen/Qwen2.5-VL-3B-Instruct."""
     features: Literal["image", "prompt", "answers"] | None = None
-    """qwen2.5-vl: the averaged vision tokens (default), the last hidden state after a prompt, or the probabilities of
-    fixed answers to fixed questions."""
+    """qwen2.5-vl: image: the averaged vision tokens; prompt: the last hidden state after a prompt; answers: the
+    probabilities of fixed answers to fixed questions. None means image."""
     prompt: str | None = None
     """qwen2.5-vl with --features prompt: the prompt."""
     batch: Annotated[Count, at_most(4096, "memory holds no more")] | None = None
-    """qwen2.5-vl: images per pass through the vision tower; default 1. In larger batches a vector depends on the other
-    images by rounding."""
+    """qwen2.5-vl: images per pass through the vision tower; None means 1. In larger batches a vector depends on the
+    other images by rounding."""
     seed: Seed | None = None
-    """random, constant, shuffled: seed of the random numbers; default 0."""
+    """random, constant, shuffled: seed of the random numbers; None means 0."""
     width: Width | None = None
-    """random, constant: numbers per vector; default 2048."""
+    """random, constant: numbers per vector; None means 2048."""
 
 
 @dataclass(frozen=True)

@@ -107,7 +107,8 @@ class Training:
         config = self.config
         batches = iterate(training_batches(config, self.datasets["train"]), self.step, self.total, config.data.threads)
         if self.step < self.total:
-            console.print("compiling the training step: minutes the first time, then it is kept")
+            console.print("compiling the training step, or loading what an earlier start has compiled")
+        begun = self.step
         progress = Task("training", self.total, self.step)
         try:
             self._mend_best()
@@ -118,11 +119,14 @@ class Training:
                 self.stop.check()
                 if self.trace:
                     self.trace.before(self.step)
+                started = time.monotonic()
                 # Hidden copies between host and device would slow the step.
                 with jax.transfer_guard("disallow"), memory_told(config, self.driver.devices):
                     self.state, metrics = self.driver(self.state, next(batches))
                     self.step += 1
                     self.meter.add(self.step, metrics)
+                if self.step == begun + 1:
+                    console.print(f"the training step was ready after {duration(time.monotonic() - started)}")
                 if self.step % config.train.log_every == 0:
                     self.log.write("train", self.step, self.step / self.epoch_steps, self.meter.line())
                 self.meter.show(progress)

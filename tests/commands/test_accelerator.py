@@ -1,13 +1,14 @@
 """A GPU that JAX does not use is named with cause and remedy, and no traceback of JAX's is printed."""
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from flowseg.commands import accelerator
+from flowseg.commands import accelerator, startup
 
 
 @pytest.fixture(autouse=True)
@@ -80,3 +81,16 @@ def test_nothing_is_said_without_a_gpu_or_with_one_in_use(tmp_path: Path, monkey
     accelerator.nvidia_gpus.cache_clear()
     monkeypatch.setenv("PATH", "")
     assert accelerator.gpu_unused() == ""
+
+
+@pytest.mark.parametrize("plugin", [False, True])
+def test_xla_s_blocks_about_slow_compilations_stay_out_of_the_progress(
+    monkeypatch: pytest.MonkeyPatch, plugin: bool
+) -> None:
+    """Where only a CPU can be used: on a GPU, an error that XLA logs may be all there is."""
+    monkeypatch.setattr(startup, "has_plugin", lambda: plugin)
+    for name in ("TF_CPP_MIN_LOG_LEVEL", "FLOWSEG_TRACES", "JAX_COMPILATION_CACHE_DIR"):
+        monkeypatch.setenv(name, "")  # so that it is restored
+        monkeypatch.delenv(name)
+    startup.set_up_jax()
+    assert os.environ.get("TF_CPP_MIN_LOG_LEVEL") == (None if plugin else "3")
