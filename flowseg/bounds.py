@@ -10,6 +10,7 @@ import re
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Union, get_args, get_origin
 
@@ -39,6 +40,22 @@ NotNegative = Annotated[float, Bound(lambda x: x >= 0, "must not be negative")]
 Seed = Annotated[int, Bound(lambda n: 0 <= n < 2**31, "must lie between 0 and 2147483647")]
 Images = Annotated[Count, at_most(1_000_000, "no folder of files holds more in practice")]
 Width = Annotated[Count, at_most(65_536, "far wider than any encoder's vectors")]
+FileName = Annotated[
+    str,
+    # Path("..").name is "..".
+    Bound(lambda name: name not in ("", "..") and Path(name).name == name, "must be a plain file name"),
+    Bound(lambda name: name.isprintable() and len(name.encode()) <= 200, "must be printable, of at most 200 bytes"),
+]
+FoldName = Annotated[
+    str,
+    Bound(
+        lambda fold: (
+            re.fullmatch(r"[1-9]\d{0,2}/[1-9]\d{0,2}", fold) is not None
+            and 1 < int(fold.split("/")[1]) >= int(fold.split("/")[0])
+        ),
+        "write which fold of how many, for example 2/5",
+    ),
+]
 Weight = Annotated[NotNegative, at_most(1000, "nothing else in the loss would count")]
 Rate = Annotated[Positive, at_most(100, "training diverges far below")]
 MOST_STEPS = 2**31 - 1

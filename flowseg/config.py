@@ -7,10 +7,8 @@ of one line.
 
 import dataclasses
 import json
-import re
 import typing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from flowseg import bounds
@@ -24,26 +22,10 @@ Channel = Literal["luminance", "red", "green", "blue"]
 Sampler = Literal["euler", "heun", "midpoint", "rk4", "dopri5"]
 TrackerName = Literal["mlflow", "wandb"]
 """Where measurements are shown if a training is asked to, besides TensorBoard (flowseg.runs.trackers)."""
-FileName = Annotated[
-    str,
-    # Path("..").name is "..".
-    Bound(lambda name: name not in ("", "..") and Path(name).name == name, "must be a plain file name"),
-    Bound(lambda name: name.isprintable() and len(name.encode()) <= 200, "must be printable, of at most 200 bytes"),
-]
 Crop = Annotated[int, Bound(lambda n: 16 <= n <= 16384 and n % 8 == 0, "must be a multiple of 8 from 16 to 16384")]
 Level = Annotated[int, Bound(lambda level: 0 <= level <= 3, "levels and stages are 0 to 3")]
 Fraction = Annotated[float, Bound(lambda x: 0 < x < 1, "must lie between 0 and 1, and be neither")]
 Probability = Annotated[float, Bound(lambda p: 0 <= p <= 1, "is a probability: choose a number from 0 to 1")]
-FoldName = Annotated[
-    str,
-    Bound(
-        lambda fold: (
-            re.fullmatch(r"[1-9]\d{0,2}/[1-9]\d{0,2}", fold) is not None
-            and 1 < int(fold.split("/")[1]) >= int(fold.split("/")[0])
-        ),
-        "write which fold of how many, for example 2/5",
-    ),
-]
 T = TypeVar("T")
 
 SAMPLERS: dict[Family, tuple[Sampler, ...]] = {
@@ -154,7 +136,7 @@ class DataConfig(Section, path="data"):
     root: str | None = None
     """Folder with train, val and test, each with the folders image and label; None means the procedural phantoms. On
     the command line also --data."""
-    fold: FoldName | None = None
+    fold: bounds.FoldName | None = None
     """Which fold of a cross-validation the run is, for example 2/5: of five parts of the images for training and
     validation, the second is left out and scored afterwards (flowseg.data.folds). None trains on the data set's own
     splits. flowseg experiment --folds sets it."""
@@ -306,7 +288,7 @@ class EvalConfig(Section, path="eval"):
 class Config(Section):
     """One experiment. A run is determined by this, the data and the software."""
 
-    name: FileName = "baseline"
+    name: bounds.FileName = "baseline"
     """Name of the run's folder."""
     seed: bounds.Seed = 0
     """Root of all randomness: parameters, order of images, crops, noise."""
