@@ -116,8 +116,12 @@ def test_a_damaged_part_is_named(data: Path, tmp_path: Path, small_groups: None)
     with pytest.raises(KeyboardInterrupt):
         run(data, Counting(stop_at=4), tmp_path / "store")
     part = min(_parts(tmp_path / "store").iterdir())
-    part.write_bytes(part.read_bytes()[:-1])
-    assert f"{part}: is damaged; delete it" in refusal(lambda: run(data, Counting(), tmp_path / "store"))
+    whole = part.read_bytes()
+    in_a_vector = 8 + int.from_bytes(whole[:8], "little")
+    flipped = bytes([*whole[:in_a_vector], whole[in_a_vector] ^ 1, *whole[in_a_vector + 1 :]])
+    for damaged in (whole[:-1], flipped):
+        part.write_bytes(damaged)
+        assert f"{part}: is damaged; delete it" in refusal(lambda: run(data, Counting(), tmp_path / "store"))
     part.unlink()
     assert run(data, Counting(), tmp_path / "store").reused == 2
 
