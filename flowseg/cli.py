@@ -25,12 +25,12 @@ from flowseg.commands.export import Export, export
 from flowseg.commands.import_torch import ImportTorch, import_torch
 from flowseg.commands.phantoms import Phantoms, phantoms
 from flowseg.commands.report import Report, report
-from flowseg.commands.startup import set_up_jax, use_huge_pages
+from flowseg.commands.startup import set_up_jax
 from flowseg.commands.train import Params, Train, params, train
 from flowseg.commands.trained import AnalyzeFilm, Eval, Predict, analyze_film, evaluate, predict
 from flowseg.errors import UserError
 from flowseg.files import is_text
-from flowseg.training.interrupt import Interrupted, answer_signals
+from flowseg.training.interrupt import Interrupted
 
 _DEBUG = "--debug"
 _LONGEST = 300  # characters of an unexpected error's message
@@ -64,13 +64,6 @@ def _usage() -> str:
     lines += [f"  {name:14}{str(cls.__doc__).splitlines()[0]}" for name, (_, cls) in COMMANDS.items()]
     lines += ["", f"{_DEBUG} anywhere on the command line shows the traceback of an unexpected error"]
     return "\n".join(lines)
-
-
-def command() -> None:
-    """Runs the `flowseg` program."""
-    use_huge_pages()
-    answer_signals()
-    main()
 
 
 def main() -> None:
@@ -124,7 +117,7 @@ def _run(arguments: list[str]) -> None:
 
 
 def _end(message: str, status: int) -> NoReturn:
-    print(f"flowseg: {' '.join(message.splitlines())}", file=sys.stderr)
+    sys.stderr.write(f"flowseg: {' '.join(message.splitlines())}\n")
     sys.exit(status)
 
 

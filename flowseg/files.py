@@ -75,9 +75,12 @@ def replaced_file(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes a text file, replacing `path` only once all of it is written."""
+    """Writes a UTF-8 text file, replacing `path` only once all of it is written.
+
+    Parts of names that are not UTF-8 are written as \\udcff and the like, as the terminal shows them.
+    """
     with replaced_file(path) as part:
-        part.write_text(text)
+        part.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager

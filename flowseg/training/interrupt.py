@@ -100,11 +100,23 @@ def stop_at_eof() -> None:
 
 
 def answer_signals() -> None:
-    """Lets a thread answer signals from now on; for a program, which calls it once."""
+    """Lets a thread answer signals from now on; for a program, which calls it once, before it imports much."""
+    if signal.getsignal(signal.SIGINT) == signal.default_int_handler:  # else the parent wants it to be ignored
+        signal.signal(signal.SIGINT, _interrupt)
     heard, written = os.pipe()
     os.set_blocking(written, False)
     signal.set_wakeup_fd(written, warn_on_full_buffer=False)
     Thread(target=_listen, args=(heard,), daemon=True).start()
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    """Raises a KeyboardInterrupt; within an import, where that may become any error or none, ends the process."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            _say("stopped")
+            os._exit(128 + signum)
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def _listen(heard: int) -> None:
