@@ -84,3 +84,8 @@ def test_json_that_is_nested_too_deeply_is_a_value_error_like_all_that_is_no_jso
     for text in ("[" * 100_000, "[" * 20_000 + "]" * 20_000, "{", "9" * 5000):
         with pytest.raises(ValueError):
             parse_json(text)
+
+
+def test_a_name_that_is_no_utf8_can_be_written_into_a_text(tmp_path: Path) -> None:
+    write_text(tmp_path / "report.html", "é \udcff.png")
+    assert (tmp_path / "report.html").read_bytes() == "é \\udcff.png".encode()
