@@ -7,8 +7,13 @@ class UserError(Exception):
     """A problem that the user can solve.
 
     The message is one line: what is wrong, where (file, field, value) and what to do. The command line prints it
-    without a traceback and exits with status 1.
+    without a traceback and exits with status 1. Characters that are not printable, as names and what is in files may
+    have, are escaped: a terminal could obey them.
     """
+
+    def __init__(self, message: str):
+        line = " ".join(message.splitlines())
+        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
 
 
 def first_of(names: Sequence[str]) -> str:

@@ -93,8 +93,8 @@ def _config(path: Path) -> None:
 
 def _exported(path: Path) -> None:
     run = open_run(path.parent)
-    assert run.exported is not None, "an exported model that is taken for a run"
-    read_weights(run.path, run.exported, run.config)
+    if run.exported is not None:  # else it is taken for a run, which has no checkpoint
+        read_weights(run.path, run.exported, run.config)
 
 
 def _metrics(path: Path) -> None:
