@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -14,6 +15,7 @@ from flowseg.bounds import Bound, Seed
 from flowseg.commands.parsing import default_is, find_config, parse_known
 from flowseg.commands.train import Preset, Train, configured
 from flowseg.config import Config
+from flowseg.data.folds import all_folds
 from flowseg.errors import UserError
 
 REPORT = "report"
@@ -83,7 +85,7 @@ def plan(asked: Experiment, more: list[str]) -> list[Planned]:
     configs = [find_config(str(file)) for file in asked.configs]
     planned: list[Planned] = []
     files: dict[str, Path] = {}
-    folds = [None] if asked.folds is None else [f"{k}/{asked.folds}" for k in range(1, asked.folds + 1)]
+    folds: Sequence[str | None] = [None] if asked.folds is None else all_folds(asked.folds)
     for seed, fold in product(asked.seeds, folds):
         for file in configs:
             arguments = [str(file), "--preset", asked.preset, "--seed", str(seed), *more]

@@ -24,6 +24,11 @@ ABOUT_FILE = "dataset.json"
 Group = list[Pair]
 
 
+def all_folds(count: int) -> list[str]:
+    """Returns the names of all folds of a cross-validation, as `data.fold` has them."""
+    return [f"{k}/{count}" for k in range(1, count + 1)]
+
+
 def split_pairs(root: Path, split: str, fold: str | None) -> list[Pair]:
     """Returns the image-label pairs of a split, by name.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from flowseg.data.folds import FOLD
+from flowseg.data.folds import FOLD, all_folds
 from flowseg.errors import UserError
 from flowseg.progress import console
 from flowseg.reports import folds_tables
@@ -17,6 +17,7 @@ from flowseg.reports.compare.words import Language, Words
 from flowseg.reports.folder import check_free, make_parent, report_folder
 from flowseg.reports.pages import render
 from flowseg.runs.ensemble import open_runs
+from flowseg.runs.folder import Run
 
 FOLDS_FORMAT = "flowseg-folds-1"
 COMMAND = "flowseg experiment --folds"
@@ -50,14 +51,15 @@ def report_folds(folders: Sequence[Path], out: Path, lang: Language = "en") -> d
 def _config(folder: Path) -> dict[str, Any]:
     """Returns what the report says of the runs in a folder."""
     runs = open_runs(folder)
-    by_fold: dict[int, list[Scores]] = {}
+    _check_complete(folder, runs)
+    by_fold: dict[str, list[Scores]] = {}
     for run in runs:
-        if run.config.data.fold is None:
-            raise UserError(f"{run.path}: is no fold of a cross-validation; remove it from {folder}")
-        by_fold.setdefault(int(run.config.data.fold.split("/")[0]), []).append(read_scores(run, FOLD))
-    images = {key: values for k in sorted(by_fold) for key, values in _per_image(by_fold[k]).items()}
+        by_fold.setdefault(str(run.config.data.fold), []).append(read_scores(run, FOLD))
+    names = all_folds(len(by_fold))
+    images = {key: values for fold in names for key, values in _per_image(by_fold[fold]).items()}
     folds = [
-        {"fold": k, "images": len(by_fold[k][0].keys), "dice": _mean(by_fold[k], "dice")} for k in sorted(by_fold)
+        {"fold": k, "images": len(by_fold[fold][0].keys), "dice": _mean(by_fold[fold], "dice")}
+        for k, fold in enumerate(names, 1)
     ]
     single = _per_image([read_scores(run, SPLIT) for run in runs])
     together = read_folder(folder / "eval" / SPLIT, f"flowseg eval {folder}")
@@ -69,6 +71,20 @@ def _config(folder: Path) -> dict[str, Any]:
         "test": {"single": _means(single.values()), "together": _means(_per_image([together]).values())},
         "per_image": images,
     }
+
+
+def _check_complete(folder: Path, runs: Sequence[Run]) -> None:
+    """Raises a UserError unless there is a run of every fold for each seed."""
+    folds = {run.config.data.fold for run in runs}
+    if None in folds:
+        raise UserError(f"{folder}: holds a run that is no fold of a cross-validation; remove it")
+    count = int(str(next(iter(folds))).split("/")[1])
+    there = {(run.config.seed, run.config.data.fold) for run in runs}
+    for seed in sorted({run.config.seed for run in runs}):
+        for k, fold in enumerate(all_folds(count), 1):
+            if (seed, fold) not in there:
+                remedy = "give the same command again, or remove that seed's runs"
+                raise UserError(f"{folder}: lacks fold {k} of {count} with seed {seed}; {remedy}")
 
 
 def _per_image(scores: Sequence[Scores]) -> dict[str, dict[str, float | None]]:

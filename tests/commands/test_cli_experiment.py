@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -141,9 +142,9 @@ def test_two_seeds_are_trained_compared_and_kept(flowseg: Flowseg, tiny_data: Pa
 
 
 def test_folds_are_runs_of_their_own(tmp_path: Path) -> None:
-    planned = plan(asked(tmp_path / "out", tmp_path, folds=3), [])
-    assert [run.config.data.fold for run in planned[:6]] == ["1/3", "1/3", "2/3", "2/3", "3/3", "3/3"]
-    assert len(planned) == 2 * 2 * 3 and planned[-1].folder == tmp_path / "out" / "vlm_film" / "seed-1-fold-3"
+    planned = plan(replace(asked(tmp_path / "out", tmp_path), folds=2, seeds=(1,)), [])
+    assert [run.config.data.fold for run in planned] == ["1/2", "1/2", "2/2", "2/2"]
+    assert planned[-1].folder == tmp_path / "out" / "vlm_film" / "seed-1-fold-2"
 
 
 def test_a_cross_validation_scores_every_image_by_a_run_that_has_not_seen_it(

@@ -1,0 +1,102 @@
+"""The report of a cross-validation, from made-up runs: what is averaged over what, and that nothing is left out."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from html_page import Page
+from made_runs import make_run
+from refusals import refusal
+
+from flowseg.reports.folds import FOLDS_FORMAT, report_folds
+
+MARKUP = "<i>a&b"
+SEEDS, FOLDS, IMAGES = (0, 1), (1, 2, 3), 4
+
+
+def dice(seed: int, fold: int, image: int) -> float:
+    return round(0.5 + 0.1 * seed + 0.02 * fold + 0.003 * image, 6)
+
+
+def evaluated(run: Path, split: str, names: list[str], scores: dict[str, list[float | None]]) -> None:
+    """Gives a run the scores of a split."""
+    made = make_run(run.parent / ".other", scores=scores, images=names)
+    shutil.move(made / "eval" / "test", run / "eval" / split)
+    shutil.rmtree(made)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runs of one config: three folds, two seeds, of four images each; the last image of a fold has no HD95."""
+    folder = tmp_path_factory.mktemp("out") / MARKUP
+    for seed in SEEDS:
+        for fold in FOLDS:
+            test: dict[str, list[float | None]] = {"dice": [0.6 + 0.1 * seed, 0.7], "hd95": [3.0, None]}
+            config = {"data": {"fold": f"{fold}/3"}}
+            run = make_run(folder / f"seed-{seed}-fold-{fold}", seed=seed, scores=test, config=config)  # type: ignore[arg-type]
+            dices: list[float | None] = [dice(seed, fold, i) for i in range(IMAGES)]
+            hd95: list[float | None] = [10.0 * fold] * (IMAGES - 1) + [None]
+            evaluated(run, "fold", [f"fold/train-{fold}-{i}" for i in range(IMAGES)], {"dice": dices, "hd95": hd95})
+    together: dict[str, list[float | None]] = {"dice": [0.9, 0.8], "hd95": [2.0, None]}
+    made = make_run(folder / "together", scores=together)  # type: ignore[arg-type]
+    (folder / "eval").mkdir()
+    shutil.move(made / "eval" / "test", folder / "eval" / "test")
+    shutil.rmtree(made)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(folder: Path) -> dict[str, Any]:
+    report_folds([folder], folder.parent / "report")
+    content: dict[str, Any] = json.loads((folder.parent / "report" / "report.json").read_text())
+    return content
+
+
+def test_every_image_counts_once_with_the_mean_of_its_seeds(report: dict[str, Any]) -> None:
+    (config,) = report["configs"]
+    expected = {
+        f"fold/train-{fold}-{i}": np.mean([dice(seed, fold, i) for seed in SEEDS])
+        for fold in FOLDS
+        for i in range(IMAGES)
+    }
+    assert {key: row["dice"] for key, row in config["per_image"].items()} == pytest.approx(expected)
+    means = config["out_of_fold"]
+    assert (means["dice"]["n"], means["dice"]["mean"]) == (12, pytest.approx(np.mean([*expected.values()])))
+    assert (means["hd95"]["n"], means["hd95"]["mean"]) == (9, pytest.approx(20.0))
+    assert report["format"] == FOLDS_FORMAT and report["folds"] == 3 and config["runs"] == 6
+
+
+def test_each_fold_and_the_test_images_are_there(report: dict[str, Any]) -> None:
+    (config,) = report["configs"]
+    for fold, found in zip(FOLDS, config["folds"], strict=True):
+        assert (found["fold"], found["images"]) == (fold, IMAGES)
+        assert found["dice"] == pytest.approx(np.mean([dice(s, fold, i) for s in SEEDS for i in range(IMAGES)]))
+    single, together = (config["test"][of]["dice"]["mean"] for of in ("single", "together"))
+    assert (single, together) == (pytest.approx((0.65 + 0.7) / 2), pytest.approx(0.85))
+
+
+@pytest.mark.parametrize(("lang", "told"), [("en", "Cross-validation in 3 folds"), ("ko", "교차 검증")])
+def test_the_page_shows_them_and_escapes_names(
+    folder: Path, report: dict[str, Any], tmp_path: Path, lang: str, told: str
+) -> None:
+    report_folds([folder], tmp_path / "report", lang)  # type: ignore[arg-type]
+    page = Page((tmp_path / "report" / "report.html").read_text())
+    assert told in page.text and MARKUP in page.text and "i" not in page.tags
+    mean = report["configs"][0]["out_of_fold"]["dice"]["mean"]
+    assert f"{mean:.4f}" in page.text and "0.8500" in page.text and "n = 4" in page.text
+    assert all(address.startswith(("data:image/", "#")) for address in page.asked)
+
+
+def test_what_is_missing_is_named(folder: Path, tmp_path: Path) -> None:
+    whole = Path(shutil.copytree(folder, tmp_path / "runs"))
+    run = whole / "seed-1-fold-2"
+    shutil.move(run / "eval" / "fold", tmp_path / "fold")
+    told = refusal(lambda: report_folds([whole], tmp_path / "report"))
+    assert told == f"{run}: has no fold scores; make them with: flowseg eval {run} --split fold"
+    shutil.rmtree(run)
+    told = refusal(lambda: report_folds([whole], tmp_path / "report"))
+    assert told == f"{whole}: lacks fold 2 of 3 with seed 1; give the same command again, or remove that seed's runs"
+    assert not (tmp_path / "report").exists()
