@@ -1,5 +1,7 @@
 """Mutated inputs, given to whole commands."""
 
+import importlib.util
+
 from tests.campaign.acts import ACTS, TRAIN
 from tests.campaign.case import Case
 from tests.campaign.mutate import mutated
@@ -21,6 +23,8 @@ USES: dict[str, list[tuple[str, ...]]] = {
     "data": [ACTS["data check"].words, (*TRAIN, "--out", "new")],
 }
 """Kinds of files, and commands that read them."""
+if importlib.util.find_spec("torch"):
+    USES["checkpoint"] = [("import-torch", "FILE", "--out", "original")]
 PLACES = {"metrics": "run/metrics.jsonl", "about scores": "run/eval/test/metrics.json", "config": "run/config.json"}
 PLACES |= {"scores": "run/eval/test/per_image.csv", "weights": "exported/model.safetensors"}
 """Where a changed file lies, if it has a place of its own."""

@@ -4,6 +4,7 @@ The readers are called in a process of their own, with limits on its time and me
 files to whole commands.
 """
 
+import importlib.util
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from flowseg.datasets.source import open_source
 from flowseg.embeddings.info import compare_pairs, measure_spread
 from flowseg.embeddings.store import EmbeddingStore
 from flowseg.errors import UserError
+from flowseg.interop.checkpoint_files import read_ckpt
 from flowseg.reports.compare.csv_log import read_csv_log
 from flowseg.reports.compare.run_log import read_run_log
 from flowseg.reports.compare.scores import read_scores
@@ -115,6 +117,10 @@ def _starts(path: Path) -> None:
     read_starts(path.parent)
 
 
+def _checkpoint(path: Path) -> None:
+    read_ckpt(path)
+
+
 def _log(path: Path) -> None:
     read_csv_log(path, "log")
 
@@ -136,6 +142,8 @@ READERS: dict[str, Reader] = {
     "about scores": Reader(_scores, "run/eval/test/metrics.json", "run"),
     "log": Reader(_log, samples.logs),
 }
+if importlib.util.find_spec("torch"):
+    READERS["checkpoint"] = Reader(_checkpoint, samples.checkpoints)
 
 
 def make_samples(bench: Bench) -> None:

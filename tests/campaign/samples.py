@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from tests.campaign.bench import SHAPE
+from tests.campaign.outcome import apart
 from tests.datasets.downloads import arcade, dca1, drive, pack, stare
 from tests.dicom_files import rescale, write_dicom
 from tests.made_data import angiogram
@@ -83,6 +84,30 @@ def downloads(folder: Path) -> None:
                 archive.add(folder / "set" / name, "")
         pack(folder / f"{name}.zip", folder / "set" / name)
     shutil.rmtree(folder / "set")
+
+
+def checkpoints(folder: Path) -> None:
+    """A checkpoint of the original project; needs PyTorch, and JAX runs in a process apart."""
+    apart(lambda: _write_ckpt(folder / "original.ckpt"))
+
+
+def _write_ckpt(path: Path) -> str:
+    import torch
+
+    from flowseg.config import Config, DataConfig, ModelConfig
+    from flowseg.interop.export_torch import export_torch
+    from flowseg.models.network import init_params
+
+    model = ModelConfig(dim=8, multipliers=(1, 1, 1, 1), heads=4, head_dim=32, full_attention_levels=(2, 3))
+    config = Config(model=model, data=DataConfig(crop=32))
+    arrays = export_torch(init_params(config), config)
+    content = {
+        "state_dict": {name: torch.from_numpy(array) for name, array in arrays.items()},
+        "hyper_parameters": {"image_size": 32, "attn_resolutions": [8, 4]},
+        "epoch": 3,
+    }
+    torch.save(content, path)
+    return ""
 
 
 def logs(folder: Path) -> None:
