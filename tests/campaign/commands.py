@@ -20,7 +20,7 @@ USES: dict[str, list[tuple[str, ...]]] = {
     "scores": [("report", "run"), _COMPARE],
     "config": [("eval", "run"), ACTS["predict"].words, _COMPARE],
     "weights": [ACTS["predict exported"].words],
-    "data": [ACTS["data check"].words, (*TRAIN, "--out", "new")],
+    "data": [("data", "check", "data", "--out", "check.html"), (*TRAIN, "--out", "new")],
 }
 """Kinds of files, and commands that read them."""
 if importlib.util.find_spec("torch"):

@@ -27,7 +27,7 @@ def case(at: Case) -> None:
     second = at.start(acts[1].words, environment=environment)
     at.tried(f"{' and '.join(names)}, {pause:.2f} s later{', with an empty cache' if empty else ''}")
     outcomes = [at.judged(command) for command in (first, second)]
-    if all(outcome.status != act.status for act, outcome in zip(acts, outcomes, strict=True)):
+    if all(outcome.status for outcome in outcomes):
         at.find("lost", f"neither of the two works: {outcomes[0].err.strip()}", outcomes[1])
         return
     for name, act, outcome in zip(names, acts, outcomes, strict=True):
