@@ -172,12 +172,10 @@ class Campaign:
 
     def run(self, seconds: float) -> int:
         """Runs it; returns the exit status."""
-        bench = prepared(self._folder)
-        end = time.monotonic() + seconds
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            self._turns(bench, end)
-        except KeyboardInterrupt:
-            print("stopped", flush=True)
+            bench = prepared(self._folder)
+            self._turns(bench, time.monotonic() + seconds)
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
         self._report()
@@ -202,7 +200,15 @@ class Campaign:
             for free in list(workers):
                 self._give(free, workers)
             while workers:
-                for ready in wait(list(workers), timeout=1.0):
+                try:
+                    answers = wait(list(workers), timeout=1.0)
+                except KeyboardInterrupt:
+                    if not end:
+                        raise
+                    print("stopping after the cases that are running", flush=True)
+                    end = 0.0
+                    continue
+                for ready in answers:
                     assert isinstance(ready, Connection)
                     pid, kind, begun = workers[ready]
                     message = ready.recv()
