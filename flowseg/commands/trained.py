@@ -202,6 +202,8 @@ class AnalyzeFilm(OnSplit):
     """Folder of the report."""
     seed: Seed = 0
     """Seed for the choice of images, for which other image lends its embedding, and for the bootstrap."""
+    lang: Literal["en", "ko"] = "en"
+    """Language of the report."""
 
 
 def analyze_film(args: list[str]) -> None:
@@ -217,4 +219,5 @@ def analyze_film(args: list[str]) -> None:
         images=parsed.images,
         out=parsed.out,
         seed=parsed.seed,
+        lang=parsed.lang,
     )

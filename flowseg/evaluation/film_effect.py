@@ -43,7 +43,6 @@ class Condition:
     """One way to run the network."""
 
     name: str
-    about: str
     off: tuple[int, ...]
     """Decoder stages whose FiLM is switched off."""
     embeddings: Float32[np.ndarray, "n e"]
@@ -107,13 +106,13 @@ def conditions(
     """
     means = np.broadcast_to(np.asarray(mean, np.float32), embeddings.shape)
     made = [
-        Condition(OWN, "the image's own embedding", (), embeddings),
-        Condition(OTHER, "the embedding of another image", (), embeddings[partners]),
-        Condition(MEAN, "one mean embedding for all images", (), means),
-        Condition(NONE, "FiLM switched off in every stage", tuple(stages), embeddings),
+        Condition(OWN, (), embeddings),
+        Condition(OTHER, (), embeddings[partners]),
+        Condition(MEAN, (), means),
+        Condition(NONE, tuple(stages), embeddings),
     ]
     if len(stages) > 1:
-        made += [Condition(f"no stage {s}", f"FiLM switched off in stage {s}", (s,), embeddings) for s in stages]
+        made += [Condition(f"no stage {s}", (s,), embeddings) for s in stages]
     return made
 
 

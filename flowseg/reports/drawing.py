@@ -80,9 +80,10 @@ def grid(frame: Frame, y: Scale) -> list[Markup]:
 
 
 def axis_titles(frame: Frame, x: str, y: str, below: int = 38) -> list[Markup]:
-    """What the axes show: above the y axis, and `below` the x axis at its right end."""
+    """What the axes show: above the y axis, if that has a title, and `below` the x axis at its right end."""
     at_right = {"x": frame.width - frame.right, "y": frame.floor + below, "text_anchor": "end"}
-    return [element("text", y, class_="tick", x=4, y=14), element("text", x, class_="tick", **at_right)]
+    above = [element("text", y, class_="tick", x=4, y=14)] if y else []
+    return [*above, element("text", x, class_="tick", **at_right)]
 
 
 def _shortest(value: float) -> str:

@@ -14,9 +14,11 @@ from flowseg.data.folds import split_pairs
 from flowseg.errors import UserError
 from flowseg.evaluation.film_effect import FilmEffect, choose, condition_count, measure_effect
 from flowseg.progress import console, task
-from flowseg.reports import film_plots, film_tables
+from flowseg.reports import film_pictures, film_plots, film_tables
+from flowseg.reports.compare.words import Language, Words
 from flowseg.reports.film_summary import FORMAT, summarize
 from flowseg.reports.folder import check_free, make_parent, report_folder
+from flowseg.reports.messages import Message
 from flowseg.reports.pages import render
 from flowseg.reports.tables import number
 from flowseg.reports.verdict import images_needed
@@ -24,7 +26,6 @@ from flowseg.runs.folder import Run
 from flowseg.runs.log import read_metrics
 from flowseg.runs.prepare import embedding_source
 from flowseg.runs.trained import Trained
-from flowseg.sampling.mask import MaskRule
 
 
 def analyze_film(
@@ -36,6 +37,7 @@ def analyze_film(
     images: int | None = None,
     out: Path | None = None,
     seed: int = 0,
+    lang: Language = "en",
 ) -> dict[str, Any]:
     """Analyses a run's best checkpoint on a split and writes report.html, report.md, report.json and plots/.
 
@@ -45,6 +47,7 @@ def analyze_film(
         out: the report's folder; None: RUN/analysis/film-SPLIT. An earlier report there is replaced.
         seed: seeds the choice of images, whose embedding `other` is, and the bootstrap. The noise keeps the run's
             seed, so that `own` gives what `flowseg eval` gives.
+        lang: the language of the report, and of the sentences in report.json.
 
     Returns what report.json holds (flowseg.reports.film_summary.KEYS).
 
@@ -73,6 +76,7 @@ def analyze_film(
     conditions = condition_count(config.model.film.stages)
     if len(chosen) < (needed := images_needed(conditions - 1)):
         console.print(f"NOTE: {len(chosen)} images are too few for a verdict; it takes at least {needed}")
+    words = Words(lang)
     mean, mean_from = mean_embedding(trained, whole)
     work = len(chosen) * conditions
     with task(f"FiLM analysis on {split}", work) as advance:
@@ -96,25 +100,27 @@ def analyze_film(
         "split_images": len(whole),
         "field_of_view": whole.has_fov,
         "encoder": asdict(prepared.encoder) if prepared.encoder is not None else None,
-        "mean_from": mean_from,
+        "mean_from": words.say(mean_from),
         "sampler": asdict(config.eval),
         **asdict(trained.rule),
         "noise_seed": config.seed,
         "seed": seed,
     }
-    summary = summarize(effect, about, seed=seed)
+    summary = summarize(effect, about, seed, words)
     curves = [line for line in read_metrics(run.path) if line["kind"] == "film"]
     greys = [as_uint8(read_image(chosen.pairs[shown.index].image)[0]) for shown in effect.gallery]
-    pictures = film_plots.draw(effect, summary, curves, greys)
+    pictures = film_pictures.draw(effect, greys)
+    plots = film_plots.Plots(summary, curves, words)
     with report_folder(folder, summary) as write:
         write(pictures)
-        write(film_pages(summary, pictures))
+        write(plots.standalone())
+        write(film_pages(summary, pictures, plots, words))
     _tell(summary, effect, folder)
     return summary
 
 
-def mean_embedding(trained: Trained, analysed: Dataset) -> tuple[Float32[np.ndarray, " e"], str]:
-    """Returns the mean embedding of the training split, and in words which images it is the mean of.
+def mean_embedding(trained: Trained, analysed: Dataset) -> tuple[Float32[np.ndarray, " e"], Message]:
+    """Returns the mean embedding of the training split, and which images it is the mean of.
 
     Where the training split cannot be used, the analysed split stands in. The mean belongs to no image: it tells no
     images apart, neither those of the training nor the analysed ones.
@@ -126,9 +132,8 @@ def mean_embedding(trained: Trained, analysed: Dataset) -> tuple[Float32[np.ndar
         if training:
             raise
         vectors = analysed.embeddings()
-        reason = f"the analysed split ({len(vectors)} images), since the training split cannot be used: {error}"
-        return vectors.mean(axis=0), reason
-    return vectors.mean(axis=0), f"the training split ({len(vectors)} images)"
+        return vectors.mean(axis=0), Message("film_mean_here", {"n": len(vectors), "error": str(error)})
+    return vectors.mean(axis=0), Message("film_mean_train", {"n": len(vectors)})
 
 
 def _training_embeddings(config: Config, root: Path) -> Float32[np.ndarray, "n e"]:
@@ -141,39 +146,42 @@ def _training_embeddings(config: Config, root: Path) -> Float32[np.ndarray, "n e
         return source.vectors([pair.key for pair in pairs], paths, hashes, str(root), advance)
 
 
-def film_pages(summary: dict[str, Any], pictures: film_plots.Pictures) -> dict[str, str]:
+def film_pages(
+    summary: dict[str, Any], pictures: film_pictures.Pictures, plots: film_plots.Plots, t: Words
+) -> dict[str, str]:
     """The report's pages by file name."""
     reservations = list(summary["verdict"]["reservations"])
     if count := summary["identical_partners"]:
-        said = "images have a partner with the same embedding: for them own and other are equal."
-        reservations.append(f"{count} {said}")
+        reservations.append(t("film_identical", n=count))
     return render(
         "film.j2",
         pictures,
-        title=f"What the embeddings contribute: {summary['name']}, {summary['split']} split",
+        lang=t.language,
+        title=t("film_title", name=summary["name"], split=summary["split"]),
         report=summary,
         reservations=reservations,
-        made=_made(summary),
+        made=_made(summary, t),
         tables=film_tables,
+        plots=plots,
         number=number,
+        t=t,
     )
 
 
-def _made(summary: dict[str, Any]) -> dict[str, str]:
+def _made(summary: dict[str, Any], t: Words) -> dict[str, str]:
     """What the report was made from, and the rule of its verdict."""
     encoder, sampler, rules = summary["encoder"], summary["sampler"], summary["constants"]
-    steps = f"tolerance {sampler['tolerance']}" if sampler["sampler"] == "dopri5" else f"{sampler['steps']} steps"
+    sampling = {**sampler, "seed": summary["noise_seed"]}
+    data = summary["data"]
+    rule = {name: summary[name] for name in ("threshold", "min_component")}
     return {
-        "Run": summary["run"],
-        "Data": summary["data"] + (", scored inside the field of view" if summary["field_of_view"] else ""),
-        "Embeddings": f"{encoder['name']}, {encoder['width']} wide" if encoder else "of unknown origin",
-        "Sampling": f"{sampler['sampler']}, {steps}; noise by image content and seed {summary['noise_seed']}",
-        "Masks": str(MaskRule(summary["threshold"], summary["min_component"])),
-        "Seed of partners, choice of images and bootstrap": str(summary["seed"]),
-        "Rule": "A difference of Dice counts if its interval excludes zero, its corrected p is below "
-        f"{rules['alpha']} and its mean is at least {rules['min_difference']}. If own minus other counts and is "
-        "positive, the model uses the embedding. Otherwise, if own minus none counts, FiLM is a learned bias. "
-        "Otherwise there is no measurable effect.",
+        t("film_run"): summary["run"],
+        t("film_data"): t("film_inside", data=data) if summary["field_of_view"] else data,
+        t("film_embeddings"): t("film_encoder", **encoder) if encoder else t("film_no_encoder"),
+        t("film_sampling"): t("film_tolerance" if sampler["sampler"] == "dopri5" else "film_steps", **sampling),
+        t("film_masks"): t("film_mask_parts" if summary["min_component"] > 1 else "film_mask", **rule),
+        t("film_seed"): str(summary["seed"]),
+        t("film_rule"): t("film_rule_is", alpha=rules["alpha"], least=rules["min_difference"]),
     }
 
 

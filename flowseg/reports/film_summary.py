@@ -6,18 +6,21 @@ from typing import Any
 import numpy as np
 
 from flowseg.evaluation import mask_difference
-from flowseg.evaluation.film_effect import MEASURES, NONE, OTHER, OWN, FilmEffect
+from flowseg.evaluation.film_effect import MEAN, MEASURES, NONE, OTHER, OWN, Condition, FilmEffect
 from flowseg.evaluation.mask_difference import MaskDifference, enrichment, share, totals
 from flowseg.evaluation.metrics import bootstrap_mean
 from flowseg.evaluation.modulation import Decomposed
 from flowseg.evaluation.paired import compare, holm
 from flowseg.reports import verdict as verdicts
+from flowseg.reports.compare.words import Words
+from flowseg.reports.film_pictures import largest
 from flowseg.reports.verdict import judge
 
 FORMAT = "flowseg-film-analysis-1"
 
 KEYS = {
     "format": "names this layout",
+    "lang": "language of its sentences",
     "run": "folder of the run",
     "name": "name of its config",
     "finished": "whether its training had finished",
@@ -49,6 +52,7 @@ KEYS = {
     "within `radius` of a junction of the true skeleton, band: within `radius` of the true mask, differing, "
     "differing_near, differing_band), shares of them, enrichment_all and enrichment_band (ratio; low and high: "
     "bootstrap 95 % over images), per_image",
+    "map_top": "difference of probability of the lightest colour of plots/map-*.png; null if images differ in size",
     "gallery": "names of the images that are shown: those whose probabilities differ most between own and other",
     "verdict": "outcome, sentence, reasons, reservations",
     "programs": "programs compiled for all conditions",
@@ -57,8 +61,8 @@ KEYS = {
 }
 
 
-def summarize(effect: FilmEffect, about: dict[str, Any], seed: int) -> dict[str, Any]:
-    """Returns the values of `KEYS`; `about` holds those that say what was analysed."""
+def summarize(effect: FilmEffect, about: dict[str, Any], seed: int, words: Words) -> dict[str, Any]:
+    """Returns the values of `KEYS`, sentences in the language of `words`; `about` says what was analysed."""
     others = [c.name for c in effect.conditions if c.name != OWN]
     paired = {
         name: {m: compare(effect.values(OWN, m), effect.values(name, m), seed) for m in MEASURES} for name in others
@@ -70,15 +74,17 @@ def summarize(effect: FilmEffect, about: dict[str, Any], seed: int) -> dict[str,
         dice[name] = (paired[name]["dice"], p)
     further = {name: found for name, found in dice.items() if name not in (OTHER, NONE)}
     own = effect.conditions[0].embeddings
+    verdict = judge(*dice[OTHER], *dice[NONE], further)
     return {
         "format": FORMAT,
+        "lang": words.language,
         **about,
         "images": effect.keys,
         "partners": [effect.keys[i] for i in effect.partners],
         "identical_partners": int(np.all(own == own[effect.partners], axis=1).sum()),
         "conditions": {
             c.name: {
-                "about": c.about,
+                "about": _about(c, words),
                 "off": list(c.off),
                 "mean": {m: _interval(effect.values(c.name, m), seed) for m in MEASURES},
                 "per_image": {m: effect.values(c.name, m) for m in MEASURES},
@@ -91,8 +97,14 @@ def summarize(effect: FilmEffect, about: dict[str, Any], seed: int) -> dict[str,
             for row in effect.modulation
         ],
         "where": {name: _where(rows, effect.keys, seed) for name, rows in effect.where.items()},
+        "map_top": largest(effect) if effect.maps else None,
         "gallery": [effect.keys[shown.index] for shown in effect.gallery],
-        "verdict": asdict(judge(*dice[OTHER], *dice[NONE], further)),
+        "verdict": {
+            "outcome": verdict.outcome,
+            "sentence": words.say(verdict.sentence),
+            "reasons": [words.say(reason) for reason in verdict.reasons],
+            "reservations": [words.say(reservation) for reservation in verdict.reservations],
+        },
         "programs": effect.programs,
         "constants": {
             "alpha": verdicts.ALPHA,
@@ -102,6 +114,12 @@ def summarize(effect: FilmEffect, about: dict[str, Any], seed: int) -> dict[str,
         },
         "keys": KEYS,
     }
+
+
+def _about(condition: Condition, words: Words) -> str:
+    if condition.name in (OWN, OTHER, MEAN, NONE):
+        return words(f"film_is_{condition.name}")
+    return words("film_is_off", stage=condition.off[0])
 
 
 def _interval(values: list[float], seed: int) -> dict[str, float]:

@@ -11,8 +11,10 @@ below `ALPHA`, and its mean is at least `MIN_DIFFERENCE` in size.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from flowseg.evaluation.paired import Paired, smallest_p
+from flowseg.reports.messages import Message
 
 MIN_IMAGES = 6
 """With fewer images, Wilcoxon's test cannot give p < 0.05 even for one comparison: 2 / 2**5 = 0.06."""
@@ -26,10 +28,10 @@ MIN_DIFFERENCE = 0.005
 TOO_FEW, USED, BIAS, NONE = "too few images", "used", "bias", "none"
 
 SENTENCES = {
-    TOO_FEW: "Too few images to say.",
-    USED: "The model uses the embedding.",
-    BIAS: "The modulation is constant: a learned bias.",
-    NONE: "No measurable effect.",
+    TOO_FEW: Message("film_verdict_few"),
+    USED: Message("film_verdict_used"),
+    BIAS: Message("film_verdict_bias"),
+    NONE: Message("film_verdict_none"),
 }
 
 
@@ -39,9 +41,9 @@ class Verdict:
 
     outcome: str
     """TOO_FEW, USED, BIAS or NONE."""
-    sentence: str
-    reasons: list[str]
-    reservations: list[str]
+    sentence: Message
+    reasons: list[Message]
+    reservations: list[Message]
 
 
 def established(difference: Paired, p_holm: float) -> bool:
@@ -62,48 +64,36 @@ def judge(
     n = other.n
     reasons = [_said(*one) for one in deciding]
     reservations = [
-        f"With {n} images of this spread, a mean difference of {other.detectable:.4f} (own - other) or "
-        f"{none.detectable:.4f} (own - none) is found in 80 % of repetitions; smaller ones would often be missed.",
-        "Only one trained network (one seed) was analysed; how much another one would differ is not known.",
-        "FiLM switched off is this network without a part it was trained with, not a network trained without FiLM: "
-        "own - none does not say what FiLM gained in training.",
-        "Images count as independent; several images of one patient make the intervals too narrow.",
+        Message("film_power", {"n": n, "other": other.detectable, "none": none.detectable}),
+        Message("film_one_seed"),
+        Message("film_off"),
+        Message("film_independent"),
     ]
     if n < MIN_IMAGES or smallest_p(n, tests) >= ALPHA:
-        reasons.append(
-            f"{n} images: even with every difference of one sign, p after correction for {tests} comparisons would be "
-            f"{smallest_p(n, tests):.2g}; at least {images_needed(tests)} images are needed."
-        )
+        values = {"n": n, "tests": tests, "p": smallest_p(n, tests), "needed": images_needed(tests)}
+        reasons.append(Message("film_too_few", values))
         return Verdict(TOO_FEW, SENTENCES[TOO_FEW], reasons, reservations)
     wrong_is_better = established(other, other_p) and other.mean < 0
     if established(other, other_p) and not wrong_is_better:
         outcome = USED
-        reasons.append("The right embedding gives better masks than a wrong one.")
+        reasons.append(Message("film_right_better"))
     elif established(none, none_p):
         outcome = BIAS
-        better = "better" if none.mean > 0 else "worse"
-        reasons.append(
-            f"Masks are {better} with FiLM than with it switched off, but a wrong embedding does no worse than the "
-            "right one: the effect does not depend on the image measurably."
-        )
+        reasons.append(Message("film_bias_better" if none.mean > 0 else "film_bias_worse"))
     else:
         outcome = NONE
-        reasons.append(
-            "Neither the right embedding instead of a wrong one nor FiLM instead of none changes Dice by an "
-            f"established {MIN_DIFFERENCE} or more."
-            if not wrong_is_better
-            else "The right embedding gains nothing over a wrong one, and FiLM gains nothing over none."
-        )
+        least = {"least": MIN_DIFFERENCE}
+        reasons.append(Message("film_no_gain") if wrong_is_better else Message("film_neither", least))
     if wrong_is_better:
-        reasons.append("A wrong embedding even gives better masks than the right one: look for mixed-up embeddings.")
+        reasons.append(Message("film_wrong_better"))
     for name, difference, p in deciding:
         if (difference.low > 0 or difference.high < 0) and p < ALPHA and not established(difference, p):
-            reasons.append(f"{name} is more than chance, but smaller than {MIN_DIFFERENCE}: too small to matter.")
+            reasons.append(Message("film_too_small", {"name": name, "least": MIN_DIFFERENCE}))
     for name, (difference, p) in further.items():
         if established(difference, p):
-            reasons.append(f"Also established: {_said(f'own - {name}', difference, p)}")
+            reasons.append(Message("film_also", _values(f"own - {name}", difference, p)))
     reservations[1:1] = [
-        f"{name}: effects between {MIN_DIFFERENCE} and {difference.detectable:.4f} may have gone unseen."
+        Message("film_unseen", {"name": name, "least": MIN_DIFFERENCE, "detectable": difference.detectable})
         for name, difference, p in deciding
         if not established(difference, p) and difference.detectable > MIN_DIFFERENCE
     ]
@@ -118,10 +108,9 @@ def images_needed(tests: int) -> int:
     return n
 
 
-def _said(name: str, difference: Paired, p: float) -> str:
-    if not difference.changed:
-        return f"Dice, {name}: exactly 0 in all {difference.n} images."
-    return (
-        f"Dice, {name}: mean {difference.mean:+.4f}, 95 % interval {difference.low:+.4f} to {difference.high:+.4f}, "
-        f"p = {p:.2g} (Wilcoxon, Holm-corrected), {difference.changed} of {difference.n} images differ."
-    )
+def _said(name: str, difference: Paired, p: float) -> Message:
+    return Message("film_difference" if difference.changed else "film_zero", _values(name, difference, p))
+
+
+def _values(name: str, difference: Paired, p: float) -> dict[str, Any]:
+    return {"name": name, **vars(difference), "p": p}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from browser import outside, show, started
 from html_page import Page
 from PIL import Image
 
@@ -16,6 +17,9 @@ from flowseg.evaluation.film_effect import without_film
 from flowseg.phantoms.angiogram import write_phantoms
 from flowseg.reports import film
 from flowseg.reports.film import mean_embedding
+from flowseg.reports.film_pictures import VIEWS
+from flowseg.reports.film_plots import CURVES, PARTS
+from flowseg.reports.messages import Message
 from flowseg.runs.checkpoints import Checkpoints, description_digest
 from flowseg.runs.folder import create_run, open_run
 from flowseg.runs.trained import Trained
@@ -100,15 +104,18 @@ def test_report_json_is_whole_and_says_what_it_holds(report: Path) -> None:
 
 
 def test_plots_are_files_and_the_pages_show_all_of_them(report: Path) -> None:
-    plots = sorted(p.stem for p in (report / "plots").iterdir())
-    shown = [f"gallery-{i + 1}" for i in range(len(content(report)["gallery"]))]
-    assert shown and plots == sorted(["dice", "modulation", "curves", "difference", *shown])
-    for path in (report / "plots").iterdir():
-        with Image.open(path) as picture:
+    plots = sorted(p.name for p in (report / "plots").iterdir())
+    shown = [f"gallery-{i + 1}-{view}.png" for i in range(len(content(report)["gallery"])) for view in VIEWS]
+    pictures = [*shown, "map-none.png", "map-other.png"]
+    drawings = [f"{name}.svg" for name in ("dice", "differences", *PARTS, *CURVES)]
+    assert shown and plots == sorted([*pictures, *drawings])
+    for name in pictures:
+        with Image.open(report / "plots" / name) as picture:
             assert picture.format == "PNG" and min(picture.size) > 40
-    assert len(Page((report / "report.html").read_text()).asked) == len(plots)
+    page = Page((report / "report.html").read_text())
+    assert len(page.asked) == len(pictures) and page.tags.count("svg") == 2 * len(drawings)
     text = (report / "report.md").read_text()
-    assert all(f"(plots/{name}.png)" in text for name in plots)
+    assert all(f"(plots/{name})" in text for name in plots)
     assert sorted(p.name for p in report.iterdir()) == ["plots", "report.html", "report.json", "report.md"]
 
 
@@ -116,10 +123,28 @@ def test_the_page_needs_nothing_else_and_shows_names_as_text(report: Path) -> No
     text = (report / "report.html").read_text()
     page = Page(text)
     assert page.asked and all(a.startswith("data:image/png;base64,") for a in page.asked)
+    text = text.replace('xmlns="http://www.w3.org/2000/svg"', "")
     assert "http:" not in text and "https:" not in text and "url(" not in text and "@import" not in text
     assert not set(page.tags) & {"script", "link", "iframe", "object"}
     assert MARKUP in page.text  # in the gallery's captions
     assert "<script>" not in (report / "report.md").read_text()
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_in_korean_on_a_phone_nothing_is_cut_off(
+    report: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    flowseg(monkeypatch, "analyze", "film", trained, "--images", "2", "--lang", "ko", "--out", tmp_path / "ko")
+    found = content(tmp_path / "ko")
+    assert found["lang"] == "ko" and found["verdict"]["sentence"] == "영상 수가 적어 판단할 수 없습니다."
+    assert found["verdict"]["outcome"] == "too few images"
+    with started() as browser:
+        show(browser, tmp_path / "ko" / "report.html", width)
+        assert outside(browser, width) == []
+        letters = "return [...document.querySelectorAll('svg text')].filter(e => e.getClientRects().length)" + (
+            ".map(e => e.getBoundingClientRect().height)"
+        )
+        assert min(browser.execute_script(letters)) >= 11  # pixels, as high as the small print
 
 
 def test_heads_of_zero_have_exactly_no_effect(
@@ -201,7 +226,7 @@ def test_the_mean_embedding_is_that_of_the_training_images(trained: Path, data: 
     for split in ("test", "train"):
         mean, said = mean_embedding(opened, datasets[split])
         np.testing.assert_allclose(mean, datasets["train"].embeddings().mean(axis=0), rtol=1e-6)
-        assert said == "the training split (4 images)"
+        assert said == Message("film_mean_train", {"n": 4})
 
 
 def test_a_report_is_replaced_whole_or_not_at_all(

@@ -1,16 +1,24 @@
 """The verdict follows its rule: each of its conditions decides by itself."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from flowseg.evaluation.paired import Paired
 from flowseg.reports import verdict
+from flowseg.reports.compare.words import Words
+from flowseg.reports.messages import Message
 from flowseg.reports.verdict import BIAS, NONE, TOO_FEW, USED, established, images_needed, judge
 
 CLEAR = Paired(mean=0.02, low=0.01, high=0.03, p=0.001, n=40, changed=40, detectable=0.008)
 NOTHING = Paired(mean=0.0, low=0.0, high=0.0, p=1.0, n=40, changed=0, detectable=0.0)
+WORDS = Words("en")
 FURTHER = {f"no stage {s}": (NOTHING, 1.0) for s in range(4)} | {"mean": (NOTHING, 1.0)}
+
+
+def say(messages: Sequence[Message]) -> list[str]:
+    return [WORDS.say(message) for message in messages]
 
 
 def outcome(other: Paired, none: Paired, other_p: float = 0.01, none_p: float = 0.01) -> str:
@@ -53,8 +61,8 @@ def test_harm_is_no_use() -> None:
     harm = replace(CLEAR, mean=-0.02, low=-0.03, high=-0.01)
     assert outcome(harm, NOTHING) == NONE
     found = judge(NOTHING, 1.0, harm, 0.01, FURTHER)
-    assert found.outcome == BIAS and any("Masks are worse with FiLM" in reason for reason in found.reasons)
-    assert any("wrong embedding even gives better" in r for r in judge(harm, 0.01, NOTHING, 1.0, FURTHER).reasons)
+    assert found.outcome == BIAS and any("Masks are worse with FiLM" in reason for reason in say(found.reasons))
+    assert any("wrong embedding even gives better" in r for r in say(judge(harm, 0.01, NOTHING, 1.0, FURTHER).reasons))
 
 
 @pytest.mark.parametrize(("tests", "needed"), [(2, 7), (4, 8), (7, 9)])
@@ -65,32 +73,32 @@ def test_too_few_images_are_those_that_could_show_nothing(tests: int, needed: in
         further = {f"condition {i}": (nothing, 1.0) for i in range(tests - 2)}
         found = judge(nothing, 1.0, nothing, 1.0, further)
         assert (found.outcome == TOO_FEW) == (n < needed)
-        assert any(f"at least {needed} images" in reason for reason in found.reasons) == (n < needed)
+        assert any(f"at least {needed} images" in reason for reason in say(found.reasons)) == (n < needed)
 
 
 def test_numbers_and_reservations_are_said() -> None:
     found = judge(CLEAR, 0.0123, NOTHING, 1.0, FURTHER)
-    assert found.sentence == "The model uses the embedding."
-    said = " ".join(found.reasons)
+    assert WORDS.say(found.sentence) == "The model uses the embedding."
+    said = " ".join(say(found.reasons))
     assert "+0.0200" in said and "+0.0100 to +0.0300" in said and "p = 0.012" in said and "40 of 40" in said
     assert "exactly 0 in all 40 images" in said
-    reserved = " ".join(found.reservations)
+    reserved = " ".join(say(found.reservations))
     assert "0.0080" in reserved and "one seed" in reserved and "40 images" in reserved
     small = judge(UNSURE["small"], 0.01, NOTHING, 1.0, FURTHER)
-    assert any("too small to matter" in reason for reason in small.reasons)
+    assert any("too small to matter" in reason for reason in say(small.reasons))
 
 
 def test_what_else_is_established_is_said_without_deciding() -> None:
     further = {**FURTHER, "no stage 1": (CLEAR, 0.02), "no stage 2": (CLEAR, 0.06)}
     found = judge(NOTHING, 1.0, NOTHING, 1.0, further)
     assert found.outcome == NONE
-    assert [r for r in found.reasons if "Also established" in r and "own - no stage 1" in r]
-    assert not any("no stage 2" in reason for reason in found.reasons)
+    assert [r for r in say(found.reasons) if "Also established" in r and "own - no stage 1" in r]
+    assert not any("no stage 2" in reason for reason in say(found.reasons))
 
 
 def test_effects_that_may_have_gone_unseen_are_said() -> None:
     wide = replace(NOTHING, detectable=0.02, low=-0.01, high=0.01, changed=40)
     found = judge(wide, 1.0, CLEAR, 0.01, FURTHER)
-    assert any("own - other: effects between 0.005 and 0.0200 may" in r for r in found.reservations)
-    assert not any("own - none: effects" in r for r in found.reservations)
-    assert not any("unseen" in r for r in judge(NOTHING, 1.0, NOTHING, 1.0, FURTHER).reservations)
+    assert any("own - other: effects between 0.005 and 0.0200 may" in r for r in say(found.reservations))
+    assert not any("own - none: effects" in r for r in say(found.reservations))
+    assert not any("unseen" in r for r in say(judge(NOTHING, 1.0, NOTHING, 1.0, FURTHER).reservations))

@@ -1,9 +1,8 @@
 """What the numbers say, what they cannot say, and what to run next, as messages that follow by rules."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from statistics import stdev
-from typing import Any
 
 from flowseg.evaluation.paired import images_needed
 from flowseg.reports.compare.differences import seeds_needed
@@ -12,6 +11,7 @@ from flowseg.reports.compare.evidence import Evidence
 from flowseg.reports.compare.judgements import TEST, Judgement
 from flowseg.reports.compare.log import RunLog
 from flowseg.reports.compare.sources import only_seeds_differ
+from flowseg.reports.messages import Message
 from flowseg.reports.verdict import MIN_DIFFERENCE
 
 MIN_MEASUREMENTS = 20
@@ -19,14 +19,6 @@ MIN_MEASUREMENTS = 20
 
 SEEDS = 3
 """Seeds that the report asks for. An interval from two seeds is thirteen standard errors wide on each side."""
-
-
-@dataclass(frozen=True)
-class Message:
-    """The key of a sentence (flowseg.reports.compare.words), and the values in it."""
-
-    key: str
-    values: dict[str, Any] = field(default_factory=dict)
 
 
 def merged(messages: Iterable[Message]) -> list[Message]:

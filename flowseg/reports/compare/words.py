@@ -10,10 +10,11 @@ from string import Formatter
 from typing import Any, Literal
 
 from flowseg.evaluation.metric_table import metric
-from flowseg.reports.compare.findings import Message
 from flowseg.reports.compare.judgements import TEST
 from flowseg.reports.compare.words_findings import FINDINGS
 from flowseg.reports.compare.words_page import PAGE
+from flowseg.reports.messages import Message
+from flowseg.reports.words_film import FILM
 from flowseg.reports.words_folds import FOLDS
 from flowseg.reports.words_run import RUN
 
@@ -21,7 +22,7 @@ Language = Literal["en", "ko"]
 LANGUAGES: tuple[Language, ...] = ("en", "ko")
 
 _SMALLEST_P = 1e-4
-_MESSAGES = ChainMap(FINDINGS, PAGE, RUN, FOLDS)
+_MESSAGES = ChainMap(FINDINGS, PAGE, RUN, FOLDS, FILM)
 
 
 class Words(Formatter):

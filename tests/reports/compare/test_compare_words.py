@@ -12,6 +12,7 @@ from flowseg.evaluation.metric_table import IMAGE_METRICS
 from flowseg.reports.compare.words import Words
 from flowseg.reports.compare.words_findings import FINDINGS
 from flowseg.reports.compare.words_page import PAGE
+from flowseg.reports.words_film import FILM
 from flowseg.reports.words_folds import FOLDS
 from flowseg.reports.words_run import RUN
 
@@ -24,9 +25,9 @@ def fields(text: str) -> set[str]:
     return {name for _, name, _, _ in Formatter().parse(text) if name}
 
 
-@pytest.mark.parametrize("key", [*FINDINGS, *PAGE, *RUN, *FOLDS])
+@pytest.mark.parametrize("key", [*FINDINGS, *PAGE, *RUN, *FOLDS, *FILM])
 def test_both_languages_name_the_same_values(key: str) -> None:
-    english, korean = (FINDINGS | PAGE | RUN | FOLDS)[key]
+    english, korean = (FINDINGS | PAGE | RUN | FOLDS | FILM)[key]
     assert fields(english) == fields(korean)
     assert re.search("[가-힣]", korean) or key in SAME, korean
     assert not re.search("[가-힣]", english)
@@ -35,8 +36,8 @@ def test_both_languages_name_the_same_values(key: str) -> None:
 
 
 def test_no_key_is_in_two_tables() -> None:
-    tables = (FINDINGS, PAGE, RUN, FOLDS)
-    assert len(FINDINGS | PAGE | RUN | FOLDS) == sum(map(len, tables))
+    tables = (FINDINGS, PAGE, RUN, FOLDS, FILM)
+    assert len(FINDINGS | PAGE | RUN | FOLDS | FILM) == sum(map(len, tables))
 
 
 def test_every_message_of_the_code_has_its_words() -> None:
@@ -58,7 +59,18 @@ def test_every_heading_is_used() -> None:
     made = re.findall(r't\("(\w+_)" ~', used) + re.findall(r'(?:\bt|words|self)\(f"(\w+_)\{', used)
     unused = [key for key in PAGE | RUN | FOLDS if key not in names and not key.startswith(tuple(made))]
     assert not unused
-    assert names - set(made) <= PAGE.keys() | FINDINGS.keys() | RUN.keys() | FOLDS.keys()
+    assert names - set(made) <= PAGE.keys() | FINDINGS.keys() | RUN.keys() | FOLDS.keys() | FILM.keys()
+
+
+def test_every_word_of_the_film_analysis_is_used() -> None:
+    room = FOLDER.parent
+    sources = (*room.glob("film*.py"), room / "verdict.py", room / "templates" / "film.j2")
+    used = "".join(path.read_text() for path in sources)
+    named = {"film_is_", "film_gallery_", "curve_"}
+    drawn = {"film_dice_plot", "film_differences_plot"}
+    unused = [key for key in FILM if f'"{key}"' not in used and not key.startswith(tuple(named)) and key not in drawn]
+    assert not unused
+    assert set(re.findall(r'"((?:h_)?film_[a-z_]+[a-z])"', used)) <= FILM.keys() | RUN.keys()
 
 
 def test_every_metric_has_a_name() -> None:
