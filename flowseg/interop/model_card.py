@@ -30,8 +30,8 @@ class Scores:
     """Name of the data set's folder."""
     sampler: dict[str, Any]
     rule: MaskRule
-    rows: list[tuple[str, str, str, str]]
-    """Metric, mean, 95 % interval, and which values are better."""
+    rows: dict[str, tuple[str, str, str, str]]
+    """Name of each metric, mean, 95 % interval, and which values are better, by the metric's key."""
 
 
 def model_card(trained: Trained, template: str, **values: Any) -> str:
@@ -60,6 +60,7 @@ def model_card(trained: Trained, template: str, **values: Any) -> str:
         images=_images(trained),
         cost=_cost(run),
         scores=[found for split in (*SPLITS, FOLD) if (found := _scores(run, split, trained.step)) is not None],
+        elsewhere=_elsewhere(run, trained.step),
         **values,
     )
 
@@ -89,9 +90,15 @@ def _cost(run: Run) -> str | None:
     return duration(seconds) if lines else None
 
 
-def _scores(run: Run, split: str, step: int) -> Scores | None:
-    """Returns the scores of a checkpoint on a split; None if the run keeps none of this checkpoint."""
-    file = run.path / "eval" / split / "metrics.json"
+def _elsewhere(run: Run, step: int) -> list[Scores]:
+    """Returns the scores of a checkpoint on other data sets that the run keeps (flowseg.evaluation.place)."""
+    folders = sorted(path.name for path in (run.path / "eval").glob("*-of-*"))
+    return [found for name in folders if (found := _scores(run, name, step)) is not None]
+
+
+def _scores(run: Run, folder: str, step: int) -> Scores | None:
+    """Returns the scores in a folder of the run's `eval`; None if there are none of this checkpoint."""
+    file = run.path / "eval" / folder / "metrics.json"
     if not file.is_file():
         return None
     try:
@@ -99,9 +106,9 @@ def _scores(run: Run, split: str, step: int) -> Scores | None:
         if content["step"] != step:
             return None
         found = content["model"]
-        rows = [_row(row, found[row.key]) for row in IMAGE_METRICS if row.key in found]
+        rows = {row.key: _row(row, found[row.key]) for row in IMAGE_METRICS if row.key in found}
         rule = MaskRule(content["threshold"], content.get("min_component", 0))  # older versions removed nothing
-        return Scores(split, content["images"], Path(content["data"]).name, content["sampler"], rule, rows)
+        return Scores(content["split"], content["images"], Path(content["data"]).name, content["sampler"], rule, rows)
     except (OSError, ValueError, KeyError, TypeError) as error:
         said = f"{type(error).__name__}: {error}"
         raise UserError(

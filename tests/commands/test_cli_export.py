@@ -44,7 +44,9 @@ def run(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = run / "eval" / "test"
     folder.mkdir(parents=True)
     about = {"step": STEP, "images": 3, "data": str(tiny_data), "threshold": 0.5, "model": SCORES}
-    write_text(folder / "metrics.json", json.dumps({**about, "sampler": asdict(open_run(run).config.eval)}))
+    write_text(
+        folder / "metrics.json", json.dumps({**about, "split": "test", "sampler": asdict(open_run(run).config.eval)})
+    )
     line = {"kind": "train", "step": 10, "epoch": 1.0, "steps": 10, "loss": 0.5, "images_per_s": 0.5}
     write_text(run / "metrics.jsonl", json.dumps(line) + "\n")
     return run
@@ -141,6 +143,19 @@ def test_scores_of_another_checkpoint_are_left_out(run: Path, tmp_path: Path) ->
     write_text(file, "{")
     message = refusal(lambda: export_model.write_model(Trained.open(open_run(other)), tmp_path / "next"))
     assert f"{file}: cannot be read" in message and not (tmp_path / "next").exists()
+
+
+def test_the_card_has_the_scores_on_other_images(run: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(run, tmp_path / "run"))
+    content = json.loads((other / "eval" / "test" / "metrics.json").read_text())
+    for name, step in (("xca", STEP), ("older", STEP + 1)):
+        place = other / "eval" / f"val-of-{name}-0a1b2c"
+        place.mkdir()
+        write_text(place / "metrics.json", json.dumps({**content, "step": step, "data": f"a/{name}", "split": "val"}))
+    export_model.write_model(Trained.open(open_run(other)), tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "| 3 of `xca` (val) | euler, 1 step, 1 sample; probability above 0.5 | 0.8123 (0.7000 to 0.9000) |" in card
+    assert "`older`" not in card and "\n\n\n" not in card
 
 
 def test_it_is_exported_and_predicts(flowseg: Flowseg, run: Path, tiny_data: Path, tmp_path: Path) -> None:
