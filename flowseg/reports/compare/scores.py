@@ -1,6 +1,7 @@
 """Test scores of run folders, image by image, and the check that they are of one test set."""
 
 import csv
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from jaxtyping import Float64
 
 from flowseg.errors import UserError, first_of
 from flowseg.evaluation.uncertainty import EXPECTED_ERROR
-from flowseg.reports.folder import read_json
+from flowseg.files import parse_json
 from flowseg.runs.folder import Run
 
 SPLIT = "test"
@@ -20,6 +21,17 @@ REFERENCE = "frangi_"
 """The prefix of the columns of the classical reference, which is the same for every run."""
 AGAIN = f"flowseg eval RUN --data ROOT --out RUN/eval/{SPLIT}"
 """The command that scores a run on another data set, as its own scores."""
+
+_ABOUT: dict[str, tuple[type, ...]] = {
+    "step": (int, type(None)),
+    "data": (str, type(None)),
+    "threshold": (int, float),
+    "min_component": (int,),
+    "field_of_view": (bool,),
+    "sampler": (dict,),
+    "frangi": (dict,),
+}
+"""The fields of metrics.json that a report reads, and what they hold."""
 
 Values = Float64[np.ndarray, " n"]
 
@@ -60,7 +72,7 @@ def read_folder(folder: Path, again: str) -> Scores:
     """Reads the scores in a folder, which the command `again` would make anew.
 
     Raises:
-        UserError: a file is damaged.
+        UserError: a file is damaged, or a field of metrics.json has another type.
     """
     path = folder / "per_image.csv"
     try:
@@ -85,8 +97,26 @@ def read_folder(folder: Path, again: str) -> Scores:
         keys,
         {name: v for name, v in columns.items() if not name.startswith(REFERENCE) and name != EXPECTED_ERROR},
         {name: values for name, values in columns.items() if name.startswith(REFERENCE)},
-        read_json(folder / "metrics.json"),
+        _read_about(folder / "metrics.json", again),
     )
+
+
+def _read_about(path: Path, again: str) -> dict[str, Any]:
+    """Returns what an evaluation says of itself; nothing if it has no such file."""
+    if not path.is_file():
+        return {}
+    try:
+        about = parse_json(path.read_text(encoding="utf-8"))
+        json.dumps(about, allow_nan=False)  # reports hold it
+        if not isinstance(about, dict):
+            raise ValueError("no object")
+        for name, kinds in _ABOUT.items():
+            value = about.get(name)
+            if name in about and (not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)):
+                raise ValueError(f"{name} = {str(value)[:40]}")
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: is not about an evaluation ({error}); make it again with: {again}") from None
+    return about
 
 
 def _value(text: str) -> float:

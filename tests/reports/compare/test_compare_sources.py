@@ -7,7 +7,9 @@ import pytest
 from made_runs import make_run
 from refusals import refusal
 
+from flowseg.reports.compare.scores import read_scores
 from flowseg.reports.compare.sources import arrange, distinct_names, only_seeds_differ
+from flowseg.runs.folder import open_run
 
 FILM = {"model": {"dim": 8, "heads": 1, "head_dim": 8, "film": {"stages": [0]}}, "name": "film"}
 
@@ -105,3 +107,24 @@ def test_one_seed_twice_in_a_group_is_refused(runs: Path) -> None:
     (runs / "base" / "again").rename(runs / "again")
     # Side by side they can be compared: something other than the config must differ.
     assert not only_seeds_differ(*arrange(["base/seed0", "again"]))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "Expecting value"),
+        ("[]", "no object"),
+        ('{"threshold": "x"}', "threshold = x"),
+        ('{"min_component": true}', "min_component = True"),
+        ('{"sampler": null}', "sampler = None"),
+        ('{"frangi": [1]}', "frangi = [1]"),
+        ('{"seconds": Infinity}', "Out of range float values"),
+    ],
+)
+def test_a_damaged_description_of_scores_is_refused(tmp_path: Path, content: str, reason: str) -> None:
+    run = make_run(tmp_path / "run", scores={"dice": [0.5, 0.6]})
+    file = run / "eval" / "test" / "metrics.json"
+    file.write_text(content)
+    message = refusal(lambda: read_scores(open_run(run)))
+    assert message.startswith(f"{file}: is not about an evaluation ({reason}")
+    assert message.endswith(f"make it again with: flowseg eval {run}")
