@@ -22,10 +22,10 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
-    "kills": Kind(kills.case, 3, "kills"),
-    "corruption": Kind(corruption.case, 3, "damaged files"),
+    "kills": Kind(kills.case, 2, "kills"),
+    "corruption": Kind(corruption.case, 4.5, "damaged files"),
     "signals": Kind(signals.case, 2, "signals"),
-    "inputs": Kind(inputs.case, 2, "mutated inputs", confined=200),
+    "inputs": Kind(inputs.case, 1, "mutated inputs", confined=200),
     "commands": Kind(commands.case, 1.5, "mutated inputs"),
     "disks": Kind(disks.case, 1.5, "full or read-only disks"),
     "pairs": Kind(pairs.case, 1.5, "pairs of processes"),
