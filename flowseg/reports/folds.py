@@ -9,9 +9,10 @@ import numpy as np
 
 from flowseg.data.folds import FOLD, all_folds
 from flowseg.errors import UserError
+from flowseg.evaluation.metric_table import on_terminal
 from flowseg.progress import console
 from flowseg.reports import folds_tables
-from flowseg.reports.compare.differences import image_mean
+from flowseg.reports.compare.differences import image_mean, image_tests
 from flowseg.reports.compare.scores import SPLIT, Scores, Values, read_folder, read_scores
 from flowseg.reports.compare.words import Language, Words
 from flowseg.reports.folder import check_free, make_parent, report_folder
@@ -36,7 +37,13 @@ def report_folds(folders: Sequence[Path], out: Path, lang: Language = "en") -> d
     """
     check_free(out, FOLDS_FORMAT, COMMAND)
     configs = [_config(folder) for folder in folders]
-    summary = {"format": FOLDS_FORMAT, "lang": lang, "folds": len(configs[0]["folds"]), "configs": configs}
+    summary = {
+        "format": FOLDS_FORMAT,
+        "lang": lang,
+        "folds": len(configs[0]["folds"]),
+        "configs": configs,
+        "differences": _differences(configs),
+    }
     words = Words(lang)
     title = words("folds_title", n=summary["folds"])
     make_parent(out)
@@ -71,6 +78,22 @@ def _config(folder: Path) -> dict[str, Any]:
         "test": {"single": _means(single.values()), "together": _means(_per_image([together]).values())},
         "per_image": images,
     }
+
+
+def _differences(configs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the paired differences of every two configs over the images out of fold, if they have the same images.
+
+    Only the metrics that the terminal shows are tested, so that few tests share the correction.
+    """
+    keys = sorted(configs[0]["per_image"])
+    if any(sorted(one["per_image"]) != keys for one in configs):
+        return []
+    shown = [row.key for row in on_terminal() if all(row.key in one["out_of_fold"] for one in configs)]
+    groups = {
+        one["name"]: {name: np.array([one["per_image"][key][name] for key in keys], np.float64) for name in shown}
+        for one in configs
+    }
+    return [asdict(test) for test in image_tests(groups)]
 
 
 def _check_complete(folder: Path, runs: Sequence[Run]) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 from flowseg.evaluation.metric_table import metric
 from flowseg.reports.compare.words import Words
-from flowseg.reports.tables import Cell, Table, estimate, number, table
+from flowseg.reports.tables import Cell, Column, Table, estimate, number, small, table
 
 Report = dict[str, Any]
 
@@ -27,6 +27,18 @@ def test(report: Report, t: Words) -> Table:
         columns.append((t("folds_single", name=one["name"]), one["test"]["single"]))
         columns.append((t("folds_together", name=one["name"], n=one["runs"]), one["test"]["together"]))
     return _metrics(report, t, columns)
+
+
+def differences(report: Report, t: Words) -> Table:
+    """The difference of every two configs in every metric that was tested, and whether it is more than chance."""
+    return table(
+        report["differences"],
+        (t("metric"), lambda test: t.metric(test["metric"]) + t.arrow(test["metric"])),
+        (Column(t("folds_pair"), "short"), lambda test: f"{test['b']} − {test['a']}"),
+        (t("folds_difference"), lambda test: estimate(test, metric(test["metric"]).unit.decimals, True, t("to"))),
+        (t("p_holm"), lambda test: small(test["p_holm"])),
+        (t("images"), lambda test: str(test["n"])),
+    )
 
 
 def each_fold(report: Report, t: Words) -> Table:

@@ -13,6 +13,17 @@ FOLDS: dict[str, tuple[str, str]] = {
         "학습과 검증에 쓰는 각 영상을, 그 영상으로 학습하지도 체크포인트를 고르지도 않은 실행으로 평가했습니다. "
         "시드가 여럿이면 그 평균입니다. 평균과 영상에 대한 부트스트랩 95 % 신뢰구간.",
     ),
+    "h_folds_differences": ("Differences between configs", "설정 간 차이"),
+    "folds_differences_how": (
+        "Paired over the images out of fold, with bootstrap 95 % intervals; p by Wilcoxon's signed-rank test, "
+        "corrected over all rows (Holm). The folds share most of their training images, so p says little about "
+        "another training.",
+        "폴드 밖 영상마다 짝지어 구한 차이와 부트스트랩 95 % 신뢰구간. p는 Wilcoxon 부호순위 검정으로 구해 모든 행에 "
+        "대해 Holm 방법으로 보정했습니다. 폴드끼리 학습 영상을 대부분 공유하므로, 다시 학습했을 때의 변동은 알 수 "
+        "없습니다.",
+    ),
+    "folds_pair": ("configs", "설정"),
+    "folds_difference": ("difference", "차이"),
     "h_folds_each": ("Each fold", "폴드별 결과"),
     "folds_each_how": ("Mean Dice over the images of each fold.", "각 폴드의 영상에 대한 평균 Dice."),
     "fold": ("fold", "폴드"),

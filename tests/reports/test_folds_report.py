@@ -90,6 +90,24 @@ def test_the_page_shows_them_and_escapes_names(
     assert all(address.startswith(("data:image/", "#")) for address in page.asked)
 
 
+def test_two_configs_are_compared_image_by_image(folder: Path, tmp_path: Path) -> None:
+    better = Path(shutil.copytree(folder, tmp_path / "better"))
+    for file in better.glob("*/eval/fold/per_image.csv"):
+        head, *rows = [line.split(",") for line in file.read_text().splitlines()]
+        file.write_text(
+            "\n".join(",".join(r) for r in [head, *([n, f"{float(d) + 0.05:.6f}", *m] for n, d, *m in rows)])
+        )
+    report = report_folds([folder, better], tmp_path / "report")
+    found = {test["metric"]: test for test in report["differences"]}
+    assert found.keys() == {"dice", "hd95"} and (found["dice"]["a"], found["dice"]["b"]) == (MARKUP, "better")
+    assert (found["dice"]["n"], found["dice"]["difference"]) == (12, pytest.approx(0.05))
+    assert found["dice"]["low"] > 0.04 and found["dice"]["p_holm"] < 0.01
+    assert (found["hd95"]["n"], found["hd95"]["difference"]) == (9, 0)
+    text = Page((tmp_path / "report" / "report.html").read_text()).text
+    assert f"better − {MARKUP}" in text and "+0.0500" in text
+    assert "Differences between configs" not in (folder.parent / "report" / "report.html").read_text()
+
+
 def test_what_is_missing_is_named(folder: Path, tmp_path: Path) -> None:
     whole = Path(shutil.copytree(folder, tmp_path / "runs"))
     run = whole / "seed-1-fold-2"
