@@ -63,19 +63,19 @@ def import_run(
     """
     content = read_ckpt(path)
     hyper = content.get("hyper_parameters") or {}
-    size = image_size or hyper.get("image_size")
-    attention = full_attention_at or hyper.get("attn_resolutions")
+    if not isinstance(hyper, Mapping):
+        raise _wrong(path, "hyper_parameters", hyper)
+    size = image_size or _whole(path, hyper, "image_size")
+    attention = full_attention_at or _sequence(path, hyper, "attn_resolutions")
     if size is None:
         raise UserError(f"{path}: does not record its image size; give it with --image-size, for example 320")
     if attention is None:
         remedy = "give --full-attention-at, for example 80 40"
         raise UserError(f"{path}: does not record where it has full attention; {remedy}")
-    trained = content.get("vlm_film_trained_stages")
-    model = import_torch(
-        content["state_dict"], image_size=int(size), full_attention_at=tuple(attention), film_point=film_point
-    )
+    trained, epoch = _sequence(path, content, "vlm_film_trained_stages"), _whole(path, content, "epoch")
+    model = import_torch(content["state_dict"], image_size=size, full_attention_at=attention, film_point=film_point)
     stages = model.config.film.stages
-    if trained is not None and tuple(trained) != stages:
+    if trained is not None and trained != stages:
         what = f"names the FiLM stages {list(trained)}, but its weights have {list(stages)}"
         raise UserError(f"{path}: {what}; give an unchanged checkpoint")
     # An imported run has no validation images of its own, on which a mask rule could be tuned.
@@ -84,15 +84,38 @@ def import_run(
         name="imported",
         model=model.config,
         flow=FlowConfig(family=flow),
-        data=DataConfig(crop=int(size)),
+        data=DataConfig(crop=size),
         eval=replace(sampling, min_component=0),
     )
     run = create_run(out, config, None)
     checkpoints = Checkpoints(run.path)
-    record = {"best_dice": None, "imported_from": path.name, "epoch": content.get("epoch")}
+    record = {"best_dice": None, "imported_from": path.name, "epoch": epoch}
     params = params_of(model)
     averaged = Averaged(Layout(params).ravel_host(params), np.zeros((), np.int32))
     checkpoints.save("best", averaged, config, record)
     checkpoints.close()
     write_text(run.path / "done.json", "{}\n")
     return run
+
+
+def _whole(path: Path, values: Mapping[str, Any], name: str) -> int | None:
+    """Returns a whole number that a checkpoint records, or None."""
+    value = values.get(name)
+    if value is None or (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        return value
+    raise _wrong(path, name, value)
+
+
+def _sequence(path: Path, values: Mapping[str, Any], name: str) -> tuple[int, ...] | None:
+    """Returns whole numbers that a checkpoint records, or None."""
+    value = values.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, list | tuple) or not all(type(item) is int for item in value):
+        raise _wrong(path, name, value)
+    return tuple(value)
+
+
+def _wrong(path: Path, name: str, value: object) -> UserError:
+    shown = " ".join(repr(value).split())[:60]
+    return UserError(f"{path}: its {name} is {shown}; give an unchanged checkpoint of the original experiment")

@@ -86,8 +86,19 @@ def _arrays(state_dict: Mapping[str, Any]) -> dict[str, np.ndarray]:
     inner = state_dict.get("state_dict")
     if isinstance(inner, Mapping):
         state_dict = inner
+    state_dict = {str(name): value for name, value in state_dict.items()}
     named = {name.removeprefix("param/"): state_dict[name] for name in state_dict if name.startswith("param/")}
-    return {name: np.asarray(value) for name, value in (named or state_dict).items()}
+    return {name: _array(name, value) for name, value in (named or state_dict).items()}
+
+
+def _array(name: str, value: object) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # PyTorch's types that NumPy lacks
+        raise UserError(f"state_dict: entry {name} cannot be read ({error}); save it in float32") from None
+    if array.dtype.kind not in "fiu" or not np.isfinite(array).all():
+        raise UserError(f"state_dict: entry {name} is no array of finite numbers; give an unchanged checkpoint")
+    return array
 
 
 def import_torch(

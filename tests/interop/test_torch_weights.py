@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from refusals import refusal
 
-from flowseg.interop import import_torch
+from flowseg.interop import checkpoint_files, import_torch
 from flowseg.interop.checkpoint_files import import_run, read_ckpt
 from flowseg.models.network import Params, params_of
 
@@ -163,6 +163,27 @@ def test_attention_at_other_sizes_is_an_error(weights: Arrays) -> None:
 def test_something_else_is_refused() -> None:
     assert "init_conv.weight" in refusal(lambda: imported({}))
     assert "init_conv.weight" in refusal(lambda: imported({"layer.weight": np.zeros((2, 2))}))
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"hyper_parameters": [1]}, "its hyper_parameters is [1]"),
+        ({"hyper_parameters": {"image_size": "32", "attn_resolutions": [8, 4]}}, "its image_size is '32'"),
+        ({"hyper_parameters": {"image_size": 32, "attn_resolutions": 8}}, "its attn_resolutions is 8"),
+        ({"vlm_film_trained_stages": 3}, "its vlm_film_trained_stages is 3"),
+        ({"epoch": np.ones(2)}, "its epoch is array([1., 1.])"),
+        ({"state_dict": {1: "x"}}, "entry 1 is no array of finite numbers"),
+        ({"state_dict": {"a": np.full(2, np.nan)}}, "entry a is no array of finite numbers"),
+    ],
+)
+def test_a_ckpt_with_other_types_inside_is_refused(
+    weights: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: dict[str, object], reason: str
+) -> None:
+    content = {"state_dict": weights, "hyper_parameters": {"image_size": 32, "attn_resolutions": [8, 4]}, **changed}
+    monkeypatch.setattr(checkpoint_files, "read_ckpt", lambda path: content)
+    assert reason in refusal(lambda: import_run(tmp_path / "last.ckpt", tmp_path / "run"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_pytorch_a_ckpt_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
