@@ -5,6 +5,7 @@ A frame's values are the stored values after the modality LUT or rescale, invert
 by its own smallest and largest value anyway. Bits beyond Bits Stored are ignored.
 """
 
+import logging
 import re
 import warnings
 from collections.abc import Iterator, Sequence
@@ -74,8 +75,8 @@ def _opened(path: Path) -> Iterator[pydicom.Dataset]:
     if path.exists() and not path.is_file():
         raise no_file(path)
     try:
-        # What pydicom warns about either does not matter here or leads to an error below.
-        with warnings.catch_warnings():
+        # What pydicom warns about, in either way, does not matter here or leads to an error below.
+        with warnings.catch_warnings(), _silent(logging.getLogger("pydicom")):
             warnings.simplefilter("ignore")
             dataset = pydicom.dcmread(path)
             _check(dataset, path)
@@ -89,6 +90,17 @@ def _opened(path: Path) -> Iterator[pydicom.Dataset]:
     except Exception as error:  # pydicom and its decoders raise many kinds; each means that the file is unreadable
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path}: cannot be read as DICOM ({reason}); replace or remove it") from None
+
+
+@contextmanager
+def _silent(logger: logging.Logger) -> Iterator[None]:
+    """Keeps a logger from printing within the block."""
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _count(dataset: pydicom.Dataset) -> int:

@@ -240,3 +240,12 @@ def test_a_film_is_refused(tmp_path: Path) -> None:
     path = compressed(tmp_path / "a.dcm", MPEG4HP41)
     message = refusal(lambda: read_frames(path))
     assert f"{path}: is compressed as MPEG-4" in message and "pydicom does not decode" in message
+
+
+def test_what_pydicom_logs_is_not_shown(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = write_dicom(tmp_path / "a.dcm", np.arange(480, dtype=np.uint8).reshape(24, 20))
+    syntax = b"1.2.840.10008.1.2.1"  # explicit VR, little endian
+    path.write_bytes(path.read_bytes().replace(syntax, syntax.replace(b".10008", b".1 008"), 1))
+    with caplog.at_level("WARNING"):
+        refusal(lambda: read_frames(path))
+    assert caplog.records == []
