@@ -30,6 +30,8 @@ os.environ["FLOWSEG_TRACES"] = ""
 os.environ["FLOWSEG_CACHE"] = str(REPO / ".cache")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPO / ".cache" / "xla"))
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+# As the program does: collecting garbage among the objects of a trace takes a fifth of its time.
+gc.set_threshold(100_000, 50, 1000)
 
 
 @pytest.hookimpl(optionalhook=True)
