@@ -62,7 +62,7 @@ def wide_store(path: Path, data: Path, width: int) -> Path:
 
 
 def trained_run(folder: Path, root: Path, family: Family = "binary", flip: float = 0.5, **settings: object) -> Path:
-    """Makes a run of a narrow FiLM network with random parameters, whose output depends on the embedding.
+    """Makes a run of a narrow FiLM network of one level with random parameters; its output depends on the embedding.
 
     Args:
         folder: the run's folder.
@@ -71,11 +71,11 @@ def trained_run(folder: Path, root: Path, family: Family = "binary", flip: float
         flip: how often it was shown flipped images.
         settings: fields of its EvalConfig that differ from SETTINGS.
     """
-    film = FilmConfig(stages=(0, 1), condition_width=8, hidden_width=8)
+    film = FilmConfig(stages=(0,), condition_width=8, hidden_width=8)
     config = Config(
         name="tiny",
         devices=1,
-        model=ModelConfig(dim=8, multipliers=(1, 2), heads=1, head_dim=8, full_attention_levels=(1,), film=film),
+        model=ModelConfig(dim=8, multipliers=(1,), heads=1, head_dim=8, full_attention_levels=(0,), film=film),
         flow=FlowConfig(family),
         data=DataConfig(root=str(root), crop=16, max_side=48, flip=flip),
         eval=EvalConfig(**{**asdict(SETTINGS), **settings}),

@@ -2,13 +2,17 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from commands import SETTINGS, Flowseg, trained_run
+
+from flowseg.data.dataset import Dataset
+from flowseg.sampling.segment import Segmentation
 
 
 def scores(folder: Path) -> dict[str, Any]:
@@ -16,10 +20,30 @@ def scores(folder: Path) -> dict[str, Any]:
     return content
 
 
-def test_another_sampler_s_scores_stand_beside_the_run_s_own(
-    flowseg: Flowseg, tiny_data: Path, tmp_path: Path
-) -> None:
-    run = trained_run(tmp_path / "run", tiny_data)
+@pytest.fixture(scope="module")
+def made(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained_run(tmp_path_factory.mktemp("run") / "tiny", tiny_data)
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    """A copy of the run that a test may write into."""
+    return Path(shutil.copytree(made, tmp_path / "run"))
+
+
+@pytest.fixture
+def unsampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of where scores are written: the same ramp stands for the network's answer to every image."""
+
+    def segment(sampler: object, params: object, images: Dataset) -> Iterator[Segmentation]:
+        for image in images:
+            ramp = np.linspace(0, 1, image.size[1], dtype=np.float32)
+            yield Segmentation(np.tile(ramp, (1, image.size[0], 1)))
+
+    monkeypatch.setattr("flowseg.evaluation.evaluate.segment", segment)
+
+
+def test_another_sampler_s_scores_stand_beside_the_run_s_own(flowseg: Flowseg, run: Path) -> None:
     assert flowseg("eval", run).status == 0
     own = scores(run / "eval" / "test")
     assert own["sampler"] == asdict(SETTINGS)
@@ -31,9 +55,8 @@ def test_another_sampler_s_scores_stand_beside_the_run_s_own(
 
 
 def test_another_data_set_s_scores_stand_beside_the_run_s_own(
-    flowseg: Flowseg, tiny_data: Path, tmp_path: Path
+    flowseg: Flowseg, run: Path, unsampled: None, tiny_data: Path, tmp_path: Path
 ) -> None:
-    run = trained_run(tmp_path / "run", tiny_data)
     shutil.copytree(tiny_data, tmp_path / "a set")
     assert flowseg("eval", run, "--data", tiny_data).status == 0
     assert flowseg("eval", run, "--data", tmp_path / "a set").status == 0
@@ -43,9 +66,9 @@ def test_another_data_set_s_scores_stand_beside_the_run_s_own(
 
 
 def test_out_replaces_an_evaluation_and_nothing_else(
-    flowseg: Flowseg, refused: Callable[..., str], tiny_data: Path, tmp_path: Path
+    flowseg: Flowseg, refused: Callable[..., str], run: Path, unsampled: None, tmp_path: Path
 ) -> None:
-    run, out = trained_run(tmp_path / "run", tiny_data), tmp_path / "out"
+    out = tmp_path / "out"
     for seen in range(2):
         assert flowseg("eval", run, "--out", out).status == 0
         assert scores(out)["split"] == "test" and not (run / "eval").exists(), seen
@@ -58,7 +81,9 @@ def test_out_replaces_an_evaluation_and_nothing_else(
     assert (tmp_path / "notes" / "mine.txt").read_text() == "keep"
 
 
-def test_tolerance_is_the_adaptive_sampler_s(flowseg: Flowseg, tiny_data: Path, tmp_path: Path) -> None:
+def test_tolerance_is_the_adaptive_sampler_s(
+    flowseg: Flowseg, unsampled: None, tiny_data: Path, tmp_path: Path
+) -> None:
     run = trained_run(tmp_path / "run", tiny_data, "gaussian", sampler="dopri5")
     assert flowseg("eval", run, "--tolerance", 0.1).status == 0
     used = scores(run / "eval" / "test-tolerance-0.1")["sampler"]

@@ -301,7 +301,7 @@ def test_requests_that_make_no_sense(refused: Callable[..., str], run: Path, mod
     message = refused("export", run, tmp_path / "new", "--to", "safetensors", "--windows", "2")
     assert "--windows 2: only a program takes windows" in message
     message = refused("export", run, tmp_path / "new" / "last.ckpt", "--to", "torch")
-    assert "model.multipliers = (1, 2): the original PyTorch network has 4 levels; export it" in message
+    assert "model.multipliers = (1,): the original PyTorch network has 4 levels; export it" in message
     assert "no run there" in refused("export", tmp_path / "gone", tmp_path / "new", "--to", "torch")
     (tmp_path / "file").write_text("mine")
     message = refused("export", run, tmp_path / "file" / "model", "--to", "safetensors")
