@@ -36,7 +36,7 @@ class InMemory(Dataset):
         self.split = "test"
         self.pairs = [Pair(f"test/{i}", Path(), Path()) for i in range(len(shapes))]
         self.contents = [f"{i + 1:032x}" for i in range(len(shapes))]
-        self._fovs = []
+        self._fovs, self._targets = [], list(self.contents)
         self._vectors = None
         self._examples = []
         for i, shape in enumerate(shapes):

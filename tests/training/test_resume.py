@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache
@@ -26,7 +26,7 @@ from flowseg.runs.folder import Lock, Run, create_run
 from flowseg.runs.log import read_metrics
 from flowseg.runs.prepare import Prepared, prepare
 from flowseg.sampling.windows import WindowSampler
-from flowseg.training import loop
+from flowseg.training import loop, validation
 from flowseg.training.interrupt import Interrupted, StopRequest
 from flowseg.training.state import TrainState, init_state
 
@@ -37,6 +37,8 @@ class World:
     prepared: Prepared
     whole: Run
     """A run that was never interrupted."""
+    killed: dict[int, Path]
+    """Its folder as it was before some of its steps: what a process killed then leaves behind."""
 
 
 def go(run: Run, prepared: Prepared) -> loop.Record:
@@ -66,21 +68,39 @@ def assert_as_uninterrupted(run: Run, world: World) -> None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _one_step_program() -> Iterator[None]:
-    """Trainings of one config share their driver: ten compiled steps would take all memory maps of the process."""
+def _one_program() -> Iterator[None]:
+    """Trainings of one config share their driver and the sampler of their validations, which are compiled once."""
+    made = cache(WindowSampler)
+
+    def shared(config: Config, devices: Sequence[jax.Device], check: Callable[[], None]) -> WindowSampler:
+        sampler = made(config, tuple(devices))
+        sampler._check = check
+        return sampler
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "make_driver", cache(loop.make_driver))
+        patch.setattr(validation, "WindowSampler", shared)
         yield
 
 
 @pytest.fixture(scope="module")
 def world(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> World:
-    # Muon's state has the most parts.
-    config = replace(tiny_config, optim=replace(tiny_config.optim, rule="muon"))
+    film = replace(tiny_config.model.film, stages=(0,))
+    config = replace(
+        tiny_config,
+        model=replace(tiny_config.model, multipliers=(1,), full_attention_levels=(0,), film=film),
+        optim=replace(tiny_config.optim, rule="muon"),  # its state has the most parts
+        train=replace(tiny_config.train, max_bad_steps=2),
+    )
     prepared = prepare(config)
-    whole = create_run(tmp_path_factory.mktemp("runs") / "whole", config, prepared.encoder)
-    go(whole, prepared)
-    return World(config, prepared, whole)
+    folder = tmp_path_factory.mktemp("runs")
+    whole = create_run(folder / "whole", config, prepared.encoder)
+    killed = {step: folder / f"killed-{step}" for step in (2, 7, 8)}
+    with pytest.MonkeyPatch.context() as patch:
+        for step, path in killed.items():
+            at_step(patch, step, lambda path=path: snapshot(whole.path, path))
+        go(whole, prepared)
+    return World(config, prepared, whole, killed)
 
 
 def at_step(monkeypatch: pytest.MonkeyPatch, step: int, action: Any) -> None:
@@ -117,9 +137,7 @@ def test_every_measurement_is_logged_once(world: World) -> None:
     lines = measurements(world.whole)
     assert [m["step"] for m in lines if m["kind"] == "train"] == [2, 4, 6, 8, 10, 12]
     assert [m["step"] for m in lines if m["kind"] == "val"] == [4, 8, 12]
-    assert [(m["step"], m["stage"]) for m in lines if m["kind"] == "film"] == [
-        (s, stage) for s in (4, 8, 12) for stage in (0, 1)
-    ]
+    assert [(m["step"], m["stage"]) for m in lines if m["kind"] == "film"] == [(4, 0), (8, 0), (12, 0)]
     assert len({json.dumps(m) for m in lines}) == len(lines)
 
 
@@ -177,15 +195,8 @@ def test_a_run_whose_folder_is_removed_is_not_written_to(
 
 
 @pytest.mark.parametrize("step", [2, 7, 8])
-def test_a_kill_loses_only_what_came_after_the_last_save(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
-    run = create_run(tmp_path / "run", world.config, world.prepared.encoder)
-    killed = replace(run, path=tmp_path / "killed")
-    with monkeypatch.context() as patch:
-        # What is on disk at that moment is what a killed process leaves behind.
-        at_step(patch, step, lambda: snapshot(run.path, killed.path))
-        go(run, world.prepared)
+def test_a_kill_loses_only_what_came_after_the_last_save(world: World, step: int) -> None:
+    killed = replace(world.whole, path=world.killed[step])
     go(killed, world.prepared)
     assert_as_uninterrupted(killed, world)
 
@@ -338,15 +349,14 @@ def test_a_best_checkpoint_found_between_validations_is_kept(world: World, tmp_p
 
 
 def test_a_checkpoint_of_another_config_is_an_error_that_names_the_field(world: World) -> None:
-    fewer = replace(world.config.model.film, stages=(1,))
+    fewer = replace(world.config.model.film, stages=())
     other = replace(world.config, model=replace(world.config.model, film=fewer))
-    with pytest.raises(UserError, match=r"model\.film\.stages: \(0, 1\) != \(1,\)"):
+    with pytest.raises(UserError, match=r"model\.film\.stages: \(0,\) != \(\)"):
         Checkpoints(world.whole.path).restore_best(other)
 
 
 def test_losses_that_stay_non_finite_stop_the_run(world: World, tmp_path: Path) -> None:
-    config = replace(world.config, train=replace(world.config.train, max_bad_steps=2))
-    run = create_run(tmp_path / "run", config, world.prepared.encoder)
+    run = create_run(tmp_path / "run", world.config, world.prepared.encoder)
     broken = {
         split: dataset.with_embeddings(np.full_like(dataset.embeddings(), np.nan))
         for split, dataset in world.prepared.datasets.items()
