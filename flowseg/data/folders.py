@@ -37,6 +37,8 @@ PIXELS_VARIABLE = "FLOWSEG_MAX_PIXELS"
 """Names the environment variable that allows more pixels, or fewer."""
 # Pillow warns from 89 million pixels on, and refuses twice as many; open_image refuses earlier, and says what to do.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+# What it warns about in damaged files either does not matter here or is an error below, which is one line.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 DEEP_GREY = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 """Pillow's modes for grey values of more than 8 bits."""
 UPRIGHT = 1

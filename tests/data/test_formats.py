@@ -2,6 +2,7 @@
 
 import struct
 import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -54,3 +55,12 @@ def test_whatever_a_decoder_raises_is_a_refusal(tmp_path: Path) -> None:
     struct.pack_into("<I", content, start + 2 + 12 * entries, len(content))
     path.write_bytes(content + bytes(6))
     assert f"{path}: cannot be read as an image (Missing dimensions)" in refusal(lambda: decode(path))
+
+
+def test_a_damaged_file_is_one_line_without_pillow_s_warnings(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    path.write_bytes(b"II*\0" + struct.pack("<I", 100))  # its directory is beyond its end
+    code = f"from pathlib import Path; from flowseg.data.folders import decode; decode(Path({str(path)!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1 and "cannot be read as an image" in done.stderr
+    assert "Warning" not in done.stderr, done.stderr
