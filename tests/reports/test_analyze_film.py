@@ -31,6 +31,7 @@ SMALL = [
     *("--preset", "cpu", "--devices", "1", "--data.crop", "16", "--data.max-side", "48"),
     *("--model.dim", "8", "--model.heads", "1", "--model.head-dim", "8", "--optim.lr", "0.01"),
     *("--model.multipliers", "1", "2", "--model.full-attention-levels", "1", "--model.film.stages", "0", "1"),
+    *("--flow.family", "supervised", "--optim.rule", "adamw"),  # the smallest program
     *("--train.epochs", "2", "--train.epoch-steps", "4", "--train.validate-every", "1"),
     *("--eval.steps", "1", "--eval.overlap", "0"),
 ]
