@@ -332,7 +332,7 @@ def test_a_model_on_the_hub_is_downloaded_and_opened(
 ) -> None:
     asked = []
 
-    def snapshot_download(name: str, revision: str | None, allow_patterns: list[str]) -> str:
+    def snapshot_download(name: str, revision: str | None, allow_patterns: list[str], cache_dir: object) -> str:
         asked.append((name, revision))
         if name == "me/gone":
             raise FileNotFoundError("404 Client Error\nRepository Not Found")
