@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NoReturn
 
-from flowseg import __version__
+from flowseg import __version__, hosts
 from flowseg.commands.app import App, app
 from flowseg.commands.compare import Compare, compare
 from flowseg.commands.completion import Completion, completion
@@ -118,6 +118,9 @@ def _run(arguments: list[str]) -> None:
 
 def _end(message: str, status: int) -> NoReturn:
     sys.stderr.write(f"flowseg: {' '.join(message.splitlines())}\n")
+    if hosts.count() > 1:
+        sys.stderr.flush()
+        os._exit(status)  # else JAX's runtime waits for the other processes
     sys.exit(status)
 
 

@@ -381,6 +381,15 @@ def saved_config(values: object) -> Config:
     return from_dict(Config, values)
 
 
+def flat(config: Any, path: str = "") -> dict[str, Any]:
+    """Returns the fields of a config or section by their dotted names."""
+    found: dict[str, Any] = {}
+    for f in dataclasses.fields(config):
+        value, name = getattr(config, f.name), f"{path}{f.name}"
+        found |= flat(value, f"{name}.") if dataclasses.is_dataclass(value) else {name: value}
+    return found
+
+
 def differences(a: Any, b: Any, path: str = "") -> list[str]:
     """Returns a line 'field: a != b' for every field in which two trees of one type differ."""
     lines = []

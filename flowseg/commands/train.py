@@ -7,6 +7,7 @@ from typing import Annotated, Literal, TypeVar
 
 import tyro
 
+from flowseg.commands.launch import Together, joined
 from flowseg.commands.parsing import default_is, load_config, value_of, with_config, with_field_names
 from flowseg.config import Config, TrackerName
 
@@ -33,7 +34,7 @@ class WithPreset(OnConfig):
 
 
 @dataclass(frozen=True)
-class Train(WithPreset):
+class Train(Together, WithPreset):
     """Train a config, score it on the test split, and write a report on it."""
 
     resume: Annotated[str | None, default_is("a new run")] = None
@@ -68,6 +69,13 @@ def train(args: list[str]) -> None:
     from flowseg.training.interrupt import stop_at_eof
 
     stop_at_eof()  # first of all: the imports take seconds
+    # JAX's runtime has to be started before the config is known, which depends on the devices.
+    with joined(args):
+        _train(args)
+
+
+def _train(args: list[str]) -> None:
+    from flowseg import hosts
     from flowseg.commands import presets
     from flowseg.progress import console
     from flowseg.training.experiment import run_experiment
@@ -80,6 +88,8 @@ def train(args: list[str]) -> None:
     run = run_experiment(
         parsed.config, resume=parsed.resume, out=parsed.out, profile=parsed.profile, track=parsed.track
     )
+    if not hosts.is_first():
+        return
     from flowseg.reports.run_page import report_run  # only now: it would delay the start of the training
 
     report_run(run)

@@ -14,6 +14,8 @@ Batch = dict[str, np.ndarray]
 # Stream of the seed tree (see training.step).
 DATA_STREAM = 2
 _PREFETCH = 8
+_PASSES = 2**32
+"""Over the images: more than any training takes. Batches of one of an endless list would have no length in Grain."""
 
 
 def steps_per_epoch(config: Config, images: int) -> int:
@@ -34,8 +36,10 @@ def total_steps(config: Config, images: int) -> int:
     return steps
 
 
-def training_batches(config: Config, dataset: Dataset) -> grain.MapDataset:
+def training_batches(config: Config, dataset: Dataset, host: int = 0, hosts: int = 1) -> grain.MapDataset:
     """Returns an endless list of batches: element `step` is what step `step` trains on.
+
+    Of several hosts each gets its own rows only; together they have the rows that one host would have, in that order.
 
     Each pass over the images is a new permutation. A batch holds image and target (B, C, C, 1) and, where the examples
     have them, embedding (B, E) and weight (B, C, C, 1): 1 inside the field of view, else 0. All are float32.
@@ -49,8 +53,8 @@ def training_batches(config: Config, dataset: Dataset) -> grain.MapDataset:
         return {name: m[..., None] for name, m in zip(("image", "target", "weight"), maps, strict=False)} | condition
 
     seed = int(np.random.SeedSequence([config.seed, DATA_STREAM]).generate_state(1)[0] % 2**31)
-    examples = grain.MapDataset.range(len(dataset)).seed(seed).shuffle().repeat().random_map(crop)
-    return examples.batch(config.train.batch)
+    examples = grain.MapDataset.range(len(dataset)).seed(seed).shuffle().repeat(_PASSES).random_map(crop)
+    return examples.batch(config.train.batch // hosts)[host::hosts]
 
 
 def iterate(batches: grain.MapDataset, start: int, stop: int, threads: int) -> Iterator[Batch]:

@@ -20,6 +20,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from flowseg import hosts
 from flowseg.config import Config, differences, saved_config
 from flowseg.errors import UserError
 from flowseg.models.network import Params, abstract_params
@@ -68,6 +69,9 @@ class Checkpoints:
 
     With `read_only`, nothing is written: the run may be another process's, or on a disk that cannot be written.
 
+    Of a training on several hosts, every process calls whatever writes, at the same steps; Orbax writes on the first.
+    Each reads for itself.
+
     Raises:
         UserError: Orbax cannot store checkpoints below this path.
     """
@@ -78,19 +82,24 @@ class Checkpoints:
         logging.getLogger("absl").setLevel(logging.CRITICAL)
         _hide_closed_loops()
         self.folder = (run / "checkpoints").absolute()
-        self._managers: dict[str, ocp.CheckpointManager] = {}
+        self._managers: dict[tuple[str, bool], ocp.CheckpointManager] = {}
         self._read_only, self._proved = read_only, False
 
-    def _manager(self, kind: str) -> ocp.CheckpointManager:
-        if kind not in self._managers:
+    def _manager(self, kind: str, *, reading: bool = False) -> ocp.CheckpointManager:
+        """Returns the manager of a kind. With several processes, the one to read with does not wait for the others."""
+        several = hosts.count() > 1
+        read_only = self._read_only or (reading and several)
+        if (kind, read_only) not in self._managers:
+            alone = ocp.options.MultiprocessingOptions(primary_host=hosts.index(), active_processes={hosts.index()})
             options = ocp.CheckpointManagerOptions(
-                max_to_keep=None if self._read_only else _KEEP,
-                create=not self._read_only,
-                cleanup_tmp_directories=not self._read_only,  # what a killed process has left unfinished
-                read_only=self._read_only,
+                max_to_keep=None if read_only else _KEEP,
+                create=not read_only,
+                cleanup_tmp_directories=not read_only,  # what a killed process has left unfinished
+                read_only=read_only,
+                **({"multiprocessing_options": alone} if read_only and several else {}),
             )
-            self._managers[kind] = ocp.CheckpointManager(self.folder / kind, options=options)
-        return self._managers[kind]
+            self._managers[kind, read_only] = ocp.CheckpointManager(self.folder / kind, options=options)
+        return self._managers[kind, read_only]
 
     def _where(self, kind: str, step: int) -> str:
         return str(self.folder / kind / str(step))
@@ -99,7 +108,7 @@ class Checkpoints:
         """Returns the steps that have a checkpoint of this kind, ascending; it may be damaged."""
         if not (self.folder / kind).is_dir():
             return []
-        return sorted(self._manager(kind).all_steps(read=True))
+        return sorted(self._manager(kind, reading=True).all_steps(read=True))
 
     def save(self, kind: str, state: Any, config: Config, record: dict[str, Any], *, overwrite: bool = False) -> None:
         """Saves a training state (a dataclass with `step` and `ema`) in the background, with the loop's record.
@@ -112,7 +121,8 @@ class Checkpoints:
             UserError: this checkpoint or an earlier one cannot be written, or not be read again.
         """
         step = int(state.step)
-        if not overwrite and step in self._manager(kind).all_steps():
+        there = hosts.from_first(step in self._manager(kind).all_steps())
+        if there and not overwrite:
             return
         parts = {"ema": flatten({"ema": state.ema}), "rest": flatten(_rest(state))}
         meta = {
@@ -127,18 +137,18 @@ class Checkpoints:
         meta["digest"] = description_digest(meta)
         items: dict[str, Any] = {name: ocp.args.StandardSave(part) for name, part in parts.items()}
         with self._writing(kind):
-            if step in self._manager(kind).all_steps():
+            if there:
                 self._manager(kind).delete(step)
             args = ocp.args.Composite(**items, meta=ocp.args.JsonSave(meta))
             self._manager(kind).save(step, args=args, force=True)  # else Orbax skips steps before its newest
             if not self._proved:
                 self._manager(kind).wait_until_finished()
-        if not self._proved:
+        if not self._proved and hosts.is_first():
             try:
                 self._parts(kind, self.meta(kind, step), _PARTS)
             except Damaged as error:
                 raise UserError(f"{error}, though it was saved just now; choose another --out") from None
-            self._proved = True
+        self._proved = True
 
     @contextmanager
     def _writing(self, kind: str) -> Iterator[None]:
@@ -153,7 +163,7 @@ class Checkpoints:
 
     def forget_after(self, kind: str, step: int) -> None:
         """Removes checkpoints after `step`, which a resumed run makes again."""
-        for later in self.steps(kind):
+        for later in hosts.from_first(self.steps(kind)):
             if later > step:
                 self._manager(kind).delete(later)
 
@@ -163,7 +173,8 @@ class Checkpoints:
         if step not in self.steps(kind):
             raise Damaged(f"{where}: is missing")
         try:
-            restored = self._manager(kind).restore(step, args=ocp.args.Composite(meta=ocp.args.JsonRestore()))
+            wanted = ocp.args.Composite(meta=ocp.args.JsonRestore())
+            restored = self._manager(kind, reading=True).restore(step, args=wanted)
             meta: dict[str, Any] = restored["meta"]
             if meta["format"] not in (FORMAT, _WITHOUT_DIGEST):
                 raise UserError(
@@ -185,7 +196,7 @@ class Checkpoints:
         where = self._where(kind, step)
         wanted: dict[str, Any] = {name: ocp.args.StandardRestore() for name in names}
         try:
-            restored = self._manager(kind).restore(step, args=ocp.args.Composite(**wanted))
+            restored = self._manager(kind, reading=True).restore(step, args=ocp.args.Composite(**wanted))
             parts = {name: {k: np.asarray(v) for k, v in restored[name].items()} for name in names}
             changed = [name for name, part in parts.items() if digest(part) != meta["digests"][name]]
         except Exception as error:  # Orbax and TensorStore raise many kinds; each means an unreadable file.
@@ -300,7 +311,7 @@ class Checkpoints:
 
     def close(self) -> None:
         """Waits until all saves are finished."""
-        for kind, manager in self._managers.items():
+        for (kind, _), manager in self._managers.items():
             with self._writing(kind):
                 manager.wait_until_finished()
             manager.close()

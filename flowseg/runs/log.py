@@ -64,7 +64,17 @@ def _wrong(found: Any) -> str | None:
     return None if 0 < numbers["epoch"] <= MOST_EPOCHS else f"epoch = {numbers['epoch']!r}"
 
 
-class Log:
+class NoLog:
+    """Records nothing: the log of a process that is not the first of its training."""
+
+    def write(self, kind: str, step: int, epoch: float, values: dict[str, Any]) -> None: ...
+
+    def image(self, name: str, step: int, picture: UInt8[np.ndarray, "h w 3"]) -> None: ...
+
+    def close(self, finished: bool = True) -> None: ...
+
+
+class Log(NoLog):
     """Writes each measurement once, and shows it in TensorBoard and other trackers.
 
     In a resumed run, the lines of steps that will be taken again are removed first.

@@ -66,7 +66,7 @@ class WindowSampler:
         """At most 1; more means that the program was recompiled."""
         self.evaluations: list[float] = []
         """Network evaluations (NFE) of each batch of windows."""
-        devices = list(devices or jax.devices()[:1])
+        devices = list(devices or jax.local_devices()[:1])
         self.flow = make_flow(config.flow)
         self.network = Network(config, kernels.choose(devices[0], config.precision), self.flow.estimate)
         self._sharding = None

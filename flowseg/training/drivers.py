@@ -1,4 +1,7 @@
-"""The training step spread over devices: by `jax.pmap`, or by `jax.jit` over a mesh. Both give the same numbers."""
+"""The training step spread over devices: by `jax.pmap`, or by `jax.jit` over a mesh. Both give the same numbers.
+
+The devices may belong to several processes (flowseg.hosts). Each then brings its own rows of a batch.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,6 +13,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float
 
+from flowseg import hosts
 from flowseg.config import Config, check_batch
 from flowseg.errors import UserError
 from flowseg.flow import make_flow
@@ -25,8 +29,9 @@ from flowseg.training.traces import KeptTrace
 def by_pmap(step: Step, mesh: Mesh) -> tuple[jax.stages.Wrapped, Callable[[Batch], Batch]]:
     """Returns the step mapped by `jax.pmap`, with a state that is not stacked, and how a batch is cut for it."""
     devices = list(mesh.devices.flat)
+    own = len(hosts.own_devices(devices))
     mapped = jax.pmap(step, AXIS, in_axes=(None, 0, None), out_axes=None, devices=devices, donate_argnums=(0,))
-    return mapped, lambda batch: {k: v.reshape(len(devices), -1, *v.shape[1:]) for k, v in batch.items()}
+    return mapped, lambda batch: {k: v.reshape(own, -1, *v.shape[1:]) for k, v in batch.items()}
 
 
 def by_jit(step: Step, mesh: Mesh) -> tuple[jax.stages.Wrapped, Callable[[Batch], Batch]]:
@@ -47,7 +52,7 @@ def local_step(config: Config, total_steps: int, devices: Sequence[jax.Device]) 
     """Returns the training step of one of these devices. They may be abstract: nothing is put on them."""
     flow = make_flow(config.flow)
     network = Network(config, kernels.choose(devices[0], config.precision), flow.estimate)
-    size = microbatch(config, devices[0], config.train.batch // len(devices))
+    size = microbatch(config, hosts.own_devices(devices)[0], config.train.batch // len(devices))
     return make_step(config, flow, network, Layout(abstract_params(config)), total_steps, size)
 
 
@@ -59,16 +64,18 @@ class Driver:
         self._traced = 0
         mesh = Mesh(np.asarray(devices), (AXIS,))
         self._replicated, self._shared = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXIS))
-        self._key = jax.device_put(jax.random.key(config.seed), self._replicated)
+        self._own_shared = NamedSharding(Mesh(np.asarray(hosts.own_devices(devices)), (AXIS,)), P(AXIS))
+        self._key = self._placed_key(config.seed)
         step = local_step(config, total_steps, devices)
 
         def counted(state: TrainState, batch: Batch, key: Array) -> tuple[TrainState, Float[Array, " m"]]:
             self._traced += 1
-            return step(state, batch, key)
+            return step(state, batch, key if hosts.count() == 1 else jax.random.wrap_key_data(key))
 
         mapped, self._cut = MAPPINGS[config.parallel](counted, mesh)
         self._step: Callable[..., Any] = mapped
-        if devices[0].platform == "cpu":
+        # A pmap of several processes cannot be exported: within another trace it sees its own devices only.
+        if devices[0].platform == "cpu" and (hosts.count() == 1 or config.parallel == "jit"):
             # Runs that differ in these share a program.
             alike = replace(config, name="any", seed=0, data=replace(config.data, root=None))
             self._step = KeptTrace(
@@ -89,11 +96,36 @@ class Driver:
     def place_state(self, state: TrainState) -> TrainState:
         """Returns the state on every device."""
         # The sharding of the step's output: with any other, the first donation is silently ignored.
-        return jax.device_put(state, self._replicated)
+        if hosts.count() == 1:
+            return jax.device_put(state, self._replicated)
+        return jax.tree.map(self._everywhere, state)
+
+    def _everywhere(self, array: Array) -> Array:
+        """Returns an array, which every process has, on the devices of all."""
+        value = np.asarray(array)
+        return jax.make_array_from_process_local_data(self._replicated, value, value.shape)
+
+    def _placed_key(self, seed: int) -> Array:
+        """Returns the key that all randomness of the training comes from, on every device.
+
+        For several processes it is the key's data: a pmap of theirs would copy a key to the devices at every step.
+        """
+        if hosts.count() == 1:
+            return jax.device_put(jax.random.key(seed), self._replicated)
+        return self._everywhere(jax.random.key_data(jax.random.key(seed)))
 
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Float[Array, " m"]]:
-        """Takes one step on a whole batch of numpy arrays."""
-        return self._step(state, jax.device_put(self._cut(batch), self._shared), self._key)
+        """Takes one step on a batch of numpy arrays: a whole one, or this process's rows of it."""
+        rows = jax.device_put(self._cut(batch), self._own_shared)
+        if hosts.count() > 1:
+            rows = {name: self._whole(array) for name, array in rows.items()}
+        return self._step(state, rows, self._key)
+
+    def _whole(self, rows: Array) -> Array:
+        """Returns the array of all processes that these rows of this one are a part of."""
+        shape = (rows.shape[0] * hosts.count(), *rows.shape[1:])
+        parts = [shard.data for shard in rows.addressable_shards]
+        return jax.make_array_from_single_device_arrays(shape, self._shared, parts)
 
 
 def chosen_devices(config: Config) -> list[jax.Device]:
@@ -105,10 +137,14 @@ def chosen_devices(config: Config) -> list[jax.Device]:
     devices = jax.devices()
     wanted = config.devices or len(devices)
     if wanted > len(devices):
-        raise UserError(f"devices = {wanted}: this machine has {len(devices)}; choose at most that many")
+        where = "this machine has" if hosts.count() == 1 else f"the {hosts.count()} processes have"
+        raise UserError(f"devices = {wanted}: {where} {len(devices)}; choose at most that many")
+    if wanted % hosts.count():
+        raise UserError(f"devices = {wanted}: cannot be divided among {hosts.count()} processes; choose a multiple")
     check_batch(config.train.batch, wanted)
-    microbatch(config, devices[0], config.train.batch // wanted)
-    return devices[:wanted]
+    chosen = hosts.shared_out(devices, wanted)
+    microbatch(config, hosts.own_devices(chosen)[0], config.train.batch // wanted)
+    return chosen
 
 
 def with_precision(config: Config) -> Config:

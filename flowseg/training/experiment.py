@@ -1,11 +1,16 @@
 """From a config to a trained network and its scores: the story of one experiment."""
 
 import json
-from collections.abc import Sequence
-from contextlib import closing
+import platform
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
-from flowseg.config import Config, TrackerName
+import jax
+
+from flowseg import hosts
+from flowseg.config import Config, TrackerName, flat
 from flowseg.data.folds import FOLD
 from flowseg.data.pipeline import total_steps
 from flowseg.embeddings.store import Encoder
@@ -22,9 +27,10 @@ from flowseg.runs.folder import (
     find_interrupted,
     is_run,
     new_path,
+    open_run,
     open_to_resume,
 )
-from flowseg.runs.prepare import check_encoder, prepare
+from flowseg.runs.prepare import Prepared, check_encoder, prepare
 from flowseg.runs.provenance import recorded
 from flowseg.runs.trackers import check_installed
 from flowseg.runs.trained import Trained
@@ -32,6 +38,7 @@ from flowseg.sampling.windows import check_sampling
 from flowseg.training.drivers import chosen_devices, with_precision
 from flowseg.training.loop import train
 from flowseg.training.memory import check_fits
+from flowseg.training.traces import LIBRARIES, SOFTWARE
 
 
 def run_experiment(
@@ -48,31 +55,76 @@ def run_experiment(
     """
     check_installed(track)
     config = with_precision(config)
+    _agree_on(config)
     # What does not fit the devices, memory or counters is refused before anything is written.
     devices = chosen_devices(config)
     check_fits(config, devices)
     check_sampling(config)
     prepared = prepare(config)
     total_steps(config, len(prepared.datasets["train"]))
-    run = choose_run(config, prepared.encoder, resume, out)
-    with Lock(run) as lock, recorded(run.path, f"{len(devices)} x {devices[0].device_kind}"):
+    digests = {split: [d.digest(), d.label_digest()] for split, d in prepared.datasets.items()}
+    hosts.agree("data", digests, "give every host the same images, labels, fields of view and embeddings")
+    run = _choose_together(config, prepared.encoder, resume, out)
+    with _kept_by_first(run, devices) as check_folder:
         counts = parameter_counts(abstract_params(config))
         sizes = ", ".join(f"{len(d)} {split}" for split, d in prepared.datasets.items())
         console.print(f"run {run.path}: {counts['total']:,} parameters; {prepared.root} ({sizes})")
-        if not run.finished or _best_is_lost(run):
-            record = train(run, prepared.datasets, check_folder=lock.check, profile=profile, track=track)
+        if hosts.from_first(not run.finished or _best_is_lost(run)):
+            record = train(run, prepared.datasets, check_folder=check_folder, profile=profile, track=track)
             console.print(f"best validation Dice {record.best_dice:.4f} at step {record.best_step}")
         check_encoder(run, prepared.encoder)
-        lock.check()
-        trained = Trained.open(run, prepared=prepared)
-        result = evaluate_run(trained, "test", prepared)
-        lock.check()
-        if config.data.fold is not None:
-            evaluate_run(trained, FOLD, prepared)
-            lock.check()
-        write_text(run.path / DONE_FILE, json.dumps({"test_dice": result["model"]["dice"]["mean"]}) + "\n")
+        check_folder()
+        if hosts.is_first():
+            _score(run, prepared, check_folder)
     console.print(f"score it again with: flowseg eval {run.path}   (make eval RUN={run.path})")
     return run
+
+
+def _agree_on(config: Config) -> None:
+    """Raises a UserError if the processes of a training differ in their config, software or devices."""
+    if hosts.count() == 1:
+        return
+    hosts.agree("configs", flat(config), "start all processes with the same command")
+    software = {name: version(name) for name in LIBRARIES} | {"Python": platform.python_version(), "source": SOFTWARE}
+    hosts.agree("software", software, "install the same on every host")
+    own = jax.local_devices()
+    hosts.agree("devices", {"kind": own[0].device_kind, "number": len(own)}, "use hosts of one kind")
+
+
+def _choose_together(config: Config, encoder: Encoder | None, resume: str | None, out: Path | None) -> Run:
+    """Returns the run's folder, as `choose_run` does on process 0; all processes must see it."""
+    if hosts.count() == 1:
+        return choose_run(config, encoder, resume, out)
+    chosen = str(choose_run(config, encoder, resume, out).path.absolute()) if hosts.is_first() else None
+    path = Path(hosts.from_first(chosen))
+    hosts.check_shared(path)
+    return open_run(path)
+
+
+@contextmanager
+def _kept_by_first(run: Run, devices: list[jax.Device]) -> Iterator[Callable[[], None]]:
+    """Keeps other trainings out of a run and records this start of it; of several processes, the first one does.
+
+    Yields what checks that the folder is still the run's (`Lock.check`).
+    """
+    if not hosts.is_first():
+        yield lambda: None
+        return
+    used = f"{len(devices)} x {devices[0].device_kind}"
+    used += f" in {hosts.count()} processes" if hosts.count() > 1 else ""
+    with Lock(run) as lock, recorded(run.path, used):
+        yield lock.check
+
+
+def _score(run: Run, prepared: Prepared, check_folder: Callable[[], None]) -> None:
+    """Scores a trained run on the test split and, with cross-validation, on its fold; the run is then finished."""
+    trained = Trained.open(run, prepared=prepared)
+    result = evaluate_run(trained, "test", prepared)
+    check_folder()
+    if run.config.data.fold is not None:
+        evaluate_run(trained, FOLD, prepared)
+        check_folder()
+    write_text(run.path / DONE_FILE, json.dumps({"test_dice": result["model"]["dice"]["mean"]}) + "\n")
 
 
 def _best_is_lost(run: Run) -> bool:

@@ -13,6 +13,8 @@ from threading import Thread
 from types import FrameType
 from typing import Any
 
+from flowseg import hosts
+
 STOP_AT_EOF = "FLOWSEG_STOP_AT_EOF"
 """The environment variable by which a parent process asks for `stop_at_eof`."""
 
@@ -43,29 +45,56 @@ class StopRequest:
         if self.signum is not None:
             raise Interrupted(self.signum)
 
+    def check_step(self, step: int) -> None:
+        """Raises Interrupted if a stop was asked for. Called before each step, with its number."""
+        self.check()
+
+
+class JointStop(StopRequest):
+    """Whether one of several processes was asked to stop: all stop before the same step, and not within one."""
+
+    def check(self) -> None:
+        """Does nothing: the other processes may already be elsewhere."""
+
+    def check_step(self, step: int) -> None:
+        if hosts.stop_reached(step):
+            raise Interrupted(self.signum or signal.SIGTERM)
+
 
 @contextmanager
 def stop_on_signals(when: str) -> Iterator[StopRequest]:
     """Within the block the first SIGINT or SIGTERM only sets the request; the second acts as usual.
 
     `when` is the answer to the first: when the work stops, and what becomes of it.
+
+    With several processes, one that is sent either makes all stop. JAX's runtime takes the SIGTERM (the block leaves
+    its handler in place) and finds the step with the others; a SIGINT is handed on as one.
     """
-    request = StopRequest()
+    together = hosts.count() > 1
+    request = JointStop() if together else StopRequest()
     previous: dict[int, Any] = {}
 
     def handle(signum: int, frame: FrameType | None) -> None:
         request.signum = signum
         for s, old in previous.items():
             signal.signal(s, old)
+        if together:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     with answering(when):
-        for signum in _SIGNALS:
+        for signum in (signal.SIGINT,) if together else _SIGNALS:
             previous[signum] = signal.signal(signum, handle)
         try:
             yield request
         finally:
             for s, old in previous.items():
                 signal.signal(s, old)
+
+
+def end_joint_stops() -> None:
+    """Lets SIGTERM end this process again, if it is one of several: JAX's runtime has kept it for the training."""
+    if hosts.count() > 1:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextmanager

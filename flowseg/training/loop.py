@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 import jax
 import numpy as np
 
+from flowseg import hosts
 from flowseg.config import TrackerName
 from flowseg.data.dataset import Dataset
 from flowseg.data.pipeline import iterate, steps_per_epoch, total_steps, training_batches
@@ -17,7 +18,7 @@ from flowseg.models.vector import Layout
 from flowseg.progress import Task, console, duration, warn
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import Run
-from flowseg.runs.log import Log
+from flowseg.runs.log import Log, NoLog
 from flowseg.runs.trackers import open_trackers
 from flowseg.training.drivers import make_driver
 from flowseg.training.interrupt import Interrupted, StopRequest, stop_on_signals
@@ -95,17 +96,20 @@ class Training:
         self.layout = Layout(abstract_params(config))
         self.driver = make_driver(config, self.total)
         self.state, self.record, self.step = self._start()
-        self.trace = StepTrace(run.path / "profile", self.step) if profile else None
-        self.log = Log(run.path, self.step, self.record.validated, open_trackers(run, track))
+        first = hosts.is_first()
+        self.trace = StepTrace(run.path / "profile", self.step) if profile and first else None
+        self.log: NoLog = NoLog()
+        if first:
+            self.log = Log(run.path, self.step, self.record.validated, open_trackers(run, track))
         self.meter = Meter(self.record.window, config, run.path)
-        self.validation = Validation(
-            config, datasets["val"], self.driver.devices, self.log, run.path / "samples", stop.check
-        )
+        own, samples = hosts.own_devices(self.driver.devices), run.path / "samples"
+        self.validation = Validation(config, datasets["val"], own, self.log, samples, stop.check)
 
     def run_to_end(self) -> Record:
         """Validates and saves where it is due, stops if asked to, takes a step; until the last epoch."""
         config = self.config
-        batches = iterate(training_batches(config, self.datasets["train"]), self.step, self.total, config.data.threads)
+        rows = training_batches(config, self.datasets["train"], hosts.index(), hosts.count())
+        batches = iterate(rows, self.step, self.total, config.data.threads)
         if self.step < self.total:
             console.print("compiling the training step, or loading what an earlier start has compiled")
         begun = self.step
@@ -116,7 +120,7 @@ class Training:
                 self._validate_or_save_if_due()
                 if self.step == self.total:
                     break
-                self.stop.check()
+                self.stop.check_step(self.step)
                 if self.trace:
                     self.trace.before(self.step)
                 started = time.monotonic()
@@ -159,6 +163,9 @@ class Training:
         fresh = init_state(self.config, init_params(self.config), self.total)
         record = self._record()
         found = self.checkpoints.restore_latest(self.config, fresh)
+        hosts.agree(
+            "checkpoints", {"step": found[2] if found else 0}, f"see why all do not read {self.run.path} alike"
+        )
         if found is None:
             if self.checkpoints.steps("best"):
                 warn(f"{self.run.path}: has no latest checkpoint; the training begins again at step 0")
@@ -185,12 +192,13 @@ class Training:
 
     def _mend_best(self) -> None:
         """If the best checkpoint is lost, makes it anew from `latest`, or takes the best of what is left."""
-        problem = self.checkpoints.best_problem()
+        problem = hosts.from_first(self.checkpoints.best_problem())
         if problem is None:
             return
         record, lost = self.record, self.record.best_step
         self.checkpoints.forget_after("best", lost - 1)
-        if lost in self.checkpoints.steps("latest") and self.checkpoints.problem("latest", lost) is None:
+        there = lost in self.checkpoints.steps("latest") and self.checkpoints.problem("latest", lost) is None
+        if hosts.from_first(there):
             like = init_state(self.config, init_params(self.config), self.total)
             state, kept = self.checkpoints.restore_state(lost, self.config, like)
             kept |= {"validated": lost, "best_dice": record.best_dice, "best_step": lost}
@@ -203,6 +211,7 @@ class Training:
             kept = self.checkpoints.meta("best", older[0])["record"]
             if kept["best_dice"] >= record.best_dice:
                 record.best_step, record.best_dice = older[0], kept["best_dice"]
+        record.best_step, record.best_dice = hosts.from_first([record.best_step, record.best_dice])
         if record.best_step == self.step:
             self._save("best")
         self.checkpoints.save("latest", self.state, self.config, asdict(record), overwrite=True)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import jax
 
+from flowseg import hosts
 from flowseg.config import Config
 from flowseg.errors import UserError
 from flowseg.machine import check_memory, machine_memory
@@ -63,7 +64,7 @@ def check_fits(config: Config, devices: Sequence[jax.Device]) -> None:
 
     What might just fit is tried: `step_bytes` is an estimate, and `memory_told` says so if it does not.
     """
-    device, local = devices[0], config.train.batch // len(devices)
+    device, local = hosts.own_devices(devices)[0], config.train.batch // len(devices)
     maps = 2 * 4 * config.train.batch * config.data.crop**2  # image and target, in the machine's memory
     check_memory(maps, f"train.batch = {config.train.batch}", "take fewer crops per step, or smaller ones")
     limit = machine_memory() if device.platform == "cpu" else memory_limit(device)
@@ -87,10 +88,10 @@ def memory_told(config: Config, devices: Sequence[jax.Device]) -> Iterator[None]
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        local = config.train.batch // len(devices)
-        at_once = microbatch(config, devices[0], local)
+        own, local = hosts.own_devices(devices)[0], config.train.batch // len(devices)
+        at_once = microbatch(config, own, local)
         takes = f"about {step_bytes(config, at_once) / 1e9:.1f} GB"
-        raise _too_large("out of memory", config, devices[0], at_once, memory_limit(devices[0]), takes) from None
+        raise _too_large("out of memory", config, own, at_once, memory_limit(own), takes) from None
 
 
 def _too_large(

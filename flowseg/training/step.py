@@ -17,6 +17,7 @@ from flowseg.config import Config
 from flowseg.flow import Draw, Flow
 from flowseg.models.network import Network, Params
 from flowseg.models.vector import Layout
+from flowseg.training.collective import mean_over
 from flowseg.training.optim import learning_rate
 from flowseg.training.state import TrainState
 from flowseg.training.update import make_update
@@ -81,7 +82,7 @@ def make_step(config: Config, flow: Flow, network: Network, layout: Layout, tota
         local = batch["image"].shape[0]
         places = jax.lax.axis_index(AXIS) * local + jnp.arange(local)
         key = jax.random.fold_in(jax.random.fold_in(key, NOISE_STREAM), state.step)
-        loss, grads = jax.lax.pmean(gradients(state.params, batch, key, places), AXIS)
+        loss, grads = mean_over(AXIS, *gradients(state.params, batch, key, places))
         norm = optax.global_norm(grads)
         lr = rate(state.updates) * state.plateau.scale
         state = update(state, grads, jnp.isfinite(loss) & jnp.isfinite(norm))

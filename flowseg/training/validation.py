@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, UInt8
 
+from flowseg import hosts
 from flowseg.config import Config
 from flowseg.data.dataset import Dataset
 from flowseg.data.folders import as_uint8
@@ -16,7 +17,7 @@ from flowseg.evaluation.overlays import overlay, save_png, strip
 from flowseg.evaluation.score import Scored, mean_metrics, score_split
 from flowseg.models.network import Params
 from flowseg.progress import task
-from flowseg.runs.log import Log
+from flowseg.runs.log import NoLog
 from flowseg.sampling.windows import WindowSampler
 
 _GRID_IMAGES = 4
@@ -27,7 +28,8 @@ class Validation:
 
     It draws one plain sample per image and takes the plain mask of it, whatever `eval` says: validation chooses a
     checkpoint, and is paid for many times. What is tuned is tuned for the checkpoint that it has chosen.
-    `check` is called before each batch of windows; it may raise to stop, and nothing is then recorded.
+    `check` is called before each batch of windows; it may raise to stop, and nothing is then recorded. Several
+    processes (flowseg.hosts) share the images, and the first one records.
     """
 
     def __init__(
@@ -35,7 +37,7 @@ class Validation:
         config: Config,
         dataset: Dataset,
         devices: Sequence[jax.Device],
-        log: Log,
+        log: NoLog,
         samples: Path,
         check: Callable[[], None],
     ):
@@ -43,6 +45,7 @@ class Validation:
         self.sampler = WindowSampler(plain, devices, check)
         self._config = config
         self._dataset = dataset
+        self._own = dataset.subset(hosts.own_part(len(dataset))) if hosts.count() > 1 else dataset
         self._log = log
         self._samples = samples
 
@@ -51,9 +54,10 @@ class Validation:
 
         It writes the scores, FiLM's statistics and a picture.
         """
-        scored = self._scored(params, step)
-        scores = mean_metrics([item.metrics for item in scored])
-        self._log.write("val", step, epoch, {**scores, "images": len(scored)})
+        scored, scores = self._scored(params, step)
+        if not hosts.is_first():
+            return scores["dice"]
+        self._log.write("val", step, epoch, {**scores, "images": len(self._dataset)})
         stages = self._config.model.film.stages
         if stages:
             vectors = jax.numpy.asarray(self._dataset.embeddings())
@@ -68,15 +72,17 @@ class Validation:
 
     def dice(self, params: Params, step: int) -> float:
         """Returns the mean Dice of the parameters and records nothing."""
-        return mean_metrics([item.metrics for item in self._scored(params, step)])["dice"]
+        return self._scored(params, step)[1]["dice"]
 
-    def _scored(self, params: Params, step: int) -> list[Scored]:
+    def _scored(self, params: Params, step: int) -> tuple[list[Scored], dict[str, float]]:
+        """Returns what this process has scored, and the means over all images."""
         scored = []
-        with task(f"validation at step {step}", len(self._dataset)) as advance:
-            for item in score_split(self.sampler, params, self._dataset):
+        with task(f"validation at step {step}", len(self._own)) as advance:
+            for item in score_split(self.sampler, params, self._own):
                 scored.append(item)
                 advance()
-        return scored
+        rows = hosts.gather([item.metrics for item in scored])
+        return scored, mean_metrics([row for of_one in rows for row in of_one])
 
 
 def draw_grid(dataset: Dataset, scored: Sequence[Scored]) -> UInt8[np.ndarray, "h w 3"]:

@@ -55,6 +55,16 @@ def test_a_batch_does_not_depend_on_what_was_asked_before(dataset: Dataset) -> N
         assert_same(fresh[k], forwards[k])
 
 
+def test_hosts_have_the_rows_of_one_host_between_them(dataset: Dataset) -> None:
+    config = replace(CONFIG, train=TrainConfig(batch=4))
+    numbered = dataset.with_embeddings(NUMBERS)
+    for hosts in (2, 4):
+        parts = [iterate(training_batches(config, numbered, host, hosts), 3, 8, 2) for host in range(hosts)]
+        for step, rows in enumerate(zip(*parts, strict=True), 3):
+            together = {name: np.concatenate([part[name] for part in rows]) for name in rows[0]}
+            assert_same(together, batches_of(dataset)[step])
+
+
 @pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("start", [0, 1, 5, 1000])
 def test_iterating_from_a_step_gives_that_step_s_batches(dataset: Dataset, start: int, threads: int) -> None:

@@ -1,0 +1,56 @@
+"""A training as one of several processes, on several hosts."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from flowseg import hosts
+from flowseg.bounds import Count, Natural, check_options
+from flowseg.commands.parsing import parse_known
+from flowseg.hosts.place import find_place
+from flowseg.progress import console
+from flowseg.training.interrupt import Interrupted
+
+
+@dataclass(frozen=True)
+class Together:
+    """Options of a command that several processes run together."""
+
+    coordinator: str | None = None
+    """HOST:PORT for a training on several hosts: the host that process 0 runs on, and a free port of it. Start the
+    same command on every host (docs/cluster.md). Under Slurm it is known."""
+    processes: Count | None = None
+    """Number of processes of that training, usually one per host. Slurm and Open MPI say it."""
+    process_id: Natural | None = None
+    """Which of them this one is, from 0. Slurm, Open MPI and indexed jobs of Kubernetes say it."""
+    peer_timeout: Count = 300
+    """Seconds that a process waits for the others at the start."""
+
+
+@contextmanager
+def joined(args: list[str]) -> Iterator[None]:
+    """Runs the block together with the other processes that the options, or a launcher, speak of; else alone.
+
+    Only process 0 shows its progress. When one ends with an error, the others end with a line about it.
+
+    Args:
+        args: the command line; options other than those of `Together` are not looked at.
+    """
+    asked = Together() if {"-h", "--help"} & set(args) else parse_known(Together, args, "train")[0]
+    check_options(asked)
+    place = find_place(asked.coordinator, asked.processes, asked.process_id, os.environ)
+    if place is None:
+        yield
+        return
+    hosts.start(place, asked.peer_timeout)
+    console.quiet = not hosts.is_first()
+    try:
+        yield
+    except Interrupted:  # all of them, at the same step
+        hosts.stop()
+        raise
+    except BaseException as error:
+        hosts.fail(error)
+        raise
+    hosts.stop()

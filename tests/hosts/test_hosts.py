@@ -1,0 +1,215 @@
+"""A training in two processes with two devices each: the numbers of one process with four, and how it ends."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from flowseg.config import Config, FilmConfig, TrainConfig, to_json
+from flowseg.models.network import init_params
+from flowseg.runs.checkpoints import Checkpoints
+from flowseg.runs.folder import Run, create_run, open_run
+from flowseg.runs.log import read_metrics
+from flowseg.runs.prepare import Prepared, prepare
+from flowseg.training import loop
+from flowseg.training.state import init_state
+
+STEPS = 20
+WORKER = Path(__file__).with_name("worker.py")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the two processes of a scenario ended."""
+
+    statuses: list[int]
+    outputs: list[str]
+    errors: list[list[str]]
+    """Lines on standard error."""
+    came: list[list[str]]
+    """What came of each act, by process."""
+
+
+def in_two_processes(folder: Path, **scenario: Any) -> Ended:
+    """Runs a scenario of worker.py in two processes with two devices each."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    file = folder / "scenario.json"
+    file.write_text(json.dumps({"coordinator": address, "processes": 2, **scenario}))
+    environment = {**os.environ, "XLA_FLAGS": os.environ["XLA_FLAGS"].replace("count=4", "count=2")}
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(WORKER), str(file), str(process)],
+            env=environment,
+            cwd=folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for process in range(2)
+    ]
+    try:
+        told = [process.communicate(timeout=600) for process in started]
+    finally:
+        for process in started:
+            process.kill()
+    answers = [file.with_suffix(f".{process}.json") for process in range(2)]
+    return Ended(
+        [process.returncode for process in started],
+        [out for out, _ in told],
+        [[line for line in err.splitlines() if "slow_operation" not in line] for _, err in told],
+        [json.loads(answer.read_text()) if answer.exists() else [] for answer in answers],
+    )
+
+
+@pytest.fixture(scope="module")
+def config(tiny_config: Config) -> Config:
+    """A network of one level: the smallest program. All devices that are there."""
+    model = replace(tiny_config.model, multipliers=(1,), full_attention_levels=(0,), film=FilmConfig())
+    train = TrainConfig(batch=4, epochs=4, epoch_steps=5, validate_every=2, checkpoint_every=3, log_every=2)
+    return replace(tiny_config, devices=None, model=model, train=train)
+
+
+@pytest.fixture(scope="module")
+def prepared(config: Config) -> Prepared:
+    return prepare(config)
+
+
+@pytest.fixture(scope="module")
+def alone(config: Config, prepared: Prepared, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The run of one process with four devices."""
+    assert len(jax.devices()) == 4
+    run = create_run(tmp_path_factory.mktemp("alone") / "run", config, prepared.encoder)
+    loop.train(run, prepared.datasets)
+    return run
+
+
+def plain(config: Config) -> Any:
+    return json.loads(to_json(config))
+
+
+def final(run: Path, config: Config) -> dict[str, bytes]:
+    """Every number of the state after the last step, as bytes."""
+    with closing(Checkpoints(run, read_only=True)) as checkpoints:
+        like = init_state(config, init_params(config), STEPS)
+        state, _ = checkpoints.restore_state(STEPS, config, like)
+    return {str(path): np.asarray(leaf).tobytes() for path, leaf in jax.tree_util.tree_leaves_with_path(state)}
+
+
+def measured(run: Path) -> list[dict[str, Any]]:
+    return [{name: v for name, v in line.items() if name != "images_per_s"} for line in read_metrics(run)]
+
+
+def assert_same(run: Path, other: Run) -> None:
+    assert final(run, other.config) == final(other.path, other.config)
+    assert measured(run) == measured(other.path)
+
+
+@pytest.fixture(scope="module")
+def acted(config: Config, tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
+    """One start of two processes in which much happens, in the order of the tests below."""
+    folder = tmp_path_factory.mktemp("pair")
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+    other = folder / "other"
+    local = replace(config, data=replace(config.data, root="data"))
+    (folder / "data").symlink_to(tiny_data)
+    other.mkdir()
+    (other / "data").mkdir()
+    for split, source in (("train", "val"), ("val", "val"), ("test", "test")):
+        (other / "data" / split).symlink_to(tiny_data / source)
+    out = str(folder / "refused")
+    acts = [
+        {"act": "refused", "out": out, "config": [plain(config), plain(replace(config, seed=1))]},
+        {"act": "refused", "out": out, "config": plain(config), "here": {"software": "another"}},
+        {"act": "refused", "out": out, "config": plain(local), "here": {"cwd": str(other)}},
+        {"act": "refused", "out": out, "config": plain(replace(config, train=replace(config.train, batch=6)))},
+        {"act": "unshared", "folders": [str(folder / "a"), str(folder / "b")]},
+        {"act": "train", "out": str(folder / "first"), "config": plain(config)},
+        {"act": "train", "out": str(folder / "again"), "config": plain(config)},
+        {"act": "train", "out": str(folder / "jit"), "config": plain(replace(config, parallel="jit"))},
+        {
+            "act": "train",
+            "out": str(folder / "stopped"),
+            "config": plain(config),
+            "disturbed": {"process": 0, "signal": "SIGTERM", "step": 4},
+        },
+    ]
+    return folder, in_two_processes(folder, acts=acts)
+
+
+def test_both_processes_do_everything(acted: tuple[Path, Ended]) -> None:
+    _, ended = acted
+    assert ended.statuses == [0, 0], ended.errors
+    assert ended.came[0] == ended.came[1]
+
+
+def test_what_differs_between_hosts_is_refused_by_both(acted: tuple[Path, Ended], tmp_path: Path) -> None:
+    folder, ended = acted
+    config, software, data, batch, shared, *_ = ended.came[0]
+    assert config.startswith("configs: seed is 0 on process 0, and 1 on process 1 (")
+    assert software.startswith("software: source is ") and "and 'another' on process 1 (" in software
+    assert data.startswith("data: train is ")
+    assert batch.startswith("train.batch = 6: is not divisible by the 4 devices")
+    assert shared.startswith(f"{folder / 'b'}: is not the same folder on process 0 and process 1 (")
+    assert all("\n" not in line for line in ended.came[0])
+    assert not (folder / "refused").exists()
+    assert not list((folder / "a").iterdir())
+
+
+def test_two_processes_train_what_one_does_to_the_bit(acted: tuple[Path, Ended], alone: Run) -> None:
+    folder, ended = acted
+    assert ended.came[0][5:8] == ["trained"] * 3
+    assert_same(folder / "first", alone)
+    assert_same(folder / "again", alone)
+
+
+def test_jit_trains_what_pmap_does(acted: tuple[Path, Ended], alone: Run) -> None:
+    folder, _ = acted
+    assert measured(folder / "jit") == measured(alone.path)
+
+
+def test_stops_and_a_kill_leave_what_continues_to_the_same_end(
+    acted: tuple[Path, Ended], alone: Run, config: Config, prepared: Prepared
+) -> None:
+    folder, ended = acted
+    assert ended.came[0][8] == "stopped by SIGTERM"
+    run = folder / "stopped"
+
+    def saved() -> int:
+        with closing(Checkpoints(run, read_only=True)) as checkpoints:
+            return checkpoints.steps("latest")[-1]
+
+    first = saved()
+    assert 5 <= first < STEPS - 6
+    (folder / "config.py").write_text(
+        "import json\nfrom pathlib import Path\nfrom flowseg.config import saved_config\n"
+        f"config = saved_config(json.loads(Path({str(run / 'config.json')!r}).read_text())['config'])\n"
+    )
+    command = ["train", str(folder / "config.py"), "--preset", "full", "--out", str(run), "--resume", "auto"]
+    # The other process is sent a SIGTERM.
+    stop = {"process": 1, "signal": "SIGTERM", "step": first + 1}
+    ended = in_two_processes(folder, command=command, disturbed=stop)
+    assert ended.statuses == [128 + signal.SIGTERM] * 2 and ended.errors == [[], []]
+    second = saved()
+    assert first < second < STEPS and f"stopped by SIGTERM at step {second} of {STEPS}" in ended.outputs[0]
+    # It is killed: the first one ends with a line.
+    kill = {"process": 1, "signal": "SIGKILL", "step": second + 1}
+    ended = in_two_processes(folder, command=command, disturbed=kill)
+    assert ended.statuses == [1, -signal.SIGKILL]
+    (line,) = ended.errors[0]
+    assert line.startswith("flowseg: process 1 (") and "has ended: it was killed" in line and "--resume" in line
+    assert not list(run.rglob(".part-*"))
+    # One process with four devices goes on from there.
+    loop.train(open_run(run), prepared.datasets)
+    assert_same(run, alone)

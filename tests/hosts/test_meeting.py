@@ -1,0 +1,115 @@
+"""Processes that meet: here as threads, which is what the connections see of them."""
+
+import socket
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from refusals import refusal
+
+from flowseg import hosts
+from flowseg.errors import UserError
+from flowseg.hosts.meeting import Meeting
+from flowseg.hosts.place import Place
+
+
+@pytest.fixture
+def address() -> str:
+    """A free address of this machine."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def meet(*places: Place, seconds: float = 20.0) -> list[Future]:
+    """What becomes of the meetings of some processes, which run at the same time."""
+    with ThreadPoolExecutor(len(places)) as pool:
+        return [pool.submit(Meeting, place, seconds) for place in places]
+
+
+def places(address: str, *processes: int, of: int) -> list[Place]:
+    return [Place(address, of, process) for process in processes]
+
+
+def refusals(futures: list[Future]) -> set[str]:
+    return {refusal(future.result) for future in futures}
+
+
+def test_every_process_gets_what_all_gave(address: str) -> None:
+    meetings = [future.result() for future in meet(*places(address, 2, 1, 0, of=3))]
+    with ThreadPoolExecutor(3) as pool:
+        for turn in range(3):
+            given = [{"turn": turn, "of": process, "x": 0.1} for process in (2, 1, 0)]
+            found = list(pool.map(lambda meeting, value: meeting.gather(value), meetings, given))
+            assert found == [given[::-1]] * 3
+    for meeting in meetings:
+        meeting.leave()
+
+
+def test_processes_that_do_not_come_are_named(address: str) -> None:
+    found = refusals(meet(*places(address, 0, 2, of=4), seconds=1.0))
+    assert found == {
+        f"2 of 4 processes have not come to {address} within 1 s (process 1, 3); start them, or see what ended them"
+    }
+
+
+def test_an_address_where_nobody_listens(address: str) -> None:
+    told = refusal(lambda: Meeting(Place(address, 2, 1), 0.5))
+    assert told.startswith(
+        f"--coordinator {address}: process 0 does not answer there within 0.5 s (Connection refused)"
+    )
+
+
+def test_an_address_that_is_taken_or_another_machine_s(address: str) -> None:
+    host, _, port = address.partition(":")
+    with socket.create_server((host, int(port))):
+        assert "cannot listen there (Address already in use)" in refusal(lambda: Meeting(Place(address, 2, 0), 1.0))
+    assert "cannot listen there" in refusal(lambda: Meeting(Place("192.0.2.1:29500", 2, 0), 1.0))
+
+
+def test_two_processes_of_one_number(address: str) -> None:
+    (told,) = refusals(meet(*places(address, 0, 1, 1, of=3)))
+    assert told.startswith("two processes say that they are process 1 (") and "--process-id" in told
+
+
+def test_other_numbers_of_processes(address: str) -> None:
+    (told,) = refusals(meet(Place(address, 2, 0), Place(address, 3, 1)))
+    assert told.startswith("process 0 (") and "expects 2 processes, process 1 (" in told and ") 3;" in told
+
+
+def test_other_programs_that_connect_do_not_disturb(address: str) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        first = pool.submit(Meeting, Place(address, 2, 0), 20.0)
+        host, _, port = address.partition(":")
+        stranger = None
+        while stranger is None:
+            with suppress(OSError):
+                stranger = socket.create_connection((host, int(port)))
+        stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        second = pool.submit(Meeting, Place(address, 2, 1), 20.0)
+        for meeting in (first.result(), second.result()):
+            meeting.leave()
+        stranger.close()
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, *answers: list[Any]) -> None:
+    """Lets the processes of a training answer what is given, question by question."""
+    waiting = list(answers)
+    monkeypatch.setattr(hosts, "gather", lambda value: waiting.pop(0))
+
+
+def test_what_differs_is_named_with_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers(monkeypatch, [["a", {"x": 1, "y": 2}], ["b", {"x": 1, "y": 2}], ["c", {"x": 1, "y": 3}]])
+    told = refusal(lambda: hosts.agree("configs", {}, "do this"))
+    assert told == "configs: y is 2 on process 0, and 3 on process 2 (c); do this"
+
+
+def test_alone_everything_is_trivial(tmp_path: Path) -> None:
+    assert (hosts.count(), hosts.index(), hosts.is_first()) == (1, 0, True)
+    assert hosts.gather({"a": 1}) == [{"a": 1}] and hosts.from_first(3) == 3
+    assert list(hosts.own_part(5)) == [0, 1, 2, 3, 4]
+    hosts.agree("configs", {"a": 1}, "")
+    hosts.check_shared(tmp_path / "nowhere")
+    hosts.stop()
+    hosts.fail(UserError("nobody is told"))
