@@ -61,7 +61,7 @@ class Driver:
 
     def __init__(self, config: Config, total_steps: int, devices: list[jax.Device]):
         self.devices = devices
-        self._traced = 0
+        self._traced, self._compiled = 0, False
         mesh = Mesh(np.asarray(devices), (AXIS,))
         self._replicated, self._shared = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXIS))
         self._own_shared = NamedSharding(Mesh(np.asarray(hosts.own_devices(devices)), (AXIS,)), P(AXIS))
@@ -73,7 +73,7 @@ class Driver:
             return step(state, batch, key if hosts.count() == 1 else jax.random.wrap_key_data(key))
 
         mapped, self._cut = MAPPINGS[config.parallel](counted, mesh)
-        self._step: Callable[..., Any] = mapped
+        self._step: Any = mapped
         # A pmap of several processes cannot be exported: within another trace it sees its own devices only.
         if devices[0].platform == "cpu" and (hosts.count() == 1 or config.parallel == "jit"):
             # Runs that differ in these share a program.
@@ -119,7 +119,15 @@ class Driver:
         rows = jax.device_put(self._cut(batch), self._own_shared)
         if hosts.count() > 1:
             rows = {name: self._whole(array) for name, array in rows.items()}
+            self._compile_together(state, rows)
         return self._step(state, rows, self._key)
+
+    def _compile_together(self, state: TrainState, rows: Batch) -> None:
+        """Compiles the step before any process runs it: the first to run it waits for the others, but only 30 s."""
+        if not self._compiled:
+            self._step.lower(state, rows, self._key).compile()  # kept where the call finds it
+            hosts.gather(None)
+            self._compiled = True
 
     def _whole(self, rows: Array) -> Array:
         """Returns the array of all processes that these rows of this one are a part of."""

@@ -36,6 +36,7 @@ from flowseg.runs.trackers import check_installed
 from flowseg.runs.trained import Trained
 from flowseg.sampling.windows import check_sampling
 from flowseg.training.drivers import chosen_devices, with_precision
+from flowseg.training.interrupt import end_joint_stops
 from flowseg.training.loop import train
 from flowseg.training.memory import check_fits
 from flowseg.training.traces import LIBRARIES, SOFTWARE
@@ -72,6 +73,7 @@ def run_experiment(
         if hosts.from_first(not run.finished or _best_is_lost(run)):
             record = train(run, prepared.datasets, check_folder=check_folder, profile=profile, track=track)
             console.print(f"best validation Dice {record.best_dice:.4f} at step {record.best_step}")
+        end_joint_stops()
         check_encoder(run, prepared.encoder)
         check_folder()
         if hosts.is_first():

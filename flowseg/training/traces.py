@@ -109,15 +109,23 @@ class KeptTrace:
         """At most 1; more means the program was recompiled."""
         self._function, self._identity, self._result_of = function, identity, result
         self._donate, self._in_shardings, self._out_sharding = donate, in_shardings, out_sharding
-        self._call: Callable[..., Any] | None = None
+        self._call: jax.stages.Wrapped | None = None
 
     def __call__(self, *arguments: Any) -> Any:
+        found = self._jitted(arguments)(*jax.tree.leaves(arguments))
+        return jax.tree.unflatten(self._result, found)
+
+    def lower(self, *arguments: Any) -> jax.stages.Lowered:
+        """Returns the function lowered for some arguments, as the `lower` of a jitted function does."""
+        return self._jitted(arguments).lower(*jax.tree.leaves(arguments))
+
+    def _jitted(self, arguments: Sequence[Any]) -> jax.stages.Wrapped:
         if self._call is None:
             self._result = jax.tree.structure(self._result_of(*arguments))
             self._call = self._compiled(arguments)
-        return jax.tree.unflatten(self._result, self._call(*jax.tree.leaves(arguments)))
+        return self._call
 
-    def _compiled(self, arguments: Sequence[Any]) -> Callable[..., Any]:
+    def _compiled(self, arguments: Sequence[Any]) -> jax.stages.Wrapped:
         """Returns the jitted function of the arguments' leaves; an export keeps no pytrees."""
         flattened = [jax.tree.flatten(argument) for argument in arguments]
         leaves = [leaf for found, _ in flattened for leaf in found]

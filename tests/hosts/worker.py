@@ -113,7 +113,7 @@ def main() -> None:
         cli.main()
         return
     hosts.start(Place(scenario["coordinator"], scenario["processes"], process), 60)
-    came = []
+    came: list[str] = []
     for act in scenario["acts"]:
         values = dict(act)
         kind = values.pop("act")
