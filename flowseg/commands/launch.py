@@ -4,27 +4,32 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Annotated
 
 from flowseg import hosts
-from flowseg.bounds import Count, Natural, check_options
-from flowseg.commands.parsing import parse_known
+from flowseg.bounds import Count, Natural, at_most, check_options
+from flowseg.commands.parsing import default_is, parse_known
 from flowseg.hosts.place import find_place
 from flowseg.progress import console
 from flowseg.training.interrupt import Interrupted
+
+Processes = Annotated[Count, at_most(10_000, "process 0 keeps a connection to each")]
+Process = Annotated[Natural, at_most(9_999, "they are counted from 0")]
+Seconds = Annotated[Count, at_most(7 * 24 * 3600, "a week")]
 
 
 @dataclass(frozen=True)
 class Together:
     """Options of a command that several processes run together."""
 
-    coordinator: str | None = None
+    coordinator: Annotated[str | None, default_is("what Slurm says, else one process alone")] = None
     """HOST:PORT for a training on several hosts: the host that process 0 runs on, and a free port of it. Start the
-    same command on every host (docs/cluster.md). Under Slurm it is known."""
-    processes: Count | None = None
-    """Number of processes of that training, usually one per host. Slurm and Open MPI say it."""
-    process_id: Natural | None = None
-    """Which of them this one is, from 0. Slurm, Open MPI and indexed jobs of Kubernetes say it."""
-    peer_timeout: Count = 300
+    same command on every host (docs/cluster.md)."""
+    processes: Annotated[Processes | None, default_is("what Slurm or Open MPI says")] = None
+    """Number of processes of that training, usually one per host."""
+    process_id: Annotated[Process | None, default_is("what Slurm, Open MPI or Kubernetes says")] = None
+    """Which of them this one is, from 0."""
+    peer_timeout: Seconds = 300
     """Seconds that a process waits for the others at the start."""
 
 
