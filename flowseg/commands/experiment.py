@@ -28,7 +28,10 @@ _SET_HERE = {
     "--data.fold": "give --folds",
     "--embeddings.store": "give --embeddings",
 }
-"""Options of flowseg train that an experiment does not pass on."""
+"""Options of flowseg train that an experiment sets itself."""
+
+_NOT_HERE = ("--coordinator", "--processes", "--process-id", "--peer-timeout")
+"""Options of flowseg train for a training on several hosts."""
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,15 @@ def plan(asked: Experiment, more: list[str]) -> list[Planned]:
         UserError: a config or option that `flowseg train` would refuse, two configs of one name, one with the name of
             the report's folder, a seed or config given twice, or a single run, which cannot be compared.
     """
+    given = {arg.split("=", 1)[0] for arg in more}
     for option, instead in _SET_HERE.items():
-        if any(arg == option or arg.startswith(f"{option}=") for arg in more):
+        if option in given:
             raise UserError(f"{option}: flowseg experiment sets it for every training; {instead}")
+    for option in _NOT_HERE:
+        if option in given:
+            raise UserError(
+                f"{option}: the trainings of flowseg experiment run on one host; use flowseg train for one on several"
+            )
     configs = [find_config(str(file)) for file in asked.configs]
     planned: list[Planned] = []
     files: dict[str, Path] = {}

@@ -61,6 +61,8 @@ def test_mistakes_show_before_anything_starts(tmp_path: Path, refused: Callable[
     for option in ("--seed", "--resume", "--data.root", "--data.fold"):
         told = refused("experiment", "--configs", BASELINE, *common, option, "5")
         assert f"{option}: flowseg experiment sets it" in told
+    for option in (("--coordinator", "a:1"), ("--process-id=1",)):
+        assert "experiment run on one host" in refused("experiment", "--configs", BASELINE, *common, *option)
     assert "given twice" in refused("experiment", "--configs", BASELINE, "baseline", *common)
     assert "--folds 1: must lie between 2 and 999" in refused(
         "experiment", "--configs", BASELINE, *common, "--folds", 1
