@@ -132,6 +132,7 @@ def _run(command: str, arguments: list[str]) -> None:
         Interrupted: this process was asked to stop; a training has saved its state and ended.
         UserError: the command failed.
     """
+    from flowseg.progress import console
     from flowseg.training.interrupt import STOP_AT_EOF, Interrupted, answering
 
     # In a new session the child gets a Ctrl-C once, from us. A second one would stop it before it has saved.
@@ -158,7 +159,10 @@ def _run(command: str, arguments: list[str]) -> None:
         raise Interrupted(stopped[0])
     if status:
         what = f"flowseg {command} {' '.join(arguments)}: ended with status {status}"
-        raise UserError(f"{what}; see the message above, then start again")
+        if status < 0:
+            raise UserError(f"{what}; start again to continue")
+        console.print(f"{what}; the same experiment continues there")
+        raise SystemExit(status)  # it has said why
 
 
 def experiment(args: list[str]) -> None:
@@ -188,7 +192,7 @@ def experiment(args: list[str]) -> None:
         left = f", about {duration(spent * (len(waiting) - count))} left" if count else ""
         fold = f", fold {run.config.data.fold}" if run.config.data.fold is not None else ""
         console.rule(f"run {count + 1} of {len(waiting)}: {run.config.name}, seed {run.config.seed}{fold}{left}")
-        _run("train", run.arguments)
+        _run("train", [*run.arguments, "--processes", "1"])  # whatever has started this process
     groups = dict.fromkeys(run.folder.parent for run in planned)
     if asked.folds is None:
         compare([*map(str, groups), "--out", str(asked.out / REPORT), "--lang", asked.lang])

@@ -26,7 +26,8 @@ class Together:
     """HOST:PORT for a training on several hosts: the host that process 0 runs on, and a free port of it. Start the
     same command on every host (docs/cluster.md)."""
     processes: Annotated[Processes | None, default_is("what Slurm or Open MPI says")] = None
-    """Number of processes of that training, usually one per host."""
+    """Number of processes of that training, usually one per host. 1: this process trains alone, whatever Slurm or Open
+    MPI says."""
     process_id: Annotated[Process | None, default_is("what Slurm, Open MPI or Kubernetes says")] = None
     """Which of them this one is, from 0."""
     peer_timeout: Seconds = 300

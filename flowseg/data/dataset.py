@@ -246,6 +246,10 @@ class Dataset:
         """Returns a hash that changes when the labels do."""
         return hashlib.blake2b("".join(self._targets).encode(), digest_size=16).hexdigest()
 
+    def whole_digest(self) -> str:
+        """Returns a hash that changes when anything of the images or their labels does."""
+        return f"{self.digest()}-{self.label_digest()}"
+
     def _is_smaller(self, example: Example) -> bool:
         """Returns whether an image is smaller than a crop; raises a UserError if it is not even half as large."""
         h, w = example.image.shape

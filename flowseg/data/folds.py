@@ -55,6 +55,11 @@ def split_pairs(root: Path, split: str, fold: str | None) -> list[Pair]:
             f"images, where patients are not known); {count} folds take {count + 1} or more: choose fewer folds"
         )
     parts = _divided(groups, count)
+    if len(groups) - max(map(len, parts)) < 2:
+        raise UserError(
+            f"data.fold = {fold}: one fold of {count} leaves a single patient (or image, where patients are not "
+            f"known) in {root} for training and validation; choose more folds"
+        )
     rest = [group for part in (*parts[: number - 1], *parts[number:]) for group in part]
     found = {FOLD: parts[number - 1]}
     found["val"], found["train"] = _drawn(rest, len(val) / (len(train) + len(val)), number, count)

@@ -37,7 +37,7 @@ class Launcher:
 
 
 # In a batch script of Slurm there is no step: the script itself is no process of the training.
-SLURM = Launcher("Slurm", "SLURM_NTASKS", "SLURM_PROCID", ("SLURM_STEP_NODELIST", "SLURM_JOB_ID"))
+SLURM = Launcher("Slurm", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", ("SLURM_STEP_NODELIST", "SLURM_JOB_ID"))
 OPEN_MPI = Launcher("Open MPI", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK")
 KUBERNETES_INDEX = "JOB_COMPLETION_INDEX"
 """A Kubernetes job that is indexed sets this; how many processes there are and where the first one is, it does not."""
@@ -55,7 +55,10 @@ def find_place(
     Raises:
         UserError: an option is missing, is out of range, or contradicts the launcher.
     """
-    launcher = next((one for one in (SLURM, OPEN_MPI) if one.started(environ)), None)
+    if processes == 1 and coordinator is None and process_id in (None, 0):
+        return None  # one of several independent trainings, whatever has started it
+    # mpirun starts its processes through a step of Slurm, whose variables they inherit.
+    launcher = next((one for one in (OPEN_MPI, SLURM) if one.started(environ)), None)
     options = {"--coordinator": coordinator, "--processes": processes, "--process-id": process_id}
     given = [name for name, value in options.items() if value is not None]
     if launcher is not None:
@@ -68,7 +71,8 @@ def find_place(
         if coordinator is None:
             raise UserError(
                 f"{launcher.name} has started {processes} processes ({launcher.count}): give all of them "
-                "--coordinator HOST:PORT, the host that process 0 runs on and a free port"
+                "--coordinator HOST:PORT, the host that process 0 runs on and a free port, or each --processes 1 if "
+                "they train apart"
             )
     elif given and process_id is None and environ.get(KUBERNETES_INDEX):
         process_id = _number(KUBERNETES_INDEX, environ)

@@ -1,5 +1,6 @@
 """The report of a cross-validation: every image scored by the run that has not seen it, and the folds together."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -8,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from flowseg.data.folds import FOLD, all_folds
-from flowseg.errors import UserError
+from flowseg.errors import UserError, first_of
 from flowseg.evaluation.metric_table import on_terminal
 from flowseg.progress import console
 from flowseg.reports import folds_tables
 from flowseg.reports.compare.differences import image_mean, image_tests
-from flowseg.reports.compare.scores import SPLIT, Scores, Values, read_folder, read_scores
+from flowseg.reports.compare.scores import SPLIT, Scores, Values, check_same_images, read_folder, read_scores
 from flowseg.reports.compare.words import Language, Words
 from flowseg.reports.folder import check_free, make_parent, report_folder
 from flowseg.reports.pages import render
@@ -63,13 +64,23 @@ def _config(folder: Path) -> dict[str, Any]:
     for run in runs:
         by_fold.setdefault(str(run.config.data.fold), []).append(read_scores(run, FOLD))
     names = all_folds(len(by_fold))
+    for scores in by_fold.values():
+        check_same_images(scores)
+    counted = Counter(key for fold in names for key in by_fold[fold][0].keys)
+    if doubled := [key for key, times in counted.items() if times > 1]:
+        raise UserError(
+            f"{folder}: {len(doubled)} images are in more than one fold ({first_of(doubled)}): images were added or "
+            "removed between the trainings; train all folds again, into another folder"
+        )
     images = {key: values for fold in names for key, values in _per_image(by_fold[fold]).items()}
     folds = [
         {"fold": k, "images": len(by_fold[fold][0].keys), "dice": _mean(by_fold[fold], "dice")}
         for k, fold in enumerate(names, 1)
     ]
-    single = _per_image([read_scores(run, SPLIT) for run in runs])
+    tested = [read_scores(run, SPLIT) for run in runs]
     together = read_folder(folder / "eval" / SPLIT, f"flowseg eval {folder}")
+    check_same_images([*tested, together])
+    single = _per_image(tested)
     return {
         "name": folder.resolve().name,
         "runs": len(runs),

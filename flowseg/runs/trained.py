@@ -82,6 +82,14 @@ class Trained:
         with closing(Checkpoints(run.path, read_only=True)) as checkpoints:
             params, meta = checkpoints.restore_best(run.config)
         record, step = meta["record"], meta["step"]
+        # Of other images, a fold's would be others: some of those that it has been trained on.
+        was = record.get("validation")
+        if run.config.data.fold and validation is not None and was not in (None, validation.whole_digest()):
+            raise UserError(
+                f"{run.path}: its validation images, labels or embeddings have changed since it was trained, so it is "
+                f"not known which images fold {run.config.data.fold} has not seen; put the old data back, or train "
+                "it again"
+            )
         if record["best_dice"] is not None:
             console.print(
                 f"{run.path}: checkpoint of step {step}, the best in validation (Dice {record['best_dice']:.4f})"

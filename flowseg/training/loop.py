@@ -156,7 +156,7 @@ class Training:
     def _record(self) -> Record:
         """Returns the record of a fresh start."""
         train, val = self.datasets["train"], self.datasets["val"]
-        return Record(train.digest(), train.label_digest(), f"{val.digest()}-{val.label_digest()}")
+        return Record(train.digest(), train.label_digest(), val.whole_digest())
 
     def _start(self) -> tuple[TrainState, Record, int]:
         """Returns state, record and step of a fresh start, or of the latest checkpoint that can be read."""

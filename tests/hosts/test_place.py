@@ -9,7 +9,7 @@ from flowseg.hosts.place import Place, find_place
 
 SLURM = {
     "SLURM_JOB_ID": "123456",
-    "SLURM_NTASKS": "4",
+    "SLURM_STEP_NUM_TASKS": "4",
     "SLURM_PROCID": "2",
     "SLURM_STEP_NODELIST": "gpu[007-008,011],login1",
 }
@@ -27,9 +27,12 @@ MPI = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"}
         ((None, None, None), SLURM | {"SLURM_STEP_NODELIST": "a-1,b2"}, Place("a-1:23456", 4, 2)),
         (("node01:29500", 4, None), SLURM, Place("node01:29500", 4, 2)),
         # One task, or a batch script, is alone.
-        ((None, None, None), SLURM | {"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, None),
+        ((None, None, None), SLURM | {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}, None),
         ((None, None, None), {k: v for k, v in SLURM.items() if k != "SLURM_STEP_NODELIST"}, None),
         (("node01:29500", None, None), MPI, Place("node01:29500", 2, 1)),
+        (("node01:29500", None, None), SLURM | MPI, Place("node01:29500", 2, 1)),
+        ((None, 1, None), SLURM, None),
+        ((None, 1, None), MPI, None),
         ((None, None, None), {"JOB_COMPLETION_INDEX": "1"}, None),
         (("pod-0.s:29500", 2, None), {"JOB_COMPLETION_INDEX": "1"}, Place("pod-0.s:29500", 2, 1)),
     ],
@@ -53,7 +56,7 @@ def test_addresses() -> None:
         (("node01", 2, 1), {}, "--coordinator node01: give HOST:PORT"),
         (("node01:70000", 2, 1), {}, "--coordinator node01:70000: give HOST:PORT"),
         (("node01:29500", 2, 2), {}, "--process-id 2: must lie between 0 and 1"),
-        ((None, 2, None), SLURM, "--processes 2: Slurm has set SLURM_NTASKS = 4"),
+        ((None, 2, None), SLURM, "--processes 2: Slurm has set SLURM_STEP_NUM_TASKS = 4"),
         ((None, None, 1), SLURM, "--process-id 1: Slurm has set SLURM_PROCID = 2"),
         ((None, None, None), MPI, "Open MPI has started 2 processes (OMPI_COMM_WORLD_SIZE): give all of them --coord"),
         ((None, None, None), SLURM | {"SLURM_JOB_ID": "1_2"}, "SLURM_JOB_ID = 1_2: is not a number"),
