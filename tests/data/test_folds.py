@@ -92,3 +92,10 @@ def test_a_data_set_of_a_fold_holds_its_images(root: Path) -> None:
         dataset[0].mask, angiogram(int(first.image.stem) + (9 if "val" in str(first.image) else 0), SHAPE)[1] > 0
     )
     assert dataset[0].key == first.key and len(dataset) == len(split_pairs(root, FOLD, "2/5"))
+
+
+def test_a_fold_that_leaves_nothing_to_validate_on_is_refused_for_every_fold(tmp_path: Path) -> None:
+    root = make_data(tmp_path, SHAPE, {"train": 2, "val": 1, "test": 1})
+    for fold in ("1/2", "2/2"):
+        told = refusal(lambda fold=fold: split_pairs(root, "train", fold))
+        assert "leaves a single patient" in told and told.endswith("choose more folds")

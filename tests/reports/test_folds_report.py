@@ -118,3 +118,14 @@ def test_what_is_missing_is_named(folder: Path, tmp_path: Path) -> None:
     told = refusal(lambda: report_folds([whole], tmp_path / "report"))
     assert told == f"{whole}: lacks fold 2 of 3 with seed 1; give the same command again, or remove that seed's runs"
     assert not (tmp_path / "report").exists()
+
+
+def test_folds_that_were_divided_differently_are_refused(folder: Path, tmp_path: Path) -> None:
+    """Images were added after the first fold was trained: one of its images is left out by the second fold, too."""
+    copy = Path(shutil.copytree(folder, tmp_path / "config"))
+    for seed in SEEDS:
+        file = copy / f"seed-{seed}-fold-2" / "eval" / "fold" / "per_image.csv"
+        file.write_text(file.read_text().replace("fold/train-2-0", "fold/train-1-0"))
+    told = refusal(lambda: report_folds([copy], tmp_path / "report"))
+    assert f"{copy}: 1 images are in more than one fold (fold/train-1-0)" in told
+    assert not (tmp_path / "report").exists()
