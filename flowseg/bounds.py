@@ -56,6 +56,7 @@ FoldName = Annotated[
         "write which fold of how many, for example 2/5",
     ),
 ]
+Windows = Annotated[Count, at_most(65_536, "memory holds no more")]
 Weight = Annotated[NotNegative, at_most(1000, "nothing else in the loss would count")]
 Rate = Annotated[Positive, at_most(100, "training diverges far below")]
 MOST_STEPS = 2**31 - 1

@@ -263,7 +263,7 @@ class EvalConfig(Section, path="eval"):
     """Relative and absolute tolerance (dopri5)."""
     overlap: Annotated[float, Bound(lambda x: 0 <= x <= 0.75, "must lie between 0 and 0.75")] = 0.25
     """Overlap of neighbouring windows, as a share of their side."""
-    window_batch: Annotated[Count, at_most(65_536, "memory holds no more")] = 6
+    window_batch: bounds.Windows = 6
     """Windows sampled at once."""
     ensemble: Annotated[Count, at_most(10_000, "their mean no longer changes")] = 1
     """Samples per image, each from its own noise; their mean is the prediction and their spread its uncertainty. The
@@ -381,12 +381,12 @@ def saved_config(values: object) -> Config:
     return from_dict(Config, values)
 
 
-def flat(config: Any, path: str = "") -> dict[str, Any]:
-    """Returns the fields of a config or section by their dotted names."""
+def flat(tree: Any, prefix: str = "") -> dict[str, Any]:
+    """Returns the values of a config, a section or nested dictionaries by their dotted names."""
     found: dict[str, Any] = {}
-    for f in dataclasses.fields(config):
-        value, name = getattr(config, f.name), f"{path}{f.name}"
-        found |= flat(value, f"{name}.") if dataclasses.is_dataclass(value) else {name: value}
+    for name, value in (tree if isinstance(tree, dict) else vars(tree)).items():
+        nested = isinstance(value, dict) or dataclasses.is_dataclass(value)
+        found |= flat(value, f"{prefix}{name}.") if nested else {prefix + name: value}
     return found
 
 

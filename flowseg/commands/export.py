@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from flowseg.bounds import Count, at_most
+from flowseg.bounds import Windows
 from flowseg.commands.parsing import default_is, parse
 from flowseg.errors import UserError
 
@@ -23,9 +23,7 @@ class Export:
     """safetensors: a folder for the Hugging Face hub, which `flowseg predict` and `flowseg eval` open like a run.
     torch: a checkpoint of the original PyTorch project, which `flowseg import-torch` reads. stablehlo: a folder with
     the sampler as one program, for JAX without flowseg."""
-    windows: Annotated[
-        Annotated[Count, at_most(65_536, "memory holds no more")] | None, default_is("the run's eval.window_batch")
-    ] = None
+    windows: Annotated[Windows | None, default_is("the run's eval.window_batch")] = None
     """How many windows of an image one call of the program takes (stablehlo)."""
 
 

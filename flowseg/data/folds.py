@@ -5,7 +5,6 @@ and is scored on part k, the split `fold`. The test images stay what they are. T
 images and on K alone, so that the runs of all folds, seeds and configs agree on it.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ import numpy as np
 
 from flowseg.data.folders import Pair, find_pairs
 from flowseg.errors import UserError
+from flowseg.files import parse_json
 
 FOLD = "fold"
 """The split of the images that a run of a fold never sees."""
@@ -89,7 +89,7 @@ def _patients(file: Path) -> dict[str, str]:
     if not file.is_file():
         return {}
     try:
-        found = json.loads(file.read_text(encoding="utf-8")).get("groups") or {}
+        found = parse_json(file.read_text(encoding="utf-8")).get("groups") or {}
         return {str(key): f"patient {patient}" for key, patient in found.items()}
     except (OSError, ValueError, AttributeError) as error:
         raise UserError(f"{file}: cannot be read ({error}); restore or remove it") from None

@@ -3,12 +3,11 @@
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import is_dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
 
+from flowseg.config import flat
 from flowseg.runs.folder import Run
 from flowseg.runs.trackers import Point, title_of
 
@@ -60,7 +59,7 @@ class MlflowTracker:
         experiment = found.experiment_id if found else self._client.create_experiment(name)
         made = self._client.create_run(experiment, run_name=title_of(run)).info.run_id
         self._client.set_tag(made, "flowseg.run", str(run.path.absolute()))
-        self._client.log_batch(made, params=[Param(key, str(value)) for key, value in _leaves(run.config)])
+        self._client.log_batch(made, params=[Param(key, str(value)) for key, value in flat(run.config).items()])
         return str(made)
 
     def _last(self, name: str) -> int:
@@ -89,12 +88,3 @@ class MlflowTracker:
             self._client.log_batch(self._run, [Metric(name, value, now, step) for name, step, value in batch])
         self._waiting.clear()
         self._written = time.monotonic()
-
-
-def _leaves(section: Any, path: str = "") -> list[tuple[str, Any]]:
-    """Returns the values of a config tree by dotted path."""
-    found: list[tuple[str, Any]] = []
-    for name in vars(section):
-        value = getattr(section, name)
-        found += _leaves(value, f"{path}{name}.") if is_dataclass(value) else [(path + name, value)]
-    return found

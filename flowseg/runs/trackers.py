@@ -17,7 +17,7 @@ from jaxtyping import UInt8
 
 from flowseg.config import TrackerName
 from flowseg.errors import UserError
-from flowseg.files import write_text
+from flowseg.files import parse_json, write_text
 from flowseg.progress import warn
 from flowseg.runs.folder import Run
 
@@ -126,7 +126,7 @@ def read_ids(run: Path) -> dict[str, dict[str, str]]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_text())
+        found = parse_json(path.read_text())
         return {name: {key: str(value) for key, value in ids.items()} for name, ids in found.items()}
     except (ValueError, AttributeError):
         raise UserError(f"{path}: cannot be read; remove it to begin new runs in the trackers") from None

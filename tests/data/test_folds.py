@@ -69,8 +69,9 @@ def test_patients_are_not_divided(root: Path, tmp_path: Path) -> None:
         assert sum(map(len, found.values())) == len(set.union(*found.values())) == 5
         patients += found[FOLD]
     assert sorted(patients) == ["0", "1", "2", "val-2", "val-3"]
-    (own / "dataset.json").write_text("[")
-    assert f"{own / 'dataset.json'}: cannot be read" in refusal(lambda: split_pairs(own, FOLD, "1/3"))
+    for text in ("[", "[" * 20_000 + "]" * 20_000):
+        (own / "dataset.json").write_text(text)
+        assert f"{own / 'dataset.json'}: cannot be read" in refusal(lambda: split_pairs(own, FOLD, "1/3"))
 
 
 def test_mistakes_are_told(root: Path, tmp_path: Path) -> None:

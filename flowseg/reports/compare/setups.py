@@ -1,9 +1,9 @@
 """Set-ups side by side: parameter counts, and the settings in which they differ."""
 
-import dataclasses
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from flowseg.config import flat
 from flowseg.reports.compare.scores import Scores
 from flowseg.reports.compare.sources import Group
 
@@ -43,7 +43,7 @@ def differing_evaluation(scores: dict[str, Scores]) -> list[dict[str, Any]]:
     older = {"min_component": 0}
     return _differing(
         {
-            name: (older | _flat(s.about["sampler"]) if "sampler" in s.about else {}) | {"data": s.about.get("data")}
+            name: (older | flat(s.about["sampler"]) if "sampler" in s.about else {}) | {"data": s.about.get("data")}
             for name, s in scores.items()
         },
         [name for name, s in scores.items() if "sampler" not in s.about],
@@ -64,22 +64,12 @@ def settings(group: Group) -> dict[str, Any]:
     """The config of a group's runs, without the seed, by dotted names; another program's network has its own."""
     run = group.logs[0].run
     assert run is not None
-    found = _flat(dataclasses.asdict(run.config))
+    # Lists for tuples, as in the evaluations' JSON.
+    found = {name: list(value) if isinstance(value, tuple) else value for name, value in flat(run.config).items()}
     del found["seed"]
     if run.encoder:
         found |= {"embeddings.encoder": str(run.encoder), "embeddings.settings": run.encoder.settings}
     if run.network:
         found = {field: value for field, value in found.items() if field.startswith(_SHARED)}
-        found |= {"network": run.network.name, **_flat(run.network.settings, "network.")}
+        found |= {"network": run.network.name, **flat(run.network.settings, "network.")}
     return found
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The fields of a tree by their dotted names, with lists for tuples as in JSON."""
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            flat[prefix + name] = list(value) if isinstance(value, tuple) else value
-    return flat
