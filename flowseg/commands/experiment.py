@@ -21,17 +21,17 @@ from flowseg.errors import UserError
 REPORT = "report"
 """The folder of the report in OUT."""
 
-_SET_HERE = {
-    "--seed": "give --seeds",
-    "--resume": "the same command continues an interrupted experiment",
-    "--data.root": "give --data",
-    "--data.fold": "give --folds",
-    "--embeddings.store": "give --embeddings",
+_HERE = "flowseg experiment sets it for every training"
+_ALONE = "the trainings of flowseg experiment run on one host; use flowseg train for one on several"
+_REFUSED = {
+    "--seed": f"{_HERE}; give --seeds",
+    "--resume": f"{_HERE}; the same command continues an interrupted experiment",
+    "--data.root": f"{_HERE}; give --data",
+    "--data.fold": f"{_HERE}; give --folds",
+    "--embeddings.store": f"{_HERE}; give --embeddings",
+    **dict.fromkeys(("--coordinator", "--processes", "--process-id", "--peer-timeout"), _ALONE),
 }
-"""Options of flowseg train that an experiment sets itself."""
-
-_NOT_HERE = ("--coordinator", "--processes", "--process-id", "--peer-timeout")
-"""Options of flowseg train for a training on several hosts."""
+"""Options of flowseg train that an experiment does not pass on, and why."""
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,9 @@ def plan(asked: Experiment, more: list[str]) -> list[Planned]:
             the report's folder, a seed or config given twice, or a single run, which cannot be compared.
     """
     given = {arg.split("=", 1)[0] for arg in more}
-    for option, instead in _SET_HERE.items():
+    for option, why in _REFUSED.items():
         if option in given:
-            raise UserError(f"{option}: flowseg experiment sets it for every training; {instead}")
-    for option in _NOT_HERE:
-        if option in given:
-            raise UserError(
-                f"{option}: the trainings of flowseg experiment run on one host; use flowseg train for one on several"
-            )
+            raise UserError(f"{option}: {why}")
     configs = [find_config(str(file)) for file in asked.configs]
     planned: list[Planned] = []
     files: dict[str, Path] = {}

@@ -63,7 +63,7 @@ def run_experiment(
     check_sampling(config)
     prepared = prepare(config)
     total_steps(config, len(prepared.datasets["train"]))
-    digests = {split: [d.digest(), d.label_digest()] for split, d in prepared.datasets.items()}
+    digests = {split: dataset.whole_digest() for split, dataset in prepared.datasets.items()}
     hosts.agree("data", digests, "give every host the same images, labels, fields of view and embeddings")
     run = _choose_together(config, prepared.encoder, resume, out)
     with _kept_by_first(run, devices) as check_folder:
