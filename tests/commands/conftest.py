@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import BASELINE, Flowseg, Outcome, small
+from commands import BASELINE, Flowseg, Outcome, small, trained_run
 
 from flowseg import cli
 
@@ -53,6 +53,17 @@ def refused(flowseg: Flowseg, tmp_path: Path) -> Callable[..., str]:
         return outcome.err
 
     return call
+
+
+@pytest.fixture(scope="session")
+def made(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained_run(tmp_path_factory.mktemp("run") / "tiny", tiny_data)
+
+
+@pytest.fixture
+def run(made: Path, tmp_path: Path) -> Path:
+    """A copy of a run that a test may write into."""
+    return Path(shutil.copytree(made, tmp_path / "run"))
 
 
 @pytest.fixture

@@ -20,17 +20,6 @@ def scores(folder: Path) -> dict[str, Any]:
     return content
 
 
-@pytest.fixture(scope="module")
-def made(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained_run(tmp_path_factory.mktemp("run") / "tiny", tiny_data)
-
-
-@pytest.fixture
-def run(made: Path, tmp_path: Path) -> Path:
-    """A copy of the run that a test may write into."""
-    return Path(shutil.copytree(made, tmp_path / "run"))
-
-
 @pytest.fixture
 def unsampled(monkeypatch: pytest.MonkeyPatch) -> None:
     """For tests of where scores are written: the same ramp stands for the network's answer to every image."""

@@ -33,17 +33,6 @@ from flowseg.sampling.segment import Segmentation
 PICTURES = ("mask", "overlay", "probability")
 
 
-@pytest.fixture(scope="module")
-def world(tiny_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained_run(tmp_path_factory.mktemp("run") / "tiny", tiny_data)
-
-
-@pytest.fixture
-def run(world: Path, tmp_path: Path) -> Path:
-    """A copy of the run that a test may write into."""
-    return Path(shutil.copytree(world, tmp_path / "run"))
-
-
 def grey(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path))
 
