@@ -1,12 +1,16 @@
 """Ctrl-C and SIGTERM: answered at once, obeyed where the state is whole.
 
 Python calls its handlers between two of its own instructions, and the compilation of a program is one call of minutes.
-So a thread listens too (`answer_signals`): it answers the first signal, and ends the process at the second.
+So a thread listens too (`answer_signals`): it answers the first request to stop, and ends the process at the second.
+Signals within a second are one request: GNU `timeout` sends its signal to the process and once more to its group, and
+a program between the terminal and this process passes a Ctrl-C on that both have got.
 The end of a parent process counts as a signal (`stop_at_eof`).
 """
 
 import os
+import select
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Thread
@@ -19,11 +23,15 @@ STOP_AT_EOF = "FLOWSEG_STOP_AT_EOF"
 """The environment variable by which a parent process asks for `stop_at_eof`."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_ONE_REQUEST = 1.0
+"""Seconds after the answer to a signal in which others belong to the same request."""
 _SHOW_CURSOR = "\x1b[?25h"  # a progress bar hides it
 _CLEAR_LINE = "\r\x1b[2K"
 
 _answer: str | None = "when the present operation ends"
 """When the process stops, in words; None: another process answers."""
+_raised = False
+"""Whether a KeyboardInterrupt has been raised."""
 
 
 class Interrupted(Exception):
@@ -63,7 +71,7 @@ class JointStop(StopRequest):
 
 @contextmanager
 def stop_on_signals(when: str) -> Iterator[StopRequest]:
-    """Within the block the first SIGINT or SIGTERM only sets the request; the second acts as usual.
+    """Within the block SIGINT and SIGTERM only set the request. A second request is left to the thread that listens.
 
     `when` is the answer to the first: when the work stops, and what becomes of it.
 
@@ -75,9 +83,9 @@ def stop_on_signals(when: str) -> Iterator[StopRequest]:
     previous: dict[int, Any] = {}
 
     def handle(signum: int, frame: FrameType | None) -> None:
+        if request.signum is not None:
+            return
         request.signum = signum
-        for s, old in previous.items():
-            signal.signal(s, old)
         if together:
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -139,12 +147,19 @@ def answer_signals() -> None:
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    """Raises a KeyboardInterrupt; within an import, where that may become any error or none, ends the process."""
+    """Raises a KeyboardInterrupt, once; within an import, where that may become any error or none, ends the process.
+
+    A further one would fall into the handling of the first.
+    """
+    global _raised
+    if _raised:
+        return
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             _say("stopped")
             os._exit(128 + signum)
         frame = frame.f_back
+    _raised = True
     raise KeyboardInterrupt
 
 
@@ -160,6 +175,9 @@ def _listen(heard: int) -> None:
             os._exit(128 + signum)
         asked = True
         _say(f"{name}: stopping {_answer}; once more stops at once")
+        time.sleep(_ONE_REQUEST)
+        while select.select([heard], [], [], 0)[0]:
+            os.read(heard, 1024)
 
 
 def _say(text: str) -> None:

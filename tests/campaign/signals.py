@@ -25,8 +25,8 @@ def case(at: Case) -> None:
         return
     command.send(signum)
     if at.rng.random() < 0.2:
-        command.wait(at.rng.uniform(0, 0.5))
-        command.send(signum)  # as someone does who is impatient
+        command.wait(at.choose([0.0, at.rng.uniform(0, 3)]))
+        command.send(signum)  # as `timeout` does, or someone who is impatient
     at.tried(f"{signal.Signals(signum).name} to {name} after {moment:.2f} s{' (a real start)' if real else ''}")
     # Before Python has started, and by SIGTERM where nothing is to be saved, the signal itself ends the process.
     outcome = at.judged(command, (0, STOPPED[signum], -signum))

@@ -41,6 +41,8 @@ class Signalled:
         step = int(state.step)
         if step == self._step:
             os.kill(os.getpid(), self._signum)
+            time.sleep(0.1)
+            os.kill(os.getpid(), self._signum)  # as `timeout` and schedulers do
         if step >= self._step:
             time.sleep(0.2)  # JAX looks for signals once a second
         return self._driver(state, batch)

@@ -1,11 +1,15 @@
-"""Signals are answered while Python runs no handler, and a second one ends the process."""
+"""Signals are answered while Python runs no handler, those of one request once. A second request ends the process."""
 
+import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
 import pytest
+
+from flowseg.training.interrupt import _ONE_REQUEST
 
 # One call of C that takes minutes and lets other threads run, as the compilation of a program is. It has begun when
 # the other thread says so.
@@ -33,11 +37,45 @@ answer_signals()
 with answering(None):
     {_BUSY}
 """
+# Takes its steps in Python, and half a second to save.
+_STEPS = """
+import time
+from flowseg.training.interrupt import Interrupted, answer_signals, stop_on_signals
+answer_signals()
+with stop_on_signals("after the step") as stop:
+    print("ready", flush=True)
+    try:
+        while True:
+            time.sleep(0.01)
+            stop.check()
+    except Interrupted as stopped:
+        time.sleep(0.5)
+        print("saved", flush=True)
+        raise SystemExit(stopped.status)
+"""
+# Cleans up for half a second after a Ctrl-C.
+_CLEANING = """
+import time
+from flowseg.training.interrupt import answer_signals
+answer_signals()
+try:
+    print("ready", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    time.sleep(0.5)
+    print("saved")
+raise SystemExit(130)
+"""
 
 
-def started(program: str) -> subprocess.Popen[str]:
+def started(program: str, *before: str) -> subprocess.Popen[str]:
+    """Starts a program in a process group of its own, with other words before it on the command line."""
     process = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*before, sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     assert process.stdout is not None and process.stdout.readline() == "ready\n"
     return process
@@ -57,11 +95,34 @@ def test_the_first_signal_is_answered_and_the_second_obeyed_at_once(
         assert process.stderr is not None
         process.send_signal(signum)
         assert process.stderr.readline().startswith(answer)
+        process.send_signal(signum)  # of the same request
+        time.sleep(1.5 * _ONE_REQUEST)
         assert process.poll() is None
         process.send_signal(signum)
         name = "Ctrl-C" if signum == signal.SIGINT else "SIGTERM"
         assert process.stderr.read() == f"flowseg: {name} again: stopped at once\n"
     assert process.returncode == 128 + signum
+
+
+@pytest.mark.parametrize(
+    ("program", "signum"), [(_STEPS, signal.SIGTERM), (_STEPS, signal.SIGINT), (_CLEANING, signal.SIGINT)]
+)
+def test_signals_of_one_request_do_not_disturb_what_is_done_at_the_first(program: str, signum: int) -> None:
+    with started(program) as process:
+        for _ in range(3):
+            os.kill(process.pid, signum)
+            time.sleep(0.1)
+        out, err = process.communicate()
+    assert (process.returncode, out, err.count("\n")) == (128 + signum, "saved\n", 1)
+
+
+@pytest.mark.skipif(shutil.which("timeout") is None, reason="needs GNU timeout")
+def test_what_timeout_sends_to_a_process_and_its_group_is_one_request() -> None:
+    for _ in range(5):  # the two signals sometimes come as one
+        with started(_STEPS, "timeout", "60") as process:
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate()
+        assert (out, err.count("\n")) == ("saved\n", 1)
 
 
 def test_a_process_whose_child_answers_is_silent_and_stays() -> None:
