@@ -1,19 +1,21 @@
 """The `flowseg` program, and `python -m flowseg`."""
 
+# Nothing else is imported before a Ctrl-C is held back: until then Python answers it, with a traceback.
 import signal
 import sys
-
-from flowseg.errors import UserError
 
 
 def run() -> None:
     """Runs the program; a Ctrl-C or a UserError while it is still being imported ends it like any other."""
-    try:
-        import flowseg.files  # noqa: F401 (on Windows it says what is missing there)
-
+    if sys.platform != "win32":
         # A Ctrl-C waits until it can be answered, also while Python starts once more (use_huge_pages).
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        from flowseg.commands.startup import use_huge_pages
+    from flowseg.commands.startup import open_streams, use_huge_pages
+    from flowseg.errors import UserError, tell
+
+    open_streams()
+    try:
+        import flowseg.files  # noqa: F401 (on Windows it says what is missing there)
         from flowseg.training.interrupt import answer_signals
 
         use_huge_pages()
@@ -23,10 +25,10 @@ def run() -> None:
 
         main()
     except UserError as error:
-        sys.stderr.write(f"flowseg: {error}\n")
+        tell(str(error))
         sys.exit(1)
     except KeyboardInterrupt:
-        sys.stderr.write("flowseg: stopped\n")  # one write, so that no other line comes into it
+        tell("stopped")
         sys.exit(130)
 
 

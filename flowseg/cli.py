@@ -28,7 +28,7 @@ from flowseg.commands.report import Report, report
 from flowseg.commands.startup import set_up_jax
 from flowseg.commands.train import Params, Train, params, train
 from flowseg.commands.trained import AnalyzeFilm, Eval, Predict, analyze_film, evaluate, predict
-from flowseg.errors import UserError
+from flowseg.errors import UserError, tell
 from flowseg.files import is_text
 from flowseg.training.interrupt import Interrupted
 
@@ -107,7 +107,7 @@ def _run(arguments: list[str]) -> None:
     words = 2 if " ".join(arguments[:2]) in COMMANDS else 1
     name, rest = " ".join(arguments[:words]), arguments[words:]
     if name not in COMMANDS:
-        print(f"flowseg: unknown command {name}; choose one of {', '.join(COMMANDS)}", file=sys.stderr)
+        tell(f"unknown command {name}; choose one of {', '.join(COMMANDS)}")
         sys.exit(2)
     for argument in rest:
         if not is_text(argument):
@@ -117,9 +117,8 @@ def _run(arguments: list[str]) -> None:
 
 
 def _end(message: str, status: int) -> NoReturn:
-    sys.stderr.write(f"flowseg: {' '.join(message.splitlines())}\n")
+    tell(message)
     if hosts.count() > 1:
-        sys.stderr.flush()
         os._exit(status)  # else JAX's runtime waits for the other processes
     sys.exit(status)
 

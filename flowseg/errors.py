@@ -1,5 +1,7 @@
-"""The error meant for users."""
+"""The error meant for users, and the line that tells them of it."""
 
+import os
+import sys
 from collections.abc import Sequence
 
 
@@ -14,6 +16,15 @@ class UserError(Exception):
     def __init__(self, message: str):
         line = " ".join(message.splitlines())
         super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
+
+
+def tell(message: str) -> None:
+    """Writes a message to standard error as one line. If it cannot be written, the exit status has to say it alone."""
+    try:
+        sys.stderr.write(f"flowseg: {' '.join(message.splitlines())}\n")  # one write, so that it stays in one piece
+        sys.stderr.flush()
+    except OSError:  # a full disk, or the reader has gone; Python would fail again when it flushes at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def first_of(names: Sequence[str]) -> str:

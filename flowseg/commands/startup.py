@@ -1,4 +1,4 @@
-"""Sets up a process before it imports JAX: caches, garbage collection, huge pages."""
+"""Sets up a process before it imports JAX: its streams, caches, garbage collection, huge pages."""
 
 import gc
 import os
@@ -25,6 +25,19 @@ def set_up_jax() -> None:
         # calls this an error, and there is no other switch. What really fails on a CPU is an exception.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     keep_failures()
+
+
+def open_streams() -> None:
+    """Opens the null device in place of each standard stream that was closed when the process started (`2>&-`).
+
+    Otherwise Python has None for it, and the next file that is opened takes its number: what libraries print to
+    standard error would be written into a checkpoint.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)  # the lowest free number, hence that of the stream
+            os.set_inheritable(null, True)
+            setattr(sys, name, os.fdopen(null, "w" if number else "r", closefd=False))
 
 
 def use_huge_pages() -> None:

@@ -15,7 +15,7 @@ import time
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from flowseg.errors import UserError
+from flowseg.errors import UserError, tell
 from flowseg.hosts.place import Place
 
 _HELLO = 10.0
@@ -224,7 +224,7 @@ class Meeting:
             return
         self._spread(message)
         sys.stdout.flush()
-        print(f"flowseg: {message}; start all processes again, with --resume to continue", file=sys.stderr, flush=True)
+        tell(f"{message}; start all processes again, with --resume to continue")
         os._exit(1)
 
     def _spread(self, message: str) -> None:

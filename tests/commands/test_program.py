@@ -30,6 +30,53 @@ def test_it_ends_quietly_when_nobody_reads_its_output(arguments: tuple[str, ...]
     assert process.returncode == 128 + signal.SIGPIPE
 
 
+@pytest.mark.parametrize(
+    ("redirected", "words", "status"),
+    [(">&-", ["--version"], 0), ("2>&-", ["params", "nosuch"], 1), ("2>/dev/full", ["nosuch"], 2)],
+)
+def test_a_stream_that_cannot_be_written_does_not_change_the_status(
+    redirected: str, words: list[str], status: int
+) -> None:
+    command = ["bash", "-c", f'exec "$@" {redirected}', "bash", sys.executable, "-m", "flowseg", *words]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
+
+
+def test_what_libraries_print_to_a_closed_standard_error_is_not_written_into_files(tmp_path: Path) -> None:
+    file = tmp_path / "checkpoint"
+    program = f"""
+import os
+from flowseg.commands.startup import open_streams
+open_streams()
+file = open({str(file)!r}, "w")
+os.write(2, b"from a library")
+"""
+    subprocess.run(["bash", "-c", 'exec "$@" 2>&-', "bash", sys.executable, "-c", program], check=True)
+    assert file.read_text() == ""
+
+
+def test_the_program_imports_little_before_it_holds_a_ctrl_c_back() -> None:
+    """Until then Python answers it, with a traceback."""
+    program = (
+        "import signal, sys; before = set(sys.modules); import flowseg.__main__; print(*set(sys.modules) - before)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == {"flowseg", "flowseg.errors", "flowseg.__main__", "collections.abc"}
+
+
+def test_a_ctrl_c_from_then_on_waits_until_it_is_answered() -> None:
+    program = """
+import os, signal
+from flowseg import __main__
+from flowseg.commands import startup
+startup.open_streams = lambda: os.kill(os.getpid(), signal.SIGINT)
+__main__.run()
+"""
+    done = subprocess.run([sys.executable, "-c", program, "--version"], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert all(line.startswith("flowseg: ") for line in done.stderr.splitlines())
+
+
 def test_without_file_locks_one_line_says_why() -> None:
     """Windows has none."""
     program = "import sys; sys.modules['fcntl'] = None; from flowseg.__main__ import run; run()"
