@@ -134,7 +134,7 @@ def numeric_options(cls: type) -> Iterator[tuple[type, str, type, int]]:
     """Yields every option of a command that takes numbers: its class, name, type, and how many (0: one alone)."""
     for name, hint in get_type_hints(cls).items():
         if isinstance(hint, type) and is_dataclass(hint):
-            if hint not in (Config, EvalConfig):  # tests/test_config.py has these
+            if hint not in (Config, EvalConfig):  # tests/test_config_bounds.py has these
                 yield from numeric_options(hint)
             continue
         hints = [part for part in get_args(hint) if get_origin(part) is tuple] or [hint]
