@@ -1,8 +1,9 @@
 """Run folders: where they are, what identifies them, which one to continue."""
 
+import errno
 import json
 import os
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -12,13 +13,15 @@ from flowseg import __version__
 from flowseg.config import Config, differences, saved_config, to_json
 from flowseg.embeddings.store import Encoder
 from flowseg.errors import UserError
-from flowseg.files import is_text, parse_json, sweep, take, write_text
+from flowseg.files import is_text, naming, parse_json, sweep, take, write_text
 from flowseg.runs.exported import Exported
 from flowseg.runs.hub import local_folder
 
 CONFIG_FILE = "config.json"
 DONE_FILE = "done.json"
 RUNS = Path("runs")
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE)
+"""What the file system says of a file that is not there; the last one if another host has removed it."""
 
 
 @dataclass(frozen=True)
@@ -179,17 +182,25 @@ class Lock(AbstractContextManager["Lock"]):
         self._run, self._path = run, run.path / ".lock"
         self._handle = self._path.open("w")
         try:
-            take(self._handle)
-        except OSError:
+            with naming(self._path):
+                take(self._handle)
+        except BlockingIOError:
             self._handle.close()
             raise UserError(f"{run.path}: another process is writing this run; wait for it or stop it") from None
 
     def check(self) -> None:
-        """Raises a UserError if the folder has been removed or replaced: what is written would be no run."""
-        with suppress(OSError):
-            ours = os.path.samestat(os.fstat(self._handle.fileno()), self._path.stat())
-            if ours and is_run(self._run.path):
+        """Raises a UserError if the folder has been removed or replaced: what is written would be no run.
+
+        Raises:
+            OSError: it cannot be seen whether it has.
+        """
+        try:
+            (self._run.path / CONFIG_FILE).stat()
+            if os.path.samestat(os.fstat(self._handle.fileno()), self._path.stat()):
                 return
+        except OSError as error:
+            if error.errno not in _GONE:
+                raise
         raise UserError(f"{self._run.path}: was removed or replaced while it was in use; start the run again")
 
     def __exit__(self, *error: object) -> None:
