@@ -115,8 +115,8 @@ def _evaluate_together(parsed: Eval, runs: "list[Run]", out: Path | None) -> Non
     """Scores runs of one config as one, in FOLDER/eval/test unless another folder is asked for."""
     from flowseg.evaluation.evaluate import evaluate_together
     from flowseg.evaluation.place import make_place
+    from flowseg.runs.ensemble import open_together
     from flowseg.runs.prepare import prepare_for, with_sources
-    from flowseg.runs.trained import Trained
 
     own = runs[0].config
     if parsed.split != "test" and parsed.data is None:
@@ -133,8 +133,7 @@ def _evaluate_together(parsed: Eval, runs: "list[Run]", out: Path | None) -> Non
     whole = replace(own, data=replace(own.data, fold=None))
     config = with_sources(whole, parsed.data, parsed.embeddings)
     prepared = prepare_for(runs[0], config, dict.fromkeys(("val", parsed.split)))
-    members = [Trained.open(run, parsed.settings) for run in runs]
-    evaluate_together(members, parsed.split, prepared, out)
+    evaluate_together(open_together(runs, parsed.settings), parsed.split, prepared, out)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,10 +21,9 @@ from flowseg.evaluation.score import check_finite
 from flowseg.evaluation.uncertainty import expected_error
 from flowseg.files import write_text
 from flowseg.progress import console, task
-from flowseg.runs.ensemble import common_rule, identified
+from flowseg.runs.ensemble import common_rule, identified, open_together
 from flowseg.runs.folder import Run
 from flowseg.runs.prepare import embedding_source_for, with_sources
-from flowseg.runs.trained import Trained
 from flowseg.sampling.segment import Segmentation, pooled, segment
 
 SUMMARY = "prediction.json"
@@ -65,7 +64,7 @@ def predict_images(
     fovs: Sequence[Mask | None] = read_fovs(fov, items) if fov is not None else [None] * len(items)
     _check_out(out, paths, items)
     images = network_inputs(run, with_sources(run.config, None, embeddings), paths, items)
-    members = [Trained.open(one, settings) for one in runs]
+    members = open_together(runs, settings)
     config, rule = members[0].config, common_rule(members)
     try:
         out.mkdir(parents=True, exist_ok=True)

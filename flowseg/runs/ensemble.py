@@ -6,8 +6,9 @@ from pathlib import Path
 from statistics import fmean, median_low
 from typing import Any
 
-from flowseg.config import Config, differences
-from flowseg.errors import UserError
+from flowseg.config import Config, EvalConfig, differences
+from flowseg.errors import UserError, first_of
+from flowseg.progress import warn
 from flowseg.runs.folder import Run, is_run, open_run
 from flowseg.runs.trained import Trained
 from flowseg.sampling.mask import MaskRule
@@ -40,6 +41,22 @@ def _set_up(config: Config) -> Config:
     """Returns the config without its seed, and with the first fold in place of its own."""
     fold = config.data.fold and f"1/{config.data.fold.split('/')[1]}"
     return replace(config, seed=0, data=replace(config.data, fold=fold))
+
+
+def open_together(runs: Sequence[Run], settings: EvalConfig | None = None) -> list[Trained]:
+    """Returns runs opened to sample as `settings` says, or as their configs say.
+
+    Those of several whose training has not ended are named.
+    """
+    members = [Trained.open(run, settings) for run in runs]
+    # An imported run, which has no Dice, was trained elsewhere.
+    unfinished = [one.run.path.name for one in members if not one.run.finished and one.best_dice is not None]
+    if unfinished and len(members) > 1:
+        warn(
+            f"{runs[0].path.parent}: {first_of(unfinished)}: not finished, so the best checkpoint so far counts; let "
+            "the training go on with --resume first, or move the run out of this folder"
+        )
+    return members
 
 
 def common_rule(members: Sequence[Trained]) -> MaskRule:

@@ -10,8 +10,9 @@ from made_runs import NARROW
 from refusals import refusal
 
 from flowseg.config import Config, from_dict
-from flowseg.runs.ensemble import common_rule, open_runs
+from flowseg.runs.ensemble import common_rule, open_runs, open_together
 from flowseg.runs.folder import create_run
+from flowseg.runs.trained import Trained
 from flowseg.sampling.mask import MaskRule
 from flowseg.sampling.segment import Segmentation, pooled
 
@@ -38,6 +39,27 @@ def test_other_runs_beside_them_are_refused(tmp_path: Path, other: dict[str, obj
     run(tmp_path / "b", **{"fold": "2/2", **other})  # type: ignore[arg-type]
     told = refusal(lambda: open_runs(tmp_path))
     assert f"{tmp_path}: its runs are not of one config (a and b: " in told
+
+
+@pytest.mark.parametrize(("finished", "told"), [("ab", ""), ("a", "b: not finished"), ("", "a, b: not finished")])
+def test_runs_whose_training_has_not_ended_are_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    finished: str,
+    told: str,
+) -> None:
+    for seed, name in enumerate("ab"):
+        run(tmp_path / name, seed)
+    for name in finished:
+        (tmp_path / name / "done.json").write_text("{}")
+    monkeypatch.setattr(Trained, "open", lambda run, settings: SimpleNamespace(run=run, best_dice=0.5))
+    runs = open_runs(tmp_path)
+    assert [one.run for one in open_together(runs, CONFIG.eval)] == runs
+    out = capsys.readouterr().out
+    assert f"{tmp_path}: {told}" in out if told else out == ""
+    open_together(runs[1:], CONFIG.eval)  # one alone was asked for by its name
+    assert capsys.readouterr().out == ""
 
 
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
