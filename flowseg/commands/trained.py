@@ -116,16 +116,17 @@ def _evaluate_together(parsed: Eval, runs: "list[Run]", out: Path | None) -> Non
     from flowseg.evaluation.evaluate import evaluate_together
     from flowseg.evaluation.place import make_place
     from flowseg.runs.ensemble import open_together
-    from flowseg.runs.prepare import prepare_for, with_sources
+    from flowseg.runs.prepare import is_own_data, prepare_for, with_sources
 
     own = runs[0].config
-    if parsed.split != "test" and parsed.data is None:
+    on_own = is_own_data(own, parsed.data)
+    if parsed.split != "test" and on_own:
         raise UserError(
             f"--split {parsed.split}: some runs in {parsed.run} were trained on these images; together they can be "
             "scored on test, or on another data set (--data)"
         )
     if out is None:
-        if (parsed.data, parsed.embeddings, parsed.settings) != (None, None, own.eval):
+        if not on_own or (parsed.embeddings, parsed.settings) != (None, own.eval):
             raise UserError(
                 f"{parsed.run}: with other data, embeddings or sampling than its runs', give --out as well"
             )

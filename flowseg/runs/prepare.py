@@ -15,7 +15,7 @@ from flowseg.data.folds import FOLD
 from flowseg.embeddings.source import EmbeddingSource
 from flowseg.embeddings.store import Encoder
 from flowseg.errors import UserError
-from flowseg.phantoms.default import data_root
+from flowseg.phantoms.default import data_root, phantom_root
 from flowseg.progress import console, warn
 from flowseg.runs.folder import Run
 
@@ -86,14 +86,20 @@ def embedding_source_for(run: Run, config: Config) -> EmbeddingSource | None:
     return source
 
 
+def is_own_data(config: Config, data: str | None) -> bool:
+    """Returns whether a data set that is asked for is the config's own, by whatever path; None asks for its own."""
+    own = phantom_root() if config.data.root is None else Path(config.data.root)
+    return data is None or Path(data).resolve() == own.resolve()
+
+
 def with_sources(config: Config, data: str | None, embeddings: str | None) -> Config:
     """Returns the config with another data set or embedding store, where one is given.
 
     Another data set has no images that this run was trained on, so it has no fold of it.
     """
     if data is not None:
-        own = config.data.root is not None and Path(config.data.root).resolve() == Path(data).resolve()
-        config = replace(config, data=replace(config.data, root=data, fold=config.data.fold if own else None))
+        fold = config.data.fold if is_own_data(config, data) else None
+        config = replace(config, data=replace(config.data, root=data, fold=fold))
     if embeddings is not None:
         config = replace(config, embeddings=replace(config.embeddings, store=embeddings))
     return config
@@ -103,6 +109,12 @@ def prepare_for(run: Run, config: Config, splits: Iterable[str]) -> Prepared:
     """Loads splits of the config's data set, with embeddings of the encoder that the run was trained on."""
     if run.exported is not None and config.data.root is None:
         raise UserError(f"{run.path}: is an exported model without images of its own; name a data set with --data")
+    splits = tuple(splits)
+    if FOLD in splits and run.config.data.fold is not None and config.data.fold is None:
+        raise UserError(
+            f"--split {FOLD}: {run.path} was trained on a fold of another data set than {config.data.root}; choose "
+            "train, val or test of it"
+        )
     prepared = prepare(config, splits)
     check_encoder(run, prepared.encoder)
     return prepared

@@ -16,7 +16,7 @@ from flowseg.progress import console, task
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.exported import read_weights
 from flowseg.runs.folder import Run
-from flowseg.runs.prepare import Prepared, prepare_for, with_sources
+from flowseg.runs.prepare import Prepared, is_own_data, prepare_for, with_sources
 from flowseg.runs.tuning import sampling, tuned_rule
 from flowseg.sampling.canvas import Map
 from flowseg.sampling.mask import FIXED, MaskRule
@@ -42,6 +42,8 @@ class Trained:
     sampler: WindowSampler
     validation: Dataset | None = None
     """The run's own validation images, if they are loaded already; otherwise they are when they are needed."""
+    validation_digest: str | None = None
+    """Digest of the validation images, labels and embeddings that it was trained with; None if that is not known."""
 
     @classmethod
     def open(
@@ -58,7 +60,7 @@ class Trained:
         Args:
             settings: how to sample; None: as the run's config says.
             data, embeddings: another data set or embedding store than the run's own.
-            prepared: the data, if they are loaded already.
+            prepared: the data, if they are loaded already; `val` is among them.
 
         Raises:
             UserError: no best checkpoint, a damaged one, one of another config, or another program's network.
@@ -74,27 +76,21 @@ class Trained:
                 "data.quarter_turn): expect lower scores"
             )
         sampler = WindowSampler(config)
-        own = prepared if data is None and embeddings is None else None
-        validation = own.datasets.get("val") if own is not None else None
+        own = is_own_data(run.config, data) and embeddings is None
+        validation = prepared.datasets["val"] if prepared is not None and own else None
         if (made := run.exported) is not None:
             params = read_weights(run.path, made, run.config)
             return cls(run, config, params, made.step, made.best_dice, made.data, sampler, validation)
         with closing(Checkpoints(run.path, read_only=True)) as checkpoints:
             params, meta = checkpoints.restore_best(run.config)
         record, step = meta["record"], meta["step"]
-        # Of other images, a fold's would be others: some of those that it has been trained on.
-        was = record.get("validation")
-        if run.config.data.fold and validation is not None and was not in (None, validation.whole_digest()):
-            raise UserError(
-                f"{run.path}: its validation images, labels or embeddings have changed since it was trained, so it is "
-                f"not known which images fold {run.config.data.fold} has not seen; put the old data back, or train "
-                "it again"
-            )
-        if record["best_dice"] is not None:
-            console.print(
-                f"{run.path}: checkpoint of step {step}, the best in validation (Dice {record['best_dice']:.4f})"
-            )
-        return cls(run, config, params, step, record["best_dice"], record.get("data"), sampler, validation)
+        best, digests = record["best_dice"], (record.get("data"), record.get("validation"))
+        trained = cls(run, config, params, step, best, digests[0], sampler, validation, digests[1])
+        if prepared is not None and config.data.fold is not None:
+            trained._check_fold(prepared.datasets["val"], embeddings is None)
+        if best is not None:
+            console.print(f"{run.path}: checkpoint of step {step}, the best in validation (Dice {best:.4f})")
+        return trained
 
     @cached_property
     def rule(self) -> MaskRule:
@@ -112,8 +108,32 @@ class Trained:
         return tuned_rule(self.run.path, asked, self.step, lambda: self._predict_validation(asked))
 
     def prepare(self, splits: Iterable[str]) -> Prepared:
-        """Loads splits of the data set, with embeddings of the encoder that the run was trained on."""
-        return prepare_for(self.run, self.config, splits)
+        """Loads splits of the data set, with embeddings of the encoder that the run was trained on.
+
+        Those of a fold come with `val`, which tells whether they are still divided as they were.
+        """
+        if self.config.data.fold is None:
+            return prepare_for(self.run, self.config, splits)
+        prepared = prepare_for(self.run, self.config, dict.fromkeys(("val", *splits)))
+        self._check_fold(prepared.datasets["val"], self.config.embeddings == self.run.config.embeddings)
+        return prepared
+
+    def _check_fold(self, validation: Dataset, own_embeddings: bool = True) -> None:
+        """Raises a UserError if the data that a fold was made of have changed since the run was trained.
+
+        Of other images a fold would be others: some of those that the run has been trained on. With other embeddings
+        than the run's own, only the labels are compared.
+        """
+        fold, was = self.run.config.data.fold, self.validation_digest
+        if fold is None or was is None:
+            return
+        same_labels = was.endswith(f"-{validation.label_digest()}")
+        if was == validation.whole_digest() or (same_labels and not own_embeddings):
+            return
+        raise UserError(
+            f"{self.run.path}: its validation images, labels or embeddings have changed since it was trained, so it "
+            f"is not known which images fold {fold} has not seen; put the old data back, or train it again"
+        )
 
     def _predict_validation(self, settings: EvalConfig) -> Iterator[tuple[Map, Bool[np.ndarray, "h w"]]]:
         """Yields probability and truth of each image of the validation split that the run was trained with."""
@@ -126,6 +146,7 @@ class Trained:
         if dataset is None:
             try:
                 dataset = prepare_for(self.run, self.run.config, ["val"]).datasets["val"]
+                self._check_fold(dataset)
             except UserError as error:
                 remedy = "or use --threshold fixed and a number for --min-component"
                 raise UserError(f"{error} (masks are tuned on the run's validation images; {remedy})") from None

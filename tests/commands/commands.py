@@ -61,7 +61,14 @@ def wide_store(path: Path, data: Path, width: int) -> Path:
     return path
 
 
-def trained_run(folder: Path, root: Path, family: Family = "binary", flip: float = 0.5, **settings: object) -> Path:
+def trained_run(
+    folder: Path,
+    root: Path,
+    family: Family = "binary",
+    flip: float = 0.5,
+    fold: str | None = None,
+    **settings: object,
+) -> Path:
     """Makes a run of a narrow FiLM network of one level with random parameters; its output depends on the embedding.
 
     Args:
@@ -69,6 +76,7 @@ def trained_run(folder: Path, root: Path, family: Family = "binary", flip: float
         root: its data set.
         family: its flow.
         flip: how often it was shown flipped images.
+        fold: the fold that it was not trained on.
         settings: fields of its EvalConfig that differ from SETTINGS.
     """
     film = FilmConfig(stages=(0,), condition_width=8, hidden_width=8)
@@ -77,7 +85,7 @@ def trained_run(folder: Path, root: Path, family: Family = "binary", flip: float
         devices=1,
         model=ModelConfig(dim=8, multipliers=(1,), heads=1, head_dim=8, full_attention_levels=(0,), film=film),
         flow=FlowConfig(family),
-        data=DataConfig(root=str(root), crop=16, max_side=48, flip=flip),
+        data=DataConfig(root=str(root), crop=16, max_side=48, flip=flip, fold=fold),
         eval=EvalConfig(**{**asdict(SETTINGS), **settings}),
     )
     run = create_run(folder, config, IMAGE_STATS)

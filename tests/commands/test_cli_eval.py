@@ -70,6 +70,40 @@ def test_out_replaces_an_evaluation_and_nothing_else(
     assert (tmp_path / "notes" / "mine.txt").read_text() == "keep"
 
 
+@pytest.fixture
+def folds(tiny_data: Path, tmp_path: Path) -> Path:
+    """A folder of the runs of two folds."""
+    for k in (1, 2):
+        trained_run(tmp_path / "folds" / f"fold-{k}", tiny_data, fold=f"{k}/2")
+    return tmp_path / "folds"
+
+
+@pytest.mark.parametrize("split", ["train", "val", "fold"])
+def test_runs_together_are_not_scored_on_what_some_were_trained_on(
+    refused: Callable[..., str], folds: Path, tiny_data: Path, tmp_path: Path, split: str
+) -> None:
+    """By whatever path the data set is named."""
+    (tmp_path / "link").symlink_to(tiny_data)
+    for data in ((), ("--data", tiny_data), ("--data", tmp_path / "link")):
+        told = refused("eval", folds, *data, "--split", split, "--out", tmp_path / "out")
+        assert f"--split {split}: some runs in {folds} were trained on these images" in told
+
+
+def test_runs_together_on_their_own_data_need_no_place(
+    flowseg: Flowseg, folds: Path, unsampled: None, tiny_data: Path
+) -> None:
+    assert flowseg("eval", folds, "--data", tiny_data).status == 0
+    assert scores(folds / "eval" / "test")["split"] == "test"
+
+
+def test_another_data_set_has_no_fold_of_a_run(
+    refused: Callable[..., str], folds: Path, data: Path, tmp_path: Path
+) -> None:
+    for runs in (folds / "fold-1", folds):
+        told = refused("eval", runs, "--data", data, "--split", "fold", "--out", tmp_path / "out")
+        assert f"--split fold: {folds / 'fold-1'} was trained on a fold of another data set than {data}" in told
+
+
 def test_tolerance_is_the_adaptive_sampler_s(
     flowseg: Flowseg, unsampled: None, tiny_data: Path, tmp_path: Path
 ) -> None:
