@@ -19,15 +19,18 @@ def phantom_root() -> Path:
     return cache_folder() / f"phantom-v{PHANTOM_VERSION}-{REFERENCE_SIZE}-seed0"
 
 
+def root_of(config: DataConfig) -> Path:
+    """Returns the data set's folder, whether it is there or not; without a `root` it is that of the phantoms."""
+    return phantom_root() if config.root is None else Path(config.root)
+
+
 def data_root(config: DataConfig) -> Path:
-    """Returns the data set's folder; without a `root` these are the phantoms, drawn if the cache lacks them.
+    """Returns the data set's folder (`root_of`); phantoms are drawn if the cache lacks them.
 
     Phantoms that are not as they were written are drawn anew, which is reported.
     """
-    if config.root is not None:
-        return Path(config.root)
-    root = phantom_root()
-    if _is_whole(root):
+    root = root_of(config)
+    if config.root is not None or _is_whole(root):
         return root
     if root.exists():
         console.print(f"NOTE: {root}: is damaged, or of an older flowseg; its phantoms are drawn anew")

@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from flowseg.data.folds import FOLD, all_folds
+from flowseg.config import Config, DataConfig
+from flowseg.data.folds import FOLD, all_folds, split_pairs
 from flowseg.errors import UserError, first_of
 from flowseg.evaluation.metric_table import on_terminal
+from flowseg.phantoms.default import root_of
 from flowseg.progress import console
 from flowseg.reports import folds_tables
 from flowseg.reports.compare.differences import image_mean, image_tests
@@ -19,11 +21,24 @@ from flowseg.reports.compare.words import Language, Words
 from flowseg.reports.folder import check_free, make_parent, report_folder
 from flowseg.reports.pages import render
 from flowseg.runs.ensemble import open_runs
-from flowseg.runs.folder import Run
 
 FOLDS_FORMAT = "flowseg-folds-1"
 COMMAND = "flowseg experiment --folds"
 """What makes this report."""
+_AGAIN = "put the old data back, or train all folds again, into another folder"
+
+
+@dataclass(frozen=True)
+class Read:
+    """The scores of a config's runs."""
+
+    folder: Path
+    by_fold: dict[str, list[Scores]]
+    """Of each fold, in order, a run's scores for each seed."""
+    tested: list[Scores]
+    """On the test images, of each run."""
+    together: Scores
+    """On the test images, of all runs as one."""
 
 
 def report_folds(folders: Sequence[Path], out: Path, lang: Language = "en") -> dict[str, Any]:
@@ -34,10 +49,16 @@ def report_folds(folders: Sequence[Path], out: Path, lang: Language = "en") -> d
         out: the report's folder. An earlier report there is replaced.
 
     Raises:
-        UserError: a run that is no fold or has no scores, a damaged file, or a folder that holds something else.
+        UserError: a run that is no fold or has no scores, a damaged file, folds of other images than another config's
+            or than the data set has now, or a folder that holds something else.
     """
     check_free(out, FOLDS_FORMAT, COMMAND)
-    configs = [_config(folder) for folder in folders]
+    all_read = [_read(folder) for folder in folders]
+    for read in all_read[1:]:
+        for fold, (scores, *_) in read.by_fold.items():
+            check_same_images([all_read[0].by_fold[fold][0], scores], _AGAIN)
+        check_same_images([all_read[0].together, read.together])
+    configs = [_config(read) for read in all_read]
     summary = {
         "format": FOLDS_FORMAT,
         "lang": lang,
@@ -56,49 +77,56 @@ def report_folds(folders: Sequence[Path], out: Path, lang: Language = "en") -> d
     return summary
 
 
-def _config(folder: Path) -> dict[str, Any]:
-    """Returns what the report says of the runs in a folder."""
+def _read(folder: Path) -> Read:
+    """Reads the scores of the runs in a folder.
+
+    Raises:
+        UserError: some are missing or damaged, or the folds are not, or not any more, a division of the images.
+    """
     runs = open_runs(folder)
-    _check_complete(folder, runs)
-    by_fold: dict[str, list[Scores]] = {}
+    check_complete(folder, [run.config for run in runs])
+    by_fold: dict[str, list[Scores]] = {fold: [] for fold in all_folds(len({run.config.data.fold for run in runs}))}
     for run in runs:
-        by_fold.setdefault(str(run.config.data.fold), []).append(read_scores(run, FOLD))
-    names = all_folds(len(by_fold))
+        by_fold[str(run.config.data.fold)].append(read_scores(run, FOLD))
     for scores in by_fold.values():
-        check_same_images(scores)
-    counted = Counter(key for fold in names for key in by_fold[fold][0].keys)
+        check_same_images(scores, _AGAIN)
+    counted = Counter(key for scores in by_fold.values() for key in scores[0].keys)
     if doubled := [key for key, times in counted.items() if times > 1]:
         raise UserError(
             f"{folder}: {len(doubled)} images are in more than one fold ({first_of(doubled)}): images were added or "
-            "removed between the trainings; train all folds again, into another folder"
+            f"removed between the trainings; {_AGAIN}"
         )
-    images = {key: values for fold in names for key, values in _per_image(by_fold[fold]).items()}
-    folds = [
-        {"fold": k, "images": len(by_fold[fold][0].keys), "dice": _mean(by_fold[fold], "dice")}
-        for k, fold in enumerate(names, 1)
-    ]
+    _check_division(folder, runs[0].config.data, by_fold)
     tested = [read_scores(run, SPLIT) for run in runs]
     together = read_folder(folder / "eval" / SPLIT, f"flowseg eval {folder}")
     check_same_images([*tested, together])
-    single = _per_image(tested)
+    return Read(folder, by_fold, tested, together)
+
+
+def _config(read: Read) -> dict[str, Any]:
+    """Returns what the report says of a config."""
+    images = {key: values for scores in read.by_fold.values() for key, values in _per_image(scores).items()}
+    folds = [
+        {"fold": k, "images": len(scores[0].keys), "dice": _mean(scores, "dice")}
+        for k, scores in enumerate(read.by_fold.values(), 1)
+    ]
+    single, together = (_means(_per_image(scores).values()) for scores in (read.tested, [read.together]))
     return {
-        "name": folder.resolve().name,
-        "runs": len(runs),
+        "name": read.folder.resolve().name,
+        "runs": len(read.tested),
         "out_of_fold": _means(images.values()),
         "folds": folds,
-        "test": {"single": _means(single.values()), "together": _means(_per_image([together]).values())},
+        "test": {"single": single, "together": together},
         "per_image": images,
     }
 
 
 def _differences(configs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the paired differences of every two configs over the images out of fold, if they have the same images.
+    """Returns the paired differences of every two configs over the images out of fold, which are the same for all.
 
     Only the metrics that the terminal shows are tested, so that few tests share the correction.
     """
     keys = sorted(configs[0]["per_image"])
-    if any(sorted(one["per_image"]) != keys for one in configs):
-        return []
     shown = [row.key for row in on_terminal() if all(row.key in one["out_of_fold"] for one in configs)]
     groups = {
         one["name"]: {name: np.array([one["per_image"][key][name] for key in keys], np.float64) for name in shown}
@@ -107,18 +135,38 @@ def _differences(configs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [asdict(test) for test in image_tests(groups)]
 
 
-def _check_complete(folder: Path, runs: Sequence[Run]) -> None:
-    """Raises a UserError unless there is a run of every fold for each seed."""
-    folds = {run.config.data.fold for run in runs}
+def check_complete(folder: Path, configs: Sequence[Config]) -> None:
+    """Raises a UserError unless the runs of a folder, with these configs, are all folds for each seed."""
+    folds = {config.data.fold for config in configs}
     if None in folds:
         raise UserError(f"{folder}: holds a run that is no fold of a cross-validation; remove it")
     count = int(str(next(iter(folds))).split("/")[1])
-    there = {(run.config.seed, run.config.data.fold) for run in runs}
-    for seed in sorted({run.config.seed for run in runs}):
+    there = {(config.seed, config.data.fold) for config in configs}
+    for seed in sorted({config.seed for config in configs}):
         for k, fold in enumerate(all_folds(count), 1):
             if (seed, fold) not in there:
                 remedy = "give the same command again, or remove that seed's runs"
                 raise UserError(f"{folder}: lacks fold {k} of {count} with seed {seed}; {remedy}")
+
+
+def _check_division(folder: Path, data: DataConfig, by_fold: dict[str, list[Scores]]) -> None:
+    """Raises a UserError if the folds of the data set are not the images that the runs were scored on.
+
+    Where the data set is not there any more, it cannot be compared, which is said.
+    """
+    root = root_of(data)
+    if not root.is_dir():
+        console.print(f"NOTE: {root}: no such folder; images that were added to it since the trainings go unnoticed")
+        return
+    for fold, scores in by_fold.items():
+        now, then = {pair.key for pair in split_pairs(root, FOLD, fold)}, set(scores[0].keys)
+        if now != then:
+            new, gone = sorted(now - then), sorted(then - now)
+            which = f"{first_of(new)} is new in it" if new else f"{first_of(gone)} is not in it any more"
+            raise UserError(
+                f"{folder}: fold {fold} of {root} is not what its run was scored on ({which}): images were added, "
+                f"removed or renamed after the training; {_AGAIN}"
+            )
 
 
 def _per_image(scores: Sequence[Scores]) -> dict[str, dict[str, float | None]]:

@@ -15,7 +15,7 @@ from flowseg.data.folds import FOLD
 from flowseg.embeddings.source import EmbeddingSource
 from flowseg.embeddings.store import Encoder
 from flowseg.errors import UserError
-from flowseg.phantoms.default import data_root, phantom_root
+from flowseg.phantoms.default import data_root, root_of
 from flowseg.progress import console, warn
 from flowseg.runs.folder import Run
 
@@ -88,8 +88,7 @@ def embedding_source_for(run: Run, config: Config) -> EmbeddingSource | None:
 
 def is_own_data(config: Config, data: str | None) -> bool:
     """Returns whether a data set that is asked for is the config's own, by whatever path; None asks for its own."""
-    own = phantom_root() if config.data.root is None else Path(config.data.root)
-    return data is None or Path(data).resolve() == own.resolve()
+    return data is None or Path(data).resolve() == root_of(config.data).resolve()
 
 
 def with_sources(config: Config, data: str | None, embeddings: str | None) -> Config:

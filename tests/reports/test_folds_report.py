@@ -11,6 +11,8 @@ from html_page import Page
 from made_runs import make_run
 from refusals import refusal
 
+from flowseg.data.folds import FOLD, split_pairs
+from flowseg.progress import console
 from flowseg.reports.folds import FOLDS_FORMAT, report_folds
 
 MARKUP = "<i>a&b"
@@ -28,18 +30,39 @@ def evaluated(run: Path, split: str, names: list[str], scores: dict[str, list[fl
     shutil.rmtree(made)
 
 
+def add_images(root: Path, split: str, count: int) -> None:
+    """Adds names of images and labels: the report does not read them."""
+    for kind in ("image", "label"):
+        (root / split / kind).mkdir(parents=True, exist_ok=True)
+        for i in range(count):
+            (root / split / kind / f"{i}.png").touch()
+
+
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set of twelve images for training and validation."""
+    root = tmp_path_factory.mktemp("data")
+    for split, count in (("train", 9), ("val", 3)):
+        add_images(root, split, count)
+    return root
+
+
+def left_out(root: Path, fold: int) -> list[str]:
+    return [pair.key for pair in split_pairs(root, FOLD, f"{fold}/3")]
+
+
+@pytest.fixture(scope="module")
+def folder(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The runs of one config: three folds, two seeds, of four images each; the last image of a fold has no HD95."""
     folder = tmp_path_factory.mktemp("out") / MARKUP
     for seed in SEEDS:
         for fold in FOLDS:
             test: dict[str, list[float | None]] = {"dice": [0.6 + 0.1 * seed, 0.7], "hd95": [3.0, None]}
-            config = {"data": {"fold": f"{fold}/3"}}
+            config = {"data": {"root": str(root), "fold": f"{fold}/3"}}
             run = make_run(folder / f"seed-{seed}-fold-{fold}", seed=seed, scores=test, config=config)  # type: ignore[arg-type]
             dices: list[float | None] = [dice(seed, fold, i) for i in range(IMAGES)]
             hd95: list[float | None] = [10.0 * fold] * (IMAGES - 1) + [None]
-            evaluated(run, "fold", [f"fold/train-{fold}-{i}" for i in range(IMAGES)], {"dice": dices, "hd95": hd95})
+            evaluated(run, "fold", left_out(root, fold), {"dice": dices, "hd95": hd95})
     together: dict[str, list[float | None]] = {"dice": [0.9, 0.8], "hd95": [2.0, None]}
     made = make_run(folder / "together", scores=together)  # type: ignore[arg-type]
     (folder / "eval").mkdir()
@@ -55,12 +78,12 @@ def report(folder: Path) -> dict[str, Any]:
     return content
 
 
-def test_every_image_counts_once_with_the_mean_of_its_seeds(report: dict[str, Any]) -> None:
+def test_every_image_counts_once_with_the_mean_of_its_seeds(report: dict[str, Any], root: Path) -> None:
     (config,) = report["configs"]
     expected = {
-        f"fold/train-{fold}-{i}": np.mean([dice(seed, fold, i) for seed in SEEDS])
+        key: np.mean([dice(seed, fold, i) for seed in SEEDS])
         for fold in FOLDS
-        for i in range(IMAGES)
+        for i, key in enumerate(left_out(root, fold))
     }
     assert {key: row["dice"] for key, row in config["per_image"].items()} == pytest.approx(expected)
     means = config["out_of_fold"]
@@ -120,12 +143,53 @@ def test_what_is_missing_is_named(folder: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "report").exists()
 
 
-def test_folds_that_were_divided_differently_are_refused(folder: Path, tmp_path: Path) -> None:
+def rename(folder: Path, split: str, old: str, new: str) -> None:
+    """Gives an image another name in the scores of all runs."""
+    for file in folder.glob(f"*/eval/{split}/per_image.csv"):
+        file.write_text(file.read_text().replace(old, new))
+
+
+def test_folds_that_were_divided_differently_are_refused(folder: Path, root: Path, tmp_path: Path) -> None:
     """Images were added after the first fold was trained: one of its images is left out by the second fold, too."""
     copy = Path(shutil.copytree(folder, tmp_path / "config"))
-    for seed in SEEDS:
-        file = copy / f"seed-{seed}-fold-2" / "eval" / "fold" / "per_image.csv"
-        file.write_text(file.read_text().replace("fold/train-2-0", "fold/train-1-0"))
+    (first, *_), (second, *_) = left_out(root, 1), left_out(root, 2)
+    rename(copy, "fold", second, first)
     told = refusal(lambda: report_folds([copy], tmp_path / "report"))
-    assert f"{copy}: 1 images are in more than one fold (fold/train-1-0)" in told
+    assert f"{copy}: 1 images are in more than one fold ({first})" in told
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("count", [10, 8])
+def test_images_that_no_fold_has_are_noticed(folder: Path, tmp_path: Path, count: int) -> None:
+    """An image was added, or taken away, after all folds had been trained."""
+    copy, data = Path(shutil.copytree(folder, tmp_path / "config")), tmp_path / "data"
+    for split, images in (("train", count), ("val", 3)):
+        add_images(data, split, images)
+    for file in copy.glob("*/config.json"):
+        content = json.loads(file.read_text())
+        content["config"]["data"]["root"] = str(data)
+        file.write_text(json.dumps(content))
+    told = refusal(lambda: report_folds([copy], tmp_path / "report"))
+    assert f"/3 of {data} is not what its run was scored on (fold/" in told and "train all folds again" in told
+    shutil.rmtree(data)
+    with console.capture() as said:
+        report_folds([copy], tmp_path / "report")
+    assert f"NOTE: {data}: no such folder; images that were added" in " ".join(said.get().split())
+
+
+@pytest.mark.parametrize("split", ["fold", "test"])
+def test_configs_of_different_images_are_refused(folder: Path, tmp_path: Path, split: str) -> None:
+    """Their differences would be those of the images."""
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    if split == "test":
+        for file in (*other.glob("*/eval/test/per_image.csv"), other / "eval/test/per_image.csv"):
+            file.write_text(file.read_text().replace("test/0001", "test/0009"))
+    else:
+        for file in other.glob("*/eval/fold/per_image.csv"):
+            file.write_text(file.read_text().replace("0.600000", "0.700000"))
+    told = refusal(lambda: report_folds([folder, other], tmp_path / "report"))
+    if split == "test":
+        assert f"only {folder}/eval/test has test/0001; evaluate both on one test set" in told
+    else:
+        assert "is another image, or has another label" in told and "train all folds again" in told
     assert not (tmp_path / "report").exists()

@@ -21,6 +21,7 @@ REFERENCE = "frangi_"
 """The prefix of the columns of the classical reference, which is the same for every run."""
 AGAIN = f"flowseg eval RUN --data ROOT --out RUN/eval/{SPLIT}"
 """The command that scores a run on another data set, as its own scores."""
+_ON_ONE_SET = f"evaluate both on one test set: {AGAIN}"
 
 _ABOUT: dict[str, tuple[type, ...]] = {
     "step": (int, type(None)),
@@ -128,10 +129,10 @@ def _value(text: str) -> float:
     return value
 
 
-def check_same_images(all_scores: Sequence[Scores]) -> None:
+def check_same_images(all_scores: Sequence[Scores], remedy: str = _ON_ONE_SET) -> None:
     """Raises a UserError unless every evaluation is of the same images, by name and by the classical reference.
 
-    All are inside the field of view, or none is.
+    All are inside the field of view, or none is. `remedy` ends the message.
 
     The reference is a function of image, label and its own tuned settings: with equal settings, other scores mean
     other images or labels under the same names.
@@ -144,13 +145,12 @@ def check_same_images(all_scores: Sequence[Scores]) -> None:
             where, names = (first, missing) if missing else (other, surplus)
             raise UserError(
                 f"{other.folder}: is of {len(other.keys)} images, {first.folder} of {len(first.keys)}: only "
-                f"{where.folder} has {first_of(names)}; evaluate both on one test set: {AGAIN}"
+                f"{where.folder} has {first_of(names)}; {remedy}"
             )
         if first.inside != other.inside:
             inside, whole = (first, other) if first.inside else (other, first)
             raise UserError(
-                f"{inside.folder}: is scored inside the field of view, {whole.folder} on whole images; evaluate both "
-                f"on one test set: {AGAIN}"
+                f"{inside.folder}: is scored inside the field of view, {whole.folder} on whole images; {remedy}"
             )
         settings = [scores.about.get("frangi", {}).get("settings") for scores in (first, other)]
         shared = sorted(first.reference.keys() & other.reference.keys())
@@ -161,14 +161,14 @@ def check_same_images(all_scores: Sequence[Scores]) -> None:
             differ = ~np.isclose(first.reference[name], other.reference[name][order], atol=1.5e-6, equal_nan=True)
             if differ.any():
                 key = first.keys[int(np.argmax(differ))]
-                raise other_pixels(first, other, key)
+                raise other_pixels(first, other, key, remedy)
 
 
-def other_pixels(first: Scores, other: Scores, key: str) -> UserError:
+def other_pixels(first: Scores, other: Scores, key: str, remedy: str = _ON_ONE_SET) -> UserError:
     """The error for two evaluations in which one name stands for different images, labels or fields of view."""
     return UserError(
         f"{other.folder}: {key} is another image, or has another label or field of view, than in {first.folder}; "
-        f"evaluate both on one test set: {AGAIN}"
+        f"{remedy}"
     )
 
 
