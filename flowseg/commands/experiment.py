@@ -14,9 +14,10 @@ from typing import Annotated, Literal
 from flowseg.bounds import Bound, Seed
 from flowseg.commands.parsing import default_is, find_config, parse_known
 from flowseg.commands.train import Preset, Train, configured
-from flowseg.config import Config
+from flowseg.config import Config, differences
 from flowseg.data.folds import all_folds
 from flowseg.errors import UserError
+from flowseg.phantoms.default import root_of
 
 REPORT = "report"
 """The folder of the report in OUT."""
@@ -80,7 +81,8 @@ def plan(asked: Experiment, more: list[str]) -> list[Planned]:
 
     Raises:
         UserError: a config or option that `flowseg train` would refuse, two configs of one name, one with the name of
-            the report's folder, a seed or config given twice, or a single run, which cannot be compared.
+            the report's folder, a seed or config given twice, a single run, which cannot be compared, or folds of
+            different data sets.
     """
     given = {arg.split("=", 1)[0] for arg in more}
     for option, why in _REFUSED.items():
@@ -110,12 +112,48 @@ def plan(asked: Experiment, more: list[str]) -> list[Planned]:
             planned.append(Planned(config, folder, [*arguments, "--out", str(folder), "--resume", "auto"]))
     if len({run.folder for run in planned}) < len(planned):
         raise UserError(f"--seeds {' '.join(map(str, asked.seeds))}: a seed or a config is given twice; give it once")
+    if asked.folds is not None:
+        roots = {root_of(run.config.data).resolve(): run.config for run in planned}
+        if len(roots) > 1:
+            of = ", ".join(f"{config.name} has {root}" for root, config in roots.items())
+            raise UserError(f"--folds: the configs have different data sets ({of}); give one with --data")
     if len(planned) < 2:
         raise UserError(
             "flowseg experiment: one config with one seed is a single run, with nothing to compare it with; add a "
             "config or a seed, or use flowseg train"
         )
     return planned
+
+
+def _check_others(planned: Sequence[Planned]) -> None:
+    """Raises a UserError if the folders of the planned runs hold others that cannot be in one report with them.
+
+    With folds, all runs in a folder are one model: they have one config, and every seed has all folds.
+    """
+    from flowseg.reports.folds import check_complete
+    from flowseg.runs.ensemble import set_up
+    from flowseg.runs.folder import is_run, open_run
+
+    folds = planned[0].config.data.fold is not None
+    for folder in dict.fromkeys(run.folder.parent for run in planned):
+        configs = {run.folder.name: run.config for run in planned if run.folder.parent == folder}
+        ours = set_up(next(iter(configs.values())))
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if path.name in configs or not is_run(path):
+                continue
+            other = open_run(path)
+            differing = differences(ours, set_up(other.config))
+            wrong = next((one for one in differing if folds or one.startswith("data.fold:")), None)
+            if wrong is None and folds and not other.finished:
+                wrong = "it is not finished"
+            if wrong is not None:
+                raise UserError(
+                    f"{path}: cannot be in one report with the runs of this experiment ({wrong}); remove it, or give "
+                    "another --out"
+                )
+            configs[path.name] = other.config
+        if folds:
+            check_complete(folder, list(configs.values()))
 
 
 def _run(command: str, arguments: list[str]) -> None:
@@ -173,10 +211,12 @@ def experiment(args: list[str]) -> None:
     if asked.out.exists() and not asked.out.is_dir():
         raise UserError(f"{asked.out}: is a file; give --out a folder")
     # Before hours of training, not after them.
+    _check_others(planned)
     if asked.folds is None:
         check_free(asked.out / REPORT, FORMAT, "flowseg compare")
     else:
         from flowseg.reports.folds import COMMAND, FOLDS_FORMAT, report_folds
+        from flowseg.runs.ensemble import scored_together
 
         check_free(asked.out / REPORT, FOLDS_FORMAT, COMMAND)
     waiting = [run for run in planned if not run.finished]
@@ -193,15 +233,7 @@ def experiment(args: list[str]) -> None:
         compare([*map(str, groups), "--out", str(asked.out / REPORT), "--lang", asked.lang])
         return
     for folder in groups:
-        if not _scored_together(folder, [run.folder for run in planned if run.folder.parent == folder]):
+        if not scored_together(folder):
             console.rule(f"{folder.name}: all folds together")
             _run("eval", [str(folder)])
     report_folds(list(groups), asked.out / REPORT, asked.lang)
-
-
-def _scored_together(folder: Path, runs: list[Path]) -> bool:
-    """Whether the runs of a folder have been scored as one since they were finished."""
-    from flowseg.runs.folder import DONE_FILE
-
-    file = folder / "eval" / "test" / "metrics.json"
-    return file.is_file() and all((run / DONE_FILE).stat().st_mtime_ns < file.stat().st_mtime_ns for run in runs)

@@ -8,10 +8,13 @@ from typing import Any
 
 from flowseg.config import Config, EvalConfig, differences
 from flowseg.errors import UserError, first_of
+from flowseg.files import parse_json
 from flowseg.progress import warn
-from flowseg.runs.folder import Run, is_run, open_run
+from flowseg.runs.folder import DONE_FILE, Run, is_run, open_run
 from flowseg.runs.trained import Trained
 from flowseg.sampling.mask import MaskRule
+
+_TEST = Path("eval") / "test" / "metrics.json"
 
 
 def open_runs(path: Path) -> list[Run]:
@@ -27,7 +30,7 @@ def open_runs(path: Path) -> list[Run]:
         return [open_run(path)]
     first = found[0]
     for other in found[1:]:
-        differing = differences(_set_up(first.config), _set_up(other.config))
+        differing = differences(set_up(first.config), set_up(other.config))
         if differing or first.encoder != other.encoder:
             what = differing[0] if differing else f"embeddings: {first.encoder} != {other.encoder}"
             raise UserError(
@@ -37,7 +40,7 @@ def open_runs(path: Path) -> list[Run]:
     return found
 
 
-def _set_up(config: Config) -> Config:
+def set_up(config: Config) -> Config:
     """Returns the config without its seed, and with the first fold in place of its own."""
     fold = config.data.fold and f"1/{config.data.fold.split('/')[1]}"
     return replace(config, seed=0, data=replace(config.data, fold=fold))
@@ -72,5 +75,27 @@ def identified(members: Sequence[Trained]) -> dict[str, Any]:
     """Returns what says in a result of which run it is, or of which runs in one folder."""
     if len(members) == 1:
         return {"run": str(members[0].run.path), "step": members[0].step}
-    named = [{"run": member.run.path.name, "step": member.step} for member in members]
+    named = [{"run": member.run.path.name, "step": member.step, "val_dice": member.best_dice} for member in members]
     return {"run": str(members[0].run.path.parent), "step": None, "members": named}
+
+
+def scored_together(folder: Path) -> bool:
+    """Returns whether the runs that a folder holds have been scored as one on the test images, as they are now.
+
+    A run that was added, removed, trained anew, or replaced by another makes these scores out of date.
+    """
+    runs = [one for one in sorted(folder.iterdir()) if is_run(one)]
+    now = [{"run": run.name, **_own_scores(run, ("step", "val_dice"))} for run in runs]
+    if _own_scores(folder, ("members",)) != {"members": now}:
+        return False
+    scored = (folder / _TEST).stat().st_mtime_ns
+    return all((run / DONE_FILE).is_file() and (run / DONE_FILE).stat().st_mtime_ns < scored for run in runs)
+
+
+def _own_scores(folder: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Returns fields of the test scores in a folder; nothing if they are missing or damaged."""
+    try:
+        about = parse_json((folder / _TEST).read_text(encoding="utf-8"))
+        return {name: about[name] for name in names}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}

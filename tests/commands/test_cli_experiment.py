@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from PIL import Image
 
 from flowseg.commands import experiment
 from flowseg.commands.experiment import Experiment, plan
+from flowseg.config import Config
 from flowseg.runs.folder import create_run
 
 TINY = ("--data.crop", "16", "--train.batch", "4", "--model.dim", "8", "--model.heads", "1", "--model.head-dim", "8")
@@ -91,6 +93,52 @@ def test_what_only_the_report_would_refuse_shows_before_anything_starts(
     (out / "report" / "mine.txt").write_text("mine")
     for more in ((), ("--folds", 2)):
         assert f"{out}/report: holds something other than a report" in refused("experiment", *common, *more)
+
+
+def test_runs_that_cannot_be_in_its_report_show_before_anything_starts(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    options = ("--configs", BASELINE, "--out", out, "--data", tmp_path, "--preset", "full", "--seeds", 0, 1)
+    plain, (fold, *_) = plan(asked(out, tmp_path), [])[0], plan(replace(asked(out, tmp_path), folds=2), [])
+
+    def put(name: str, config: Config, *, finished: bool = True) -> Path:
+        run = create_run(out / "baseline" / name, config, None).path
+        if finished:
+            (run / "done.json").write_text("{}")
+        return run
+
+    def told(*more: object) -> str:
+        found = refused("experiment", *options, *more)
+        shutil.rmtree(out)
+        return found
+
+    run = put("seed-0", plain.config)
+    assert f"{run}: cannot be in one report with the runs of this experiment (data.fold: " in told("--folds", 2)
+    run = put("seed-0-fold-1", fold.config)
+    assert f"{run}: cannot be in one report with the runs of this experiment (data.fold: " in told()
+    of_three = replace(fold.config, data=replace(fold.config.data, fold="1/3"))
+    put("seed-5-fold-1", of_three)
+    assert "(data.fold: '1/2' != '1/3')" in told("--folds", 2)
+    later = replace(fold.config, seed=5)
+    put("seed-5-fold-1", replace(later, optim=replace(later.optim, lr=0.5)))
+    assert "(optim.lr: 0.0002 != 0.5)" in told("--folds", 2)
+    put("seed-5-fold-1", later, finished=False)
+    assert "(it is not finished)" in told("--folds", 2)
+    put("seed-5-fold-1", later)
+    assert f"{out / 'baseline'}: lacks fold 2 of 2 with seed 5" in told("--folds", 2)
+
+
+def test_folds_of_different_data_sets_are_refused_before_anything_starts(
+    refused: Callable[..., str], tmp_path: Path
+) -> None:
+    other = tmp_path / "other.py"
+    other.write_text(
+        "from flowseg.config import Config, DataConfig\n"
+        "config = Config(name='other', data=DataConfig(root='elsewhere'))\n"
+    )
+    told = refused("experiment", "--configs", BASELINE, other, "--out", "out", "--preset", "full", "--folds", 2)
+    assert "--folds: the configs have different data sets (baseline has " in told and "give one with --data" in told
 
 
 @pytest.mark.parametrize("name", ["..", ".", "../elsewhere", "/tmp/elsewhere", "a/b", ""])
@@ -186,6 +234,10 @@ def test_a_cross_validation_scores_every_image_by_a_run_that_has_not_seen_it(
     started.clear()
     again = flowseg(*command, "--lang", "ko")
     assert again.status == 0 and started == [] and "교차 검증" in (out / "report" / "report.html").read_text()
+    metrics = out / "baseline" / "eval" / "test" / "metrics.json"
+    metrics.write_text(json.dumps({**together, "members": together["members"][:1]}))  # as if a run had been added
+    assert flowseg(*command).status == 0 and started == ["eval"]
+    assert json.loads(metrics.read_text())["members"] == together["members"]
     # All folds together find the mean of their probabilities, on images of any kind.
     image = first(tiny_data, "image", "test")
     assert flowseg("predict", out / "baseline", image, "--out", tmp_path / "masks").status == 0

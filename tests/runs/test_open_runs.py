@@ -1,5 +1,8 @@
 """Several runs as one: which may be, whose mask rule they have, and what their probability is."""
 
+import json
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +13,7 @@ from made_runs import NARROW
 from refusals import refusal
 
 from flowseg.config import Config, from_dict
-from flowseg.runs.ensemble import common_rule, open_runs, open_together
+from flowseg.runs.ensemble import common_rule, open_runs, open_together, scored_together
 from flowseg.runs.folder import create_run
 from flowseg.runs.trained import Trained
 from flowseg.sampling.mask import MaskRule
@@ -64,6 +67,49 @@ def test_runs_whose_training_has_not_ended_are_named(
 
 def test_a_folder_without_runs_is_refused(tmp_path: Path) -> None:
     assert f"{tmp_path}: no run there" in refusal(lambda: open_runs(tmp_path))
+
+
+def scored(folder: Path, about: dict[str, object]) -> None:
+    (folder / "eval" / "test").mkdir(parents=True, exist_ok=True)
+    (folder / "eval" / "test" / "metrics.json").write_text(json.dumps(about))
+
+
+@pytest.fixture
+def together(tmp_path: Path) -> Path:
+    """Two finished runs, scored alone and then as one."""
+    members = [{"run": name, "step": 7, "val_dice": dice} for name, dice in (("a", 0.5), ("b", 0.6))]
+    for k, member in enumerate(members, 1):
+        run(tmp_path / str(member["run"]), fold=f"{k}/2")
+        scored(tmp_path / str(member["run"]), member)
+        (tmp_path / str(member["run"]) / "done.json").write_text("{}")
+    scored(tmp_path, {"members": members})
+    assert scored_together(tmp_path)
+    return tmp_path
+
+
+def test_a_run_that_is_gone_or_new_makes_the_scores_of_all_out_of_date(together: Path) -> None:
+    shutil.copytree(together / "b", together / "c")
+    assert not scored_together(together)
+    shutil.rmtree(together / "c")
+    shutil.rmtree(together / "b")
+    assert not scored_together(together)
+
+
+def test_another_run_in_the_place_of_one_makes_them_out_of_date(together: Path) -> None:
+    """Also if its files are older, as those of a copy may be."""
+    scored(together / "b", {"step": 7, "val_dice": 0.61})
+    assert not scored_together(together)
+    scored(together / "b", {"step": 7, "val_dice": 0.6})
+    assert scored_together(together)
+    later = (together / "eval/test/metrics.json").stat().st_mtime_ns + 1
+    os.utime(together / "b" / "done.json", ns=(later, later))
+    assert not scored_together(together)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"members": []}', '{"members": [{"run": "a"}, {"run": "b"}]}'])
+def test_scores_that_do_not_say_of_which_runs_they_are_are_out_of_date(together: Path, text: str) -> None:
+    (together / "eval/test/metrics.json").write_text(text)
+    assert not scored_together(together)
 
 
 def test_the_rule_is_the_mean_threshold_and_the_median_part() -> None:
