@@ -98,7 +98,7 @@ class Log(NoLog):
 
     def write(self, kind: str, step: int, epoch: float, values: dict[str, Any]) -> None:
         """Writes one measurement: a line of metrics.jsonl, and points `kind/name` in the trackers."""
-        line = {"kind": kind, "step": step, "epoch": round(epoch, 4), **values}
+        line = {"kind": kind, "step": step, "epoch": round(epoch, 4) or epoch, **values}  # it is never 0
         with naming(self._run):
             self._file.write(json.dumps(line) + "\n")
             self._file.flush()
@@ -115,7 +115,7 @@ class Log(NoLog):
             tracker.picture(name, step, picture)
 
     def close(self, finished: bool = True) -> None:
-        """Closes everything; `finished` says whether the training has reached its last step."""
+        """Closes everything; `finished` says whether the training has ended, with its last validation."""
         for tracker in self._trackers:
             tracker.close(finished)
         with naming(self._run):

@@ -44,7 +44,7 @@ class Tracker(Protocol):
         """Shows a picture."""
 
     def close(self, finished: bool) -> None:
-        """Ends; `finished` says whether the training has reached its last step."""
+        """Ends; `finished` says whether the training has ended, with its last validation."""
 
 
 class Guarded:

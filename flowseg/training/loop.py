@@ -113,12 +113,13 @@ class Training:
         if self.step < self.total:
             console.print("compiling the training step, or loading what an earlier start has compiled")
         begun = self.step
-        progress = Task("training", self.total, self.step)
+        progress, finished = Task("training", self.total, self.step), False
         try:
             self._mend_best()
             while True:
                 self._validate_or_save_if_due()
                 if self.step == self.total:
+                    finished = True
                     break
                 self.stop.check_step(self.step)
                 if self.trace:
@@ -147,7 +148,7 @@ class Training:
             if self.trace:
                 self.trace.close()
             progress.close()
-            self.log.close(finished=self.step == self.total)
+            self.log.close(finished)
         assert self.driver.traces <= 1, f"the step was traced {self.driver.traces} times: shapes changed"
         traces = self.validation.sampler.traces
         assert traces <= 1, f"the sampler was traced {traces} times: shapes changed"
@@ -228,7 +229,8 @@ class Training:
         if validate and self.record.validated < self.step:
             self.meter.settle()
             self._validate()
-            self._save("latest")
+            # A stop amid the last validation has saved this step already, and no later one will hold what has changed.
+            self._save("latest", overwrite=self.step == self.total)
             self.meter.restart_clock()
         elif self.step % self.config.train.checkpoint_every == 0:
             self.meter.settle()
@@ -252,6 +254,6 @@ class Training:
             f"best {self.record.best_dice:.4f}, {duration(time.monotonic() - started)}"
         )
 
-    def _save(self, kind: str) -> None:
+    def _save(self, kind: str, *, overwrite: bool = False) -> None:
         self.check_folder()
-        self.checkpoints.save(kind, self.state, self.config, asdict(self.record))
+        self.checkpoints.save(kind, self.state, self.config, asdict(self.record), overwrite=overwrite)

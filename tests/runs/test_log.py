@@ -52,6 +52,14 @@ def test_every_line_is_json_with_step_and_epoch(tmp_path: Path) -> None:
     assert json.loads(line) == {"kind": "train", "step": 3, "epoch": 0.75, "steps": 3, "loss": 0.5, "grad_norm": None}
 
 
+def test_the_first_steps_of_a_long_epoch_can_be_read_again(tmp_path: Path) -> None:
+    log = Log(tmp_path, 0, -1)
+    log.write("train", 1, 1 / 30_000, {"steps": 1, "loss": 0.5})
+    log.write("train", 2, 2 / 30_000, {"steps": 1, "loss": 0.5})
+    log.close()
+    assert [line["epoch"] for line in read_metrics(tmp_path)] == [1 / 30_000, 0.0001]
+
+
 GOOD = b'{"kind": "train", "step": 2, "epoch": 0.5, "steps": 2, "loss": null}\n'
 
 

@@ -10,6 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -174,6 +175,23 @@ def test_a_stop_amid_an_image_leaves_no_validation(
     assert len(batches) == 1  # the first image has more windows
     assert [m["kind"] for m in measurements(run)] == ["train", "train"]
     go(run, world.prepared)
+    assert_as_uninterrupted(run, world)
+
+
+def test_a_stop_amid_the_last_validation_is_no_end_and_changes_nothing(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = replace(world.whole, path=Path(shutil.copytree(world.killed[8], tmp_path / "run")))
+    ended: list[bool] = []
+    tracker = SimpleNamespace(show=lambda points: None, picture=lambda *picture: None, close=ended.append)
+    monkeypatch.setattr(loop, "open_trackers", lambda run, names: [tracker])
+    with monkeypatch.context() as patch:
+        at_step(patch, 11, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        with pytest.raises(Interrupted):
+            go(run, world.prepared)
+    assert Checkpoints(run.path).steps("latest")[-1] == 12
+    go(run, world.prepared)
+    assert ended == [False, True]
     assert_as_uninterrupted(run, world)
 
 
