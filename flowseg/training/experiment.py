@@ -17,7 +17,7 @@ from flowseg.embeddings.store import Encoder
 from flowseg.evaluation.evaluate import evaluate_run
 from flowseg.files import write_text
 from flowseg.models.network import abstract_params, parameter_counts
-from flowseg.progress import console
+from flowseg.progress import console, warn
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import (
     DONE_FILE,
@@ -70,7 +70,7 @@ def run_experiment(
         counts = parameter_counts(abstract_params(config))
         sizes = ", ".join(f"{len(d)} {split}" for split, d in prepared.datasets.items())
         console.print(f"run {run.path}: {counts['total']:,} parameters; {prepared.root} ({sizes})")
-        if hosts.from_first(not run.finished or _best_is_lost(run)):
+        if hosts.from_first(_must_train(run)):
             record = train(run, prepared.datasets, check_folder=check_folder, profile=profile, track=track)
             console.print(f"best validation Dice {record.best_dice:.4f} at step {record.best_step}")
         end_joint_stops()
@@ -129,10 +129,20 @@ def _score(run: Run, prepared: Prepared, check_folder: Callable[[], None]) -> No
     write_text(run.path / DONE_FILE, json.dumps({"test_dice": result["model"]["dice"]["mean"]}) + "\n")
 
 
-def _best_is_lost(run: Run) -> bool:
-    """Returns whether a run's best checkpoint cannot be read, but training can find another."""
+def _must_train(run: Run) -> bool:
+    """Returns whether a run is not finished, or its best checkpoint cannot be read, but training can find another.
+
+    Damage to a `latest` checkpoint of another run is reported: that run does not need it.
+    """
+    if not run.finished:
+        return True
     with closing(Checkpoints(run.path, read_only=True)) as checkpoints:
-        return bool(checkpoints.steps("latest")) and checkpoints.best_problem() is not None
+        steps = checkpoints.steps("latest")
+        if steps and checkpoints.best_problem() is not None:
+            return True
+        for problem in filter(None, (checkpoints.problem("latest", step) for step in steps)):
+            warn(f"{problem}; the run is finished and does not need it, unless its best checkpoint is lost as well")
+    return False
 
 
 def choose_run(config: Config, encoder: Encoder | None, resume: str | None, out: Path | None) -> Run:

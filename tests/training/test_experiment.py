@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from PIL import Image
 from flowseg import cli
 from flowseg.errors import UserError
 from flowseg.runs.folder import Lock, open_run
-from flowseg.training import loop
+from flowseg.training import experiment, loop
 
 REPO = Path(__file__).resolve().parents[2]
 # A narrow network of one level, 16x16 crops, 8 steps. At a constant rate the length of a run is not in its program.
@@ -96,6 +97,18 @@ def test_a_finished_run_that_lost_its_best_checkpoint_finds_another(
     told = capsys.readouterr().out
     step = json.loads((run / "eval" / "test" / "metrics.json").read_text())["step"]
     assert f"{run}: checkpoint of step {step}, the best in validation (Dice " in told and "WARNING" not in told
+
+
+def test_damage_to_what_a_finished_run_no_longer_needs_is_told(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = open_run(Path(shutil.copytree(trained, tmp_path / "run")))
+    assert not experiment._must_train(run) and capsys.readouterr().out == ""
+    newest = max((run.path / "checkpoints" / "latest").iterdir(), key=lambda path: int(path.name))
+    largest = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    largest.write_bytes(b"")
+    assert not experiment._must_train(run)
+    assert re.search(f"WARNING: {newest}: is damaged .*; the run is finished", capsys.readouterr().out)
 
 
 def test_predict_keeps_size_and_agrees_with_itself(
