@@ -9,6 +9,7 @@ from flowseg import __version__
 from flowseg.commands.accelerator import gpu_unused, nvidia_gpus
 from flowseg.commands.train import WithPreset, configured
 from flowseg.config import Config
+from flowseg.errors import UserError
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain")
 
@@ -26,13 +27,14 @@ def doctor(args: list[str]) -> None:
 
 
 def findings(config: Config, reduced: bool) -> list[tuple[str, str]]:
-    """Returns what there is to say, in order: versions, device, and what the config takes there."""
+    """Returns what there is to say, in order: versions, device, what the config takes there, and why training would be
+    refused for it."""
     import jax
 
     from flowseg.commands.presets import step_seconds
     from flowseg.models import kernels
     from flowseg.training.drivers import chosen_devices
-    from flowseg.training.memory import memory_limit, microbatch, step_bytes
+    from flowseg.training.memory import check_fits, memory_limit, microbatch, step_bytes
 
     devices = chosen_devices(config)
     first, local = devices[0], config.train.batch // len(devices)
@@ -58,4 +60,8 @@ def findings(config: Config, reduced: bool) -> list[tuple[str, str]]:
         lines.append(("time", f"about {step_seconds(config):.1f} s a step (from this machine's convolution speed)"))
     else:
         lines.append(("memory", f"about {step_bytes(config, at_once) / 1e9:.1f} GB on each device"))
+    try:
+        check_fits(config, devices)
+    except UserError as error:
+        lines.append(("refused", str(error)))
     return lines

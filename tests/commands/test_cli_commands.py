@@ -11,11 +11,13 @@ import pytest
 from commands import BASELINE, FILM, Flowseg
 
 from flowseg import cli
+from flowseg.commands import presets
 from flowseg.commands.parsing import load_config
 from flowseg.config import DataConfig, EmbeddingConfig
 from flowseg.embeddings.source import IMAGE_STATS, EmbeddingSource, describe_images
 from flowseg.embeddings.store import EmbeddingStore
 from flowseg.runs.prepare import prepare
+from flowseg.training import memory
 
 
 @pytest.mark.parametrize("config", [BASELINE, FILM], ids=["baseline", "vlm_film"])
@@ -58,6 +60,14 @@ def test_doctor_says_what_a_config_runs_on(flowseg: Flowseg, tiny_data: Path) ->
     assert (full["config"], reduced["config"]) == ("vlm_film, as it is", "vlm_film, reduced recipe")
     seconds = [float(lines["time"].split()[1]) for lines in (full, reduced)]
     assert seconds[0] > 5 * seconds[1] > 0
+
+
+def test_doctor_says_why_training_would_be_refused(flowseg: Flowseg, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presets, "step_seconds", lambda config: 1.0)
+    monkeypatch.setattr(memory, "machine_memory", lambda: 1e8)
+    outcome = flowseg("doctor", FILM, "--devices", 1, "--preset", "full")
+    assert outcome.status == 0
+    assert outcome.out.splitlines()[-1].startswith("refused     too little memory on cpu of 0.1 GB: ")
 
 
 @pytest.mark.parametrize("args", [(), ("--help",), ("-h",)])
