@@ -1,10 +1,14 @@
-"""How much memory this machine has; what plainly does not fit it is refused before anything is made."""
+"""How much memory this machine and its devices have; what plainly does not fit is refused before it is made."""
 
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flowseg.errors import UserError
+
+if TYPE_CHECKING:
+    import jax
 
 _CONTAINER_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 """Where Linux says what a container may take, in versions 2 and 1 of its control groups."""
@@ -19,9 +23,19 @@ def machine_memory() -> int:
     return min(found)
 
 
-def check_memory(needed: float, what: str, remedy: str) -> None:
-    """Raises a UserError if `what` needs more bytes than there are, whatever else the machine is doing."""
-    has = machine_memory()
-    if needed > has:
-        takes = f"takes {needed / 1e9:,.0f} GB of memory or more, and this machine has {has / 1e9:,.0f}"
+def device_memory(device: "jax.Device") -> int | None:
+    """Returns how many bytes JAX may take on a device, or None if it does not say: a CPU has the machine's memory."""
+    stats = device.memory_stats()
+    return int(stats["bytes_limit"]) if stats and "bytes_limit" in stats else None
+
+
+def check_memory(needed: float, what: str, remedy: str, device: "jax.Device | None" = None) -> None:
+    """Raises a UserError if `what` needs more bytes than there are, whatever else the machine is doing.
+
+    `device`: whose memory it takes, if that is not the machine's. One that does not say how much it has is trusted.
+    """
+    has = machine_memory() if device is None else device_memory(device)
+    if has is not None and needed > has:
+        where = "this machine" if device is None else device.device_kind
+        takes = f"takes {needed / 1e9:,.0f} GB of memory or more, and {where} has {has / 1e9:,.0f}"
         raise UserError(f"{what}: {takes}; {remedy}")

@@ -32,14 +32,15 @@ def findings(config: Config, reduced: bool) -> list[tuple[str, str]]:
     import jax
 
     from flowseg.commands.presets import step_seconds
+    from flowseg.machine import device_memory
     from flowseg.models import kernels
     from flowseg.training.drivers import chosen_devices
-    from flowseg.training.memory import check_fits, memory_limit, microbatch, step_bytes
+    from flowseg.training.memory import check_fits, microbatch, step_bytes
 
     devices = chosen_devices(config)
     first, local = devices[0], config.train.batch // len(devices)
     at_once = microbatch(config, first, local)
-    limit = memory_limit(first)
+    limit = device_memory(first)
     about = [f"compute capability {first.compute_capability}"] if hasattr(first, "compute_capability") else []
     about += [f"driver {nvidia_gpus()[0][1]}"] if nvidia_gpus() else []
     about += [f"{limit / 1e9:.1f} GB for JAX"] if limit else []

@@ -29,17 +29,28 @@ SAMPLE_STREAM = 3
 Maps = Float[Array, "b h w 1"]
 
 
-def check_sampling(config: Config) -> None:
-    """Raises a UserError if a batch of windows takes more memory than the machine has."""
+def check_sampling(config: Config, devices: Sequence[jax.Device]) -> None:
+    """Raises a UserError if a batch of windows takes more memory than the machine or one of the devices has.
+
+    Noise and result lie in the machine's memory, and with the network's maps on the devices that share the batch. A
+    CPU's memory is the machine's.
+    """
     settings, model = config.eval, config.model
     pixels = settings.window_batch * config.data.crop**2
     maps = 3 * 4 * model.dim / model.patch**2  # three maps of the finest level, of all that the network makes
     samples = 2 * 4 * settings.ensemble  # noise and result
-    check_memory(
-        pixels * (maps + samples),
-        f"eval.window_batch = {settings.window_batch}, eval.ensemble = {settings.ensemble}",
-        "sample fewer windows at once, or fewer times",
-    )
+    what = f"eval.window_batch = {settings.window_batch}, eval.ensemble = {settings.ensemble}"
+    remedy = "sample fewer windows at once, or fewer times"
+    if devices[0].platform == "cpu":
+        check_memory(pixels * (maps + samples), what, remedy)
+        return
+    check_memory(pixels * samples, what, remedy)
+    check_memory(pixels * (maps + samples) / _sharing(config, devices), what, remedy, devices[0])
+
+
+def _sharing(config: Config, devices: Sequence[jax.Device]) -> int:
+    """Returns how many devices share a batch of windows: all, or one where it is not divided evenly."""
+    return len(devices) if config.eval.window_batch % len(devices) == 0 else 1
 
 
 class WindowSampler:
@@ -54,23 +65,23 @@ class WindowSampler:
         check: called before each batch; it may raise to stop.
 
     Raises:
-        UserError: a batch of windows does not fit the machine's memory.
+        UserError: a batch of windows does not fit the memory of the machine or of a device.
     """
 
     def __init__(
         self, config: Config, devices: Sequence[jax.Device] | None = None, check: Callable[[], None] = lambda: None
     ):
-        check_sampling(config)
+        devices = list(devices or jax.local_devices()[:1])
+        check_sampling(config, devices)
         self.config, self._check = config, check
         self.traces = 0
         """At most 1; more means that the program was recompiled."""
         self.evaluations: list[float] = []
         """Network evaluations (NFE) of each batch of windows."""
-        devices = list(devices or jax.local_devices()[:1])
         self.flow = make_flow(config.flow)
         self.network = Network(config, kernels.choose(devices[0], config.precision), self.flow.estimate)
         self._sharding = None
-        if len(devices) > 1 and config.eval.window_batch % len(devices) == 0:
+        if _sharing(config, devices) > 1:
             self._sharding = NamedSharding(jax.sharding.Mesh(np.asarray(devices), ("devices",)), P("devices"))
         self.program = jax.jit(self._draw)
         """(params, noise (n, b, h, w, 1), image, embedding, count) to what `_draw` returns."""

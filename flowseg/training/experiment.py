@@ -60,7 +60,7 @@ def run_experiment(
     # What does not fit the devices, memory or counters is refused before anything is written.
     devices = chosen_devices(config)
     check_fits(config, devices)
-    check_sampling(config)
+    check_sampling(config, hosts.own_devices(devices)[:1])
     prepared = prepare(config)
     total_steps(config, len(prepared.datasets["train"]))
     digests = {split: dataset.whole_digest() for split, dataset in prepared.datasets.items()}

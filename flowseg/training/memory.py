@@ -8,7 +8,7 @@ import jax
 from flowseg import hosts
 from flowseg.config import Config
 from flowseg.errors import UserError
-from flowseg.machine import check_memory, machine_memory
+from flowseg.machine import check_memory, device_memory, machine_memory
 from flowseg.models.network import abstract_params, count
 
 # The parameters, two moments, the average, the gradient, and what the update makes of them: float32 each.
@@ -46,17 +46,11 @@ def microbatch(config: Config, device: jax.Device, local: int) -> int:
 
 def _fitting(config: Config, device: jax.Device, local: int) -> int:
     """Returns the largest divisor of `local` examples that is expected to fit; 1 if none is, and all if unknown."""
-    limit = memory_limit(device)
+    limit = device_memory(device)
     if limit is None:
         return local
     divisors = [n for n in range(local, 0, -1) if local % n == 0]
     return next((n for n in divisors if step_bytes(config, n) <= _SHARE * limit), 1)
-
-
-def memory_limit(device: jax.Device) -> int | None:
-    """Returns how many bytes JAX may take on a device, or None if it does not say."""
-    stats = device.memory_stats()
-    return int(stats["bytes_limit"]) if stats and "bytes_limit" in stats else None
 
 
 def check_fits(config: Config, devices: Sequence[jax.Device]) -> None:
@@ -67,7 +61,7 @@ def check_fits(config: Config, devices: Sequence[jax.Device]) -> None:
     device, local = hosts.own_devices(devices)[0], config.train.batch // len(devices)
     maps = 2 * 4 * config.train.batch * config.data.crop**2  # image and target, in the machine's memory
     check_memory(maps, f"train.batch = {config.train.batch}", "take fewer crops per step, or smaller ones")
-    limit = machine_memory() if device.platform == "cpu" else memory_limit(device)
+    limit = machine_memory() if device.platform == "cpu" else device_memory(device)
     examples = microbatch(config, device, local)
     if limit is not None and (least := _least_bytes(config, examples)) > limit:
         raise _too_large("too little memory", config, device, examples, limit, f"at least {least / 1e9:,.0f} GB")
@@ -91,7 +85,7 @@ def memory_told(config: Config, devices: Sequence[jax.Device]) -> Iterator[None]
         own, local = hosts.own_devices(devices)[0], config.train.batch // len(devices)
         at_once = microbatch(config, own, local)
         takes = f"about {step_bytes(config, at_once) / 1e9:.1f} GB"
-        raise _too_large("out of memory", config, own, at_once, memory_limit(own), takes) from None
+        raise _too_large("out of memory", config, own, at_once, device_memory(own), takes) from None
 
 
 def _too_large(

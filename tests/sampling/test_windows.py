@@ -3,17 +3,21 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from refusals import refusal
 from stub_network import CROP, QUERIES, SHAPES, StubSampler, config, noise_of, query, single
 
+from flowseg import machine
 from flowseg.data.dataset import NetworkInput
 from flowseg.models.network import init_params
 from flowseg.sampling.canvas import corners, window_weights
-from flowseg.sampling.windows import WindowSampler
+from flowseg.sampling.windows import WindowSampler, check_sampling
 
 
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5, 0.75])
@@ -163,3 +167,33 @@ def test_a_network_s_result_does_not_depend_on_its_company() -> None:
     # Another embedding does change the result.
     other = replace(queries[1], embedding=np.full(4, -3, np.float32))
     assert np.abs(next(single(sampler, [other], params)) - together[1]).max() > 1e-3
+
+
+def gpu(size: float | None) -> Any:
+    stats = {"bytes_limit": int(size)} if size else None
+    return SimpleNamespace(platform="gpu", device_kind="NVIDIA A2", memory_stats=lambda: stats)
+
+
+def test_windows_take_the_memory_of_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a batch of 8 windows with two samples each: the samples on the machine, and with the maps on the device."""
+    settings = config(batch=8, ensemble=2)
+    pixels, maps, samples = 8 * CROP**2, 3 * 4 * 8, 2 * 4 * 2
+    cpu = jax.devices("cpu")[:1]
+
+    def machine_has(size: float) -> None:
+        monkeypatch.setattr(machine, "machine_memory", lambda: size)
+
+    machine_has(pixels * (maps + samples))
+    check_sampling(settings, cpu)
+    machine_has(pixels * (maps + samples) - 1)
+    assert "and this machine has" in refusal(lambda: check_sampling(settings, cpu))
+    machine_has(pixels * samples)  # a GPU beside a small machine
+    check_sampling(settings, [gpu(pixels * (maps + samples))])
+    check_sampling(settings, [gpu(None)])
+    told = refusal(lambda: check_sampling(settings, [gpu(pixels * (maps + samples) - 1)]))
+    assert told.startswith("eval.window_batch = 8, eval.ensemble = 2: takes") and "and NVIDIA A2 has" in told
+    half = gpu(pixels * (maps + samples) / 2)
+    check_sampling(settings, [half, half])
+    assert "NVIDIA A2" in refusal(lambda: check_sampling(settings, [half] * 3))  # they do not share eight windows
+    machine_has(pixels * samples - 1)
+    assert "and this machine has" in refusal(lambda: check_sampling(settings, [gpu(None)]))
