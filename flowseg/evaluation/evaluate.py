@@ -18,7 +18,7 @@ from flowseg.data.folders import as_uint8, read_image
 from flowseg.evaluation import frangi
 from flowseg.evaluation.arrays import Grey, Mask, pixels_inside
 from flowseg.evaluation.metric_table import MASK_METRICS, Metric, on_terminal
-from flowseg.evaluation.metrics import Interval, image_metrics, mask_metrics
+from flowseg.evaluation.metrics import Interval, mask_metrics, prediction_metrics
 from flowseg.evaluation.overlays import grey, overlay, save_png, strip
 from flowseg.evaluation.place import evaluation_folder
 from flowseg.evaluation.score import Scored, check_finite, intervals, score
@@ -116,9 +116,9 @@ def _write_pictures(folder: Path, item: Scored, image: UInt8[np.ndarray, "h w"])
             save_png(layers / f"{layer}.png", grey(values))
 
 
-def _measure(item: Scored, rule: MaskRule) -> Row:
+def _measure(item: Scored) -> Row:
     """All metrics of an image and, with an ensemble, the score of its uncertainty and its expected error."""
-    row = image_metrics(item.probability, item.truth, rule.threshold, item.fov, min_component=rule.min_component)
+    row = prediction_metrics(item.probability, item.prediction, item.truth, item.fov)
     if item.uncertainty is not None:
         maps = (item.prediction, item.truth, item.uncertainty)
         auroc = uncertainty_auroc(*(pixels_inside(one, item.fov) for one in maps))
@@ -172,7 +172,7 @@ def evaluate_segmentations(
         with task(f"evaluation on {split}", len(dataset)) as advance:
             for item in score(segmentations, dataset, rule):
                 check_finite(item.key, item.probability)
-                rows.append(_measure(item, rule))
+                rows.append(_measure(item))
                 _write_pictures(part, item, _image(dataset, item.index))
                 advance()
         seconds = time.monotonic() - started

@@ -62,9 +62,7 @@ def image_metrics(
     *,
     min_component: int = 0,
 ) -> dict[str, float | None]:
-    """All metrics of one image: `mask_metrics` of the mask that is made of it, and those of the probabilities.
-
-    It has a value for each row of `IMAGE_METRICS` in the metric table, None if it does not exist for this image.
+    """All metrics of one image (`prediction_metrics`), whose mask is made of the probabilities.
 
     Args:
         probability: of vessel, in [0, 1], at the size at which the image is to be judged.
@@ -79,11 +77,23 @@ def image_metrics(
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold must lie in [0, 1], got {threshold}")
     _check_fov(fov, probability, truth)
+    return prediction_metrics(probability, MaskRule(threshold, min_component).mask(probability, fov), truth, fov)
+
+
+def prediction_metrics(
+    probability: Probability, prediction: Mask, truth: Mask, fov: Mask | None = None
+) -> dict[str, float | None]:
+    """All metrics of one image: those of the probabilities, and `mask_metrics` of the mask that was made of them.
+
+    It has a value for each row of `IMAGE_METRICS` in the metric table, None if it does not exist for this image.
+    Raises a ValueError as `soft_metrics` and `mask_metrics`.
+    """
+    _check_fov(fov, probability, truth)
     found: dict[str, float | None] = {}
     for compute in dict.fromkeys(row.of_probability for row in IMAGE_METRICS if row.of_probability):
         # Before the masks: it checks the probabilities.
         found |= compute(pixels_inside(probability, fov), pixels_inside(truth, fov))
-    found |= mask_metrics(MaskRule(threshold, min_component).mask(probability, fov), truth, fov)
+    found |= mask_metrics(prediction, truth, fov)
     return {row.key: found[row.key] for row in IMAGE_METRICS}
 
 

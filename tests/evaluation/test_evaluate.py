@@ -112,6 +112,16 @@ def test_per_image_csv_holds_every_metric_of_every_image(folder: Path, data: dic
     assert not any(value == "" for row in (rows[0], rows[2]) for value in row.values())
 
 
+def test_the_mask_of_an_image_is_made_once(
+    data: dict[str, Dataset], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that is scored is the one that is drawn."""
+    made, make = [], MaskRule.mask
+    monkeypatch.setattr(MaskRule, "mask", lambda *args: made.append(args) or make(*args))  # type: ignore[func-returns-value]
+    scored(data, tmp_path / "eval")
+    assert len(made) == len(data["test"])
+
+
 def test_the_reference_s_masks_are_scored_like_ours(folder: Path, data: dict[str, Dataset]) -> None:
     settings = frangi.FrangiSettings(**json.loads((folder / "metrics.json").read_text())["frangi"]["settings"])
     for row, pair in zip(rows_of(folder), data["test"].pairs, strict=True):
