@@ -160,12 +160,12 @@ class Dataset:
         examples: list[Example] = []
         held, limit = 0.0, self.config.cache_gib * 2**30
         with ThreadPoolExecutor(self.config.threads) as pool, task(f"reading {self.split}", len(self)) as advance:
-            for example in pool.map(lambda pair: load_example(pair, self.config), self.pairs):
+            for example, target, fov in pool.map(self._read, self.pairs):
                 self.contents.append(example.content)
                 self.outside.append(example.outside)
-                self._targets.append(content_hash(example.target))
-                if example.fov is not None:
-                    self._fovs.append(content_hash(example.fov))
+                self._targets.append(target)
+                if fov is not None:
+                    self._fovs.append(fov)
                 self.smaller += self._is_smaller(example)
                 self.vessel_share += float(example.mask.mean()) / len(self)
                 arrays = (example.image, example.mask, example.target, example.fov)
@@ -178,6 +178,12 @@ class Dataset:
             keys, paths = [pair.key for pair in self.pairs], [pair.image for pair in self.pairs]
             with task(f"embeddings of {self.split}", len(self)) as advance:
                 self._vectors = embed(keys, paths, self.contents, str(self.root), advance)
+
+    def _read(self, pair: Pair) -> tuple[Example, str, str | None]:
+        """Returns a pair, and the content hashes of its target and of its field of view."""
+        example = load_example(pair, self.config)
+        fov = content_hash(example.fov) if example.fov is not None else None
+        return example, content_hash(example.target), fov
 
     def __iter__(self) -> Iterator[Example]:
         return (self[index] for index in range(len(self)))

@@ -1,6 +1,7 @@
 """Fields of view in a data set: what is read and refused, where crops lie, and what a batch says counts."""
 
 import shutil
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from PIL import Image
 from refusals import refusal
 
 from flowseg.config import Config, DataConfig, TrainConfig
+from flowseg.data import dataset
 from flowseg.data.augment import random_example
 from flowseg.data.dataset import Dataset
 from flowseg.data.folders import find_pairs
@@ -103,6 +105,16 @@ def test_vessels_outside_are_told_and_do_not_count(
     assert f"{max(shares):.2%} of its vessel pixels" in told
     prepare(replace(CONFIG, data=replace(CONFIG.data, root=str(tiny_data))))
     assert "field of view" not in capsys.readouterr().out
+
+
+def test_files_are_read_and_hashed_by_the_reading_threads(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that puts the examples together would keep them waiting."""
+    hash_of, threads = dataset.content_hash, []
+    monkeypatch.setattr(
+        dataset, "content_hash", lambda values: threads.append(threading.current_thread()) or hash_of(values)
+    )  # type: ignore[func-returns-value]
+    loaded(root, threads=2)
+    assert len(threads) == 2 * 6 and threading.current_thread() not in threads  # targets and fields of view
 
 
 def test_the_digest_of_the_data_includes_it(tiny_data: Path, root: Path, tmp_path: Path) -> None:
