@@ -74,12 +74,21 @@ to call after each image (flowseg.embeddings.source.EmbeddingSource.vectors)."""
 
 def resample(image: Float32[np.ndarray, "h w"], max_side: int | None) -> Float32[np.ndarray, "h w"]:
     """Returns the image with its longer side at most `max_side` pixels (area means), or itself if it already is."""
-    h, w = image.shape
-    if max_side is None or max(h, w) <= max_side:
-        return image
-    scale = max_side / max(h, w)
+    small = image if max_side is None else shrunk(image, max_side)
+    return image if small is image else np.clip(small, -1, 1)
+
+
+def shrunk(picture: np.ndarray, side: int) -> np.ndarray:
+    """Returns a picture, grey or RGB, with its longer side at most `side` pixels, or itself if it already is.
+
+    Its pixels are means over areas, of the picture's dtype.
+    """
+    h, w = picture.shape[:2]
+    if max(h, w) <= side:
+        return picture
+    scale = side / max(h, w)
     size = (max(round(w * scale), 1), max(round(h * scale), 1))
-    return np.clip(cv2.resize(image, size, interpolation=cv2.INTER_AREA), -1, 1)
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
 
 
 def mirrored(image: Float32[np.ndarray, "h w"], side: int) -> Float32[np.ndarray, "h w"]:

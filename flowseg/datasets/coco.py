@@ -1,7 +1,6 @@
 """The layout of ARCADE: polygons in COCO files, one for each part of the data set."""
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -12,6 +11,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from flowseg.datasets.cases import Case, Found, Size, check_pairs, unique
+from flowseg.datasets.patterns import match_end, matches
 from flowseg.datasets.pixels import Values
 from flowseg.datasets.source import SourceFile
 from flowseg.errors import UserError, first_of
@@ -49,7 +49,7 @@ class PolygonLabel:
 
 @dataclass(frozen=True)
 class Coco:
-    """Regular expressions for the end of the places of images and COCO files; each has a group `part`."""
+    """Patterns of images and COCO files, as those of `Patterns`; each has a group `part`."""
 
     image: str
     annotations: str
@@ -57,7 +57,7 @@ class Coco:
     """Categories that count only if they are chosen."""
 
     def wanted(self, name: str) -> bool:
-        return any(re.fullmatch(f"(?:.*/)?{pattern}", name) for pattern in (self.image, self.annotations))
+        return any(match_end(pattern, name) for pattern in (self.image, self.annotations))
 
     def find(self, files: Sequence[SourceFile], classes: Sequence[str] | None) -> Found:
         images, annotations = (_by_part(pattern, files) for pattern in (self.image, self.annotations))
@@ -128,7 +128,6 @@ def _numbers(polygon: Any, what: str) -> tuple[float, ...]:
 
 def _by_part(pattern: str, files: Sequence[SourceFile]) -> dict[str, list[SourceFile]]:
     found: dict[str, list[SourceFile]] = {}
-    for file in files:
-        if match := re.fullmatch(f"(?:.*/)?{pattern}", file.name):
-            found.setdefault(match["part"], []).append(file)
+    for match, file in matches(pattern, files):
+        found.setdefault(match["part"].lower(), []).append(file)
     return found

@@ -47,10 +47,10 @@ class Patterns:
     """The classes that may be chosen; the first is the default."""
 
     def wanted(self, name: str) -> bool:
-        return any(_match(pattern, name) for pattern in (self.image, self.label, self.fov) if pattern)
+        return any(match_end(pattern, name) for pattern in (self.image, self.label, self.fov) if pattern)
 
     def find(self, files: Sequence[SourceFile], classes: Sequence[str] | None) -> Found:
-        matches = {file.name: match for match, file in _matches(self.image, files)}
+        found = {file.name: match for match, file in matches(self.image, files)}
         images = self._files(self.image, files)
         chosen = self._chosen(classes)
         labels = [self._files(self.label, files, cls) for cls in chosen or (None,)]
@@ -65,7 +65,7 @@ class Patterns:
             notes.append("there are no masks of the field of view in this download")
         cases = []
         for identity, image in images.items():
-            match = matches[image.name].groupdict()
+            match = found[image.name].groupdict()
             cases.append(
                 Case(
                     stem=PurePosixPath(image.name).stem,
@@ -81,7 +81,7 @@ class Patterns:
     @staticmethod
     def _files(pattern: str, files: Sequence[SourceFile], cls: str | None = None) -> dict[str, SourceFile]:
         """Returns the files of a pattern, of a class if one is given, by their image's identity."""
-        found = _matches(pattern, files)
+        found = matches(pattern, files)
         return unique((_identity(match), file) for match, file in found if cls is None or match["cls"] == cls)
 
     def _chosen(self, classes: Sequence[str] | None) -> tuple[str, ...]:
@@ -106,13 +106,15 @@ class Patterns:
         return images, notes
 
 
-def _match(pattern: str, name: str) -> re.Match[str] | None:
+def match_end(pattern: str, name: str) -> re.Match[str] | None:
+    """Returns the match of a pattern at the end of a file's place in the download, without regard to case."""
     return re.fullmatch(f"(?:.*/)?{pattern}", name, re.IGNORECASE)
 
 
-def _matches(pattern: str, files: Sequence[SourceFile]) -> Iterator[tuple[re.Match[str], SourceFile]]:
+def matches(pattern: str, files: Sequence[SourceFile]) -> Iterator[tuple[re.Match[str], SourceFile]]:
+    """Yields the files that a pattern matches (`match_end`), each with its match."""
     for file in files:
-        if match := _match(pattern, file.name):
+        if match := match_end(pattern, file.name):
             yield match, file
 
 

@@ -127,7 +127,7 @@ SETS = {
         "images, Scientific Data 11:20, 2024, doi 10.1038/s41597-023-02871-z",
         Coco(
             image=r"syntax/(?P<part>train|val|test)/images/[^/]+\.png",
-            annotations=r"syntax/(?P<part>train|val|test)/annotations/(?P=part)\.(?:json|JSON)",
+            annotations=r"syntax/(?P<part>train|val|test)/annotations/(?P=part)\.json",
             not_vessel=("stenosis",),
         ),
         "only segments of the SYNTAX score are labelled",

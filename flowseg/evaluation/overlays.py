@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from flowseg.data.dataset import shrunk
 from flowseg.evaluation.arrays import Grey, Mask, check_grey, check_masks
 from flowseg.files import replaced_file
 
@@ -49,16 +50,6 @@ def overlay(image: Grey, prediction: Mask, truth: Mask | None = None) -> RGB:
         blend = (1.0 - OPACITY) * out[mask] + OPACITY * np.asarray(colour, dtype=np.float64)
         out[mask] = np.rint(blend).astype(np.uint8)
     return out
-
-
-def shrunk(picture: Grey | RGB, side: int) -> Grey | RGB:
-    """Returns a picture with its longer side at most `side` pixels (area means), or itself if it already is."""
-    h, w = picture.shape[:2]
-    if max(h, w) <= side:
-        return picture
-    scale = side / max(h, w)
-    size = (max(round(w * scale), 1), max(round(h * scale), 1))
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))
 
 
 def outline(image: Grey, mask: Mask, side: int) -> RGB:

@@ -47,7 +47,8 @@ def report_run(run: Run, out: Path | None = None, lang: Language = "en") -> dict
     check_free(folder, FORMAT, "flowseg report")
     words = Words(lang)
     scores = read_scores(run)
-    log = read_run_log(run, run.path.resolve().name)
+    lines = read_metrics(run.path)
+    log = read_run_log(run, run.path.resolve().name, lines)
     cases = choose_cases(scores)
     shown = {case["image"]: found for case in cases if (found := read_pictures(scores, case["image"])) is not None}
     pixels = (maps for key in scores.keys if (maps := read_probability(scores, key)) is not None)
@@ -67,7 +68,7 @@ def report_run(run: Run, out: Path | None = None, lang: Language = "en") -> dict
         },
         "gallery": cases,
         "calibration": calibration(pixels),
-        "film": _film(run),
+        "film": _film(lines),
         "settings": {"seed": run.config.seed, **settings(group)},
         "starts": read_starts(run.path),
     }
@@ -104,10 +105,10 @@ def _means(columns: dict[str, Values]) -> dict[str, dict[str, Any]]:
     return {name: asdict(one) for name, one in found.items() if one is not None}
 
 
-def _film(run: Run) -> list[dict[str, Any]]:
+def _film(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """FiLM's statistics at the last validation, a row for each decoder stage; none without FiLM."""
-    lines = [line for line in read_metrics(run.path) if line["kind"] == "film"]
-    return [line for line in lines if line["step"] == lines[-1]["step"]]
+    film = [line for line in lines if line["kind"] == "film"]
+    return [line for line in film if line["step"] == film[-1]["step"]]
 
 
 def _write(folder: Path, summary: dict[str, Any], shown: dict[str, Shown], words: Words) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from flowseg.evaluation.overlays import shrunk
+from flowseg.data.dataset import shrunk
 
 
 def encode(

@@ -19,9 +19,9 @@ from safetensors import SafetensorError, safe_open
 
 from flowseg.config import Config
 from flowseg.embeddings.tensor_file import save_file
-from flowseg.errors import UserError, first_of
+from flowseg.errors import UserError
 from flowseg.models.network import Params, abstract_params, by_name
-from flowseg.runs.flat import description_digest
+from flowseg.runs.flat import check_names, description_digest
 
 FORMAT = 1
 WEIGHTS_FILE = "model.safetensors"
@@ -86,26 +86,15 @@ def read_weights(folder: Path, exported: Exported, config: Config) -> Params:
             raise UserError(f"{file}: is damaged (its SHA-256 is not that of config.json); copy or export it again")
         with safe_open(file, framework="numpy") as opened:
             slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 (it is no dict)
-            held = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+            held = {name: f"{part.get_dtype()}{part.get_shape()}" for name, part in slices.items()}
             declared = abstract_params(config)
-            _check_held(file, held, {name: (_DTYPE, leaf.shape) for name, leaf in by_name(declared).items()})
-            arrays = [opened.get_tensor(name) for name in by_name(declared)]
+            wanted = {name: f"{_DTYPE}{list(leaf.shape)}" for name, leaf in by_name(declared).items()}
+            check_names(held, wanted, str(file))
+            arrays = [opened.get_tensor(name) for name in wanted]
     except (SafetensorError, OSError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{file}: cannot be read ({reason}); copy or export the model again") from None
     return jax.tree.unflatten(jax.tree.structure(declared), arrays)
-
-
-def _check_held(file: Path, held: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Raises a UserError that names the first parameters that are missing, unknown or of another type or shape."""
-    remedy = "it belongs to another config.json; export the model again"
-    if missing := [name for name in expected if name not in held]:
-        raise UserError(f"{file}: lacks {first_of(missing)}: {remedy}")
-    if surplus := [name for name in held if name not in expected]:
-        raise UserError(f"{file}: holds {first_of(surplus)}, which its network does not have: {remedy}")
-    for name, (dtype, shape) in expected.items():
-        if held[name] != (dtype, shape):
-            raise UserError(f"{file}: holds {held[name][0]} {held[name][1]} for {name}, expected {shape}: {remedy}")
 
 
 def _sha256(file: Path) -> str:

@@ -247,13 +247,13 @@ def test_other_tensors_than_the_network_s_are_refused(copy: Path) -> None:
     name = "head.kernel"
     rest = {other: value for other, value in tensors.items() if other != name}
     for held, told in (
-        (rest, f"{file}: lacks {name}: "),
+        (rest, f"{file}: holds nothing for {name}, expected F32[8, 1]: it belongs to another network"),
         (
             {**tensors, "more.kernel": np.zeros(2, np.float32)},
-            f"{file}: holds more.kernel, which its network does not",
+            f"{file}: holds more.kernel, which this network does not",
         ),
-        ({**tensors, name: tensors[name].T.copy()}, f"{file}: holds F32 (1, 8) for {name}, expected (8, 1)"),
-        ({**tensors, name: tensors[name].astype(np.float16)}, f"{file}: holds F16 (8, 1) for {name}"),
+        ({**tensors, name: tensors[name].T.copy()}, f"{file}: holds F32[1, 8] for {name}, expected F32[8, 1]"),
+        ({**tensors, name: tensors[name].astype(np.float16)}, f"{file}: holds F16[8, 1] for {name}"),
     ):
         assert told in opening(with_tensors(copy, held))
     jax.tree.map(

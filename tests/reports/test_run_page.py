@@ -1,6 +1,7 @@
 """The page of one run: its scores, the choice of images, its calibration, where it comes from."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from refusals import refusal
 
 from flowseg.evaluation.overlays import save_png
 from flowseg.evaluation.soft import BINS, soft_metrics
+from flowseg.progress import console
 from flowseg.reports.calibration import calibration
 from flowseg.reports.run_page import FORMAT, PER_KIND, report_run
 from flowseg.runs.folder import open_run
@@ -50,6 +52,16 @@ def test_best_median_and_worst_images_are_shown(run: Path) -> None:
         for kind in case["kinds"]:
             found[kind].append(case["dice"][""])
     assert PER_KIND == 2 and found == {"best": [0.9, 0.8], "median": [0.75, 0.7], "worst": [0.5, 0.6]}
+
+
+def test_a_log_is_read_once(run: Path, tmp_path: Path) -> None:
+    """So that what is odd about it is said once."""
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    with (copy / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "tr')
+    with console.capture() as told:
+        report_run(open_run(copy))
+    assert " ".join(told.get().split()).count("its last line is not finished") == 1
 
 
 @pytest.mark.parametrize("lang", ["en", "ko"])

@@ -10,18 +10,20 @@ from flowseg.runs.folder import Run
 from flowseg.runs.log import METRICS_FILE, read_metrics
 
 
-def read_run_log(run: Run, name: str) -> RunLog:
+def read_run_log(run: Run, name: str, lines: list[dict[str, Any]] | None = None) -> RunLog:
     """A run's training loss averaged over each epoch, and its validation Dice where it was measured.
 
     Epochs count from 1: epoch e is steps (e - 1) S + 1 to e S of S steps per epoch. A line that covers steps of two
-    epochs counts in each by its number of steps there. Nothing is carried forward.
+    epochs counts in each by its number of steps there. Nothing is carried forward. `lines`: those of metrics.jsonl, if
+    they have been read already.
 
     Raises:
         UserError: metrics.jsonl is not as flowseg writes it.
     """
     if run.exported is not None:
         raise UserError(f"{run.path}: is an exported model, which has no log and no scores; give the run it came from")
-    return RunLog(name, run.path, _rows(read_metrics(run.path), run.path / METRICS_FILE), False, run)
+    lines = read_metrics(run.path) if lines is None else lines
+    return RunLog(name, run.path, _rows(lines, run.path / METRICS_FILE), False, run)
 
 
 def _rows(lines: list[dict[str, Any]], file: Path) -> tuple[Row, ...]:
