@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from flowseg.cli import COMMANDS
+from flowseg.data.folders import KINDS
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = [REPO / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")] + sorted(
@@ -228,3 +229,13 @@ def test_the_licence_is_apache() -> None:
     assert "Apache License" in text
     assert "Version 2.0, January 2004" in text
     assert text.rstrip().endswith("limitations under the License.")
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["README.md", "docs/prediction.md", "docs/app.md", "flowseg/app/page/index.html", "flowseg/commands/trained.py"],
+)
+def test_the_kinds_of_images_are_those_that_are_read(place: str) -> None:
+    words = " ".join((REPO / place).read_text(encoding="utf-8").split()).replace(" or ", ", ")
+    (told,) = re.findall(r"png(?:, [a-z]{3}\b)+", words)
+    assert told.split(", ") == [kind for kind in KINDS if kind not in ("jpeg", "tiff")]

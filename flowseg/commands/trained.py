@@ -145,7 +145,7 @@ class Predict(Sampling):
         tyro.conf.Positional[tuple[Path, ...]],
         tyro.conf.arg(metavar="IMAGE [IMAGE ...]", help_behavior_hint="(required)"),
     ]
-    """Images (png, jpg, tif, pgm, bmp, DICOM), or folders of them."""
+    """Images (png, jpg, tif, pgm, ppm, bmp, gif, DICOM), or folders of them."""
     out: Path
     """Folder for the masks, probabilities and overlays."""
     frames: str = "all"

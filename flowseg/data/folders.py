@@ -4,7 +4,7 @@
     ROOT/{train,val,test}/fov/STEM.png
 
 The folders may also be called `images`, and `labels`, `mask` or `masks`. `fov` is optional: each image's field of
-view. Files are png, jpg, tif, pgm or bmp, of any size, in grey or RGB. Whatever does not fit raises a `UserError` that
+view. Files are of the KINDS below, of any size, in grey or RGB. Whatever does not fit raises a `UserError` that
 names the file.
 """
 
@@ -26,8 +26,20 @@ from flowseg.errors import UserError
 from flowseg.files import is_text
 
 SPLITS = ("train", "val", "test")
-SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".pgm", ".bmp")
-FORMATS = ("PNG", "JPEG", "TIFF", "PPM", "BMP", "GIF")
+KINDS = {
+    "png": "PNG",
+    "jpg": "JPEG",
+    "jpeg": "JPEG",
+    "tif": "TIFF",
+    "tiff": "TIFF",
+    "pgm": "PPM",
+    "ppm": "PPM",
+    "bmp": "BMP",
+    "gif": "GIF",
+}
+"""What counts as an image: the suffix of its name, and Pillow's name of its format."""
+SUFFIXES = tuple(f".{kind}" for kind in KINDS)
+FORMATS = tuple(dict.fromkeys(KINDS.values()))
 """What Pillow may decode. It goes by a file's content, not by its name, and for some formats it starts other programs:
 an EPS file called a.png would be run by Ghostscript."""
 MAX_PIXELS = 2**26
@@ -154,8 +166,7 @@ def match_files(root: Path, split: str) -> tuple[list[Pair], list[UserError]]:
     (images, problems), (labels, more) = _by_stem(image_folder), _by_stem(label_folder)
     problems += more
     if not images:
-        suffixes = ", ".join(s[1:] for s in SUFFIXES)
-        problems.append(UserError(f"{image_folder}: is empty; put images ({suffixes}) into it"))
+        problems.append(UserError(f"{image_folder}: is empty; put images ({', '.join(KINDS)}) into it"))
         return [], problems
     for stem, path in images.items():
         if stem not in labels:

@@ -22,7 +22,7 @@ MAX_FILE = 2**28
 MAX_TOTAL = 2**36
 """Bytes of all files that are read: over ten times the largest supported set (FIVES, below 5 GB). The memory needed
 is that of one file; this bounds the time that a file made to unpack to terabytes can take."""
-_KINDS = (*SUFFIXES, ".gif", ".ppm", ".json")
+_KINDS = (*SUFFIXES, ".json")
 _ARCHIVES = (".zip", ".tar")
 _PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _AGAIN = "get it again from its site"

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from refusals import refusal
 
-from flowseg.data.folders import decode
+from flowseg.data.folders import KINDS, decode, list_images
 from flowseg.data.inputs import read_inputs
 
 EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
@@ -33,6 +33,15 @@ def test_an_eps_file_called_png_starts_no_program(tmp_path: Path, monkeypatch: p
     for read in (lambda: decode(path), lambda: decode(path, EPS), lambda: read_inputs([path])):
         assert f"{path}: cannot be read as an image (it is none of PNG, JPEG" in refusal(read)
     assert started == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_found_by_its_suffix_and_read(tmp_path: Path, kind: str) -> None:
+    grey = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    path = tmp_path / f"a.{kind.upper()}"
+    Image.fromarray(grey).save(path)
+    assert list_images(tmp_path) == {"a": path}
+    np.testing.assert_allclose(decode(path), grey, atol=8 if KINDS[kind] == "JPEG" else 0)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif", "ppm"])
