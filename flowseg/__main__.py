@@ -16,10 +16,11 @@ def run() -> None:
     open_streams()
     try:
         import flowseg.files  # noqa: F401 (on Windows it says what is missing there)
-        from flowseg.training.interrupt import answer_signals
+        from flowseg.training.interrupt import answer_signals, stop_at_eof
 
         use_huge_pages()
         answer_signals()
+        stop_at_eof()  # before the imports, which take seconds
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         from flowseg.cli import main
 

@@ -1,18 +1,16 @@
 """`flowseg experiment`: trains, scores and compares several configs over several seeds, or cross-validates them."""
 
-import os
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Literal
 
 from flowseg.bounds import Bound, Seed
-from flowseg.commands.parsing import default_is, find_config, parse_known
+from flowseg.commands.on_cluster import OnCluster, check_cluster_options
+from flowseg.commands.parsing import default_is, find_config, load_config, parse_known
 from flowseg.commands.train import Preset, Train, configured
 from flowseg.config import Config, differences
 from flowseg.data.folds import all_folds
@@ -36,7 +34,7 @@ _REFUSED = {
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(OnCluster):
     """Train, score and compare several configs over several seeds. Other options are passed to every training."""
 
     configs: tuple[Path, ...]
@@ -76,8 +74,21 @@ class Planned:
         return is_run(self.folder) and open_to_resume(self.folder, self.config).finished
 
 
-def plan(asked: Experiment, more: list[str]) -> list[Planned]:
+@dataclass(frozen=True)
+class Job:
+    """A command that the experiment runs in a process of its own."""
+
+    title: str
+    command: str
+    arguments: list[str]
+    training: Planned | None = None
+    """The run that it trains, if it does."""
+
+
+def plan(asked: Experiment, more: list[str], precision: str | None = None) -> list[Planned]:
     """Returns all runs in order, seed by seed and fold by fold, so that all configs can be compared early.
+
+    `precision` is that of configs that leave it to the machine; None: what this machine has.
 
     Raises:
         UserError: a config or option that `flowseg train` would refuse, two configs of one name, one with the name of
@@ -95,6 +106,8 @@ def plan(asked: Experiment, more: list[str]) -> list[Planned]:
     for seed, fold in product(asked.seeds, folds):
         for file in configs:
             arguments = [str(file), "--preset", asked.preset, "--seed", str(seed), *more]
+            if precision is not None and load_config(file).precision == "auto" and "--precision" not in given:
+                arguments += ["--precision", precision]
             if fold is not None:
                 arguments += ["--data.fold", fold]
             if asked.data is not None:
@@ -166,15 +179,9 @@ def _run(command: str, arguments: list[str]) -> None:
         UserError: the command failed.
     """
     from flowseg.progress import console
-    from flowseg.training.interrupt import STOP_AT_EOF, Interrupted, answering
+    from flowseg.training.interrupt import Interrupted, answering, start_child
 
-    # In a new session the child gets a Ctrl-C once, from us. A second one would stop it before it has saved.
-    child = subprocess.Popen(
-        [sys.executable, "-m", "flowseg", command, *arguments],
-        start_new_session=True,
-        stdin=subprocess.PIPE,
-        env={**os.environ, STOP_AT_EOF: "1"},
-    )
+    child = start_child([command, *arguments])
     stopped: list[int] = []
 
     def pass_on(signum: int, frame: object) -> None:
@@ -199,41 +206,64 @@ def _run(command: str, arguments: list[str]) -> None:
 
 
 def experiment(args: list[str]) -> None:
-    from flowseg.commands.compare import compare
-    from flowseg.progress import console, duration
     from flowseg.reports.compare.summary import FORMAT
     from flowseg.reports.folder import check_free
 
     asked, more = parse_known(Experiment, args, "experiment")
     if not asked.configs or not asked.seeds:
         raise UserError("flowseg experiment: no configs or no seeds given; give at least one of each")
-    planned = plan(asked, more)
+    check_cluster_options(asked)
     if asked.out.exists() and not asked.out.is_dir():
         raise UserError(f"{asked.out}: is a file; give --out a folder")
     # Before hours of training, not after them.
-    _check_others(planned)
     if asked.folds is None:
         check_free(asked.out / REPORT, FORMAT, "flowseg compare")
     else:
-        from flowseg.reports.folds import COMMAND, FOLDS_FORMAT, report_folds
-        from flowseg.runs.ensemble import scored_together
+        from flowseg.reports.folds import COMMAND, FOLDS_FORMAT
 
         check_free(asked.out / REPORT, FOLDS_FORMAT, COMMAND)
+    if asked.cluster is None:
+        _run_all(asked, plan(asked, more), _run_in_turn)
+        return
+    from flowseg.commands.experiment_on_cluster import opened
+
+    with opened(asked) as cluster:
+        settled = replace(asked, preset=cluster.preset(asked.preset))
+        _run_all(asked, plan(settled, more, cluster.precision), cluster.run)
+
+
+def _run_all(asked: Experiment, planned: list[Planned], run_jobs: Callable[[list[Job]], None]) -> None:
+    """Trains what is not finished, scores folds together, and writes the report; `run_jobs` runs several commands."""
+    from flowseg.commands.compare import compare
+    from flowseg.progress import console
+    from flowseg.reports.folds import report_folds
+    from flowseg.runs.ensemble import scored_together
+
+    _check_others(planned)
     waiting = [run for run in planned if not run.finished]
     console.print(f"{len(planned)} runs in {asked.out}, {len(planned) - len(waiting)} of them finished")
-    started = time.monotonic()
-    for count, run in enumerate(waiting):
-        spent = (time.monotonic() - started) / count if count else 0.0
-        left = f", about {duration(spent * (len(waiting) - count))} left" if count else ""
-        fold = f", fold {run.config.data.fold}" if run.config.data.fold is not None else ""
-        console.rule(f"run {count + 1} of {len(waiting)}: {run.config.name}, seed {run.config.seed}{fold}{left}")
-        _run("train", [*run.arguments, "--processes", "1"])  # whatever has started this process
+    run_jobs([Job(_title(run), "train", [*run.arguments, "--processes", "1"], run) for run in waiting])
     groups = dict.fromkeys(run.folder.parent for run in planned)
     if asked.folds is None:
         compare([*map(str, groups), "--out", str(asked.out / REPORT), "--lang", asked.lang])
         return
-    for folder in groups:
-        if not scored_together(folder):
-            console.rule(f"{folder.name}: all folds together")
-            _run("eval", [str(folder)])
+    apart = [folder for folder in groups if not scored_together(folder)]
+    run_jobs([Job(f"{folder.name}: all folds together", "eval", [str(folder)]) for folder in apart])
     report_folds(list(groups), asked.out / REPORT, asked.lang)
+
+
+def _title(run: Planned) -> str:
+    fold = f", fold {run.config.data.fold}" if run.config.data.fold is not None else ""
+    return f"{run.config.name}, seed {run.config.seed}{fold}"
+
+
+def _run_in_turn(jobs: list[Job]) -> None:
+    """Runs commands one after the other, each with all of this machine."""
+    from flowseg.progress import console, duration
+
+    started = time.monotonic()
+    for count, job in enumerate(jobs):
+        spent = (time.monotonic() - started) / count if count else 0.0
+        left = f", about {duration(spent * (len(jobs) - count))} left" if count else ""
+        console.rule(f"{count + 1} of {len(jobs)}: {job.title}{left}")
+        _run(job.command, job.arguments)

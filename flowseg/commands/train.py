@@ -66,9 +66,6 @@ def configured(cls: type[T], args: list[str], command: str) -> tuple[T, bool]:
 
 
 def train(args: list[str]) -> None:
-    from flowseg.training.interrupt import stop_at_eof
-
-    stop_at_eof()  # first of all: the imports take seconds
     # JAX's runtime has to be started before the config is known, which depends on the devices.
     with joined(args):
         _train(args)

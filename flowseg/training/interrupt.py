@@ -10,8 +10,10 @@ The end of a parent process counts as a signal (`stop_at_eof`).
 import os
 import select
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from threading import Thread
 from types import FrameType
@@ -134,6 +136,38 @@ def stop_at_eof() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     Thread(target=watch, daemon=True).start()
+
+
+def start_child(
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+    folder: str | None = None,
+    stdout: int | None = None,
+    stderr: int | None = None,
+    keep_open: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Starts a command of flowseg as a process that ends when this one does (`stop_at_eof`), or closes its `stdin`.
+
+    It has a session of its own: a Ctrl-C reaches it only if this process passes it on. A second one would stop it
+    before it has saved.
+
+    Args:
+        arguments: the command and its options.
+        environment: variables that differ from this process's.
+        folder: its working folder; None: this process's.
+        stdout, stderr: open files for what it prints; None: this process's.
+        keep_open: further open files that it inherits.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", "flowseg", *arguments],
+        start_new_session=True,
+        stdin=subprocess.PIPE,
+        stdout=stdout,
+        stderr=stderr,
+        cwd=folder,
+        pass_fds=keep_open,
+        env={**os.environ, **(environment or {}), STOP_AT_EOF: "1"},
+    )
 
 
 def answer_signals() -> None:

@@ -1,0 +1,116 @@
+"""The folder that pieces of work share: what was asked for, which of them run, and what they print."""
+
+import json
+import re
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from flowseg.errors import UserError
+from flowseg.files import naming, parse_json, write_text
+
+_PLAN = "plan.json"
+_COUNTED = re.compile(r"^(?P<what>\S.*?) (?P<done>\d+)/(?P<total>\d+)\b")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How far a piece of work is."""
+
+    done: float
+    total: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder on storage that all nodes see."""
+
+    path: Path
+
+    @cached_property
+    def token(self) -> str:
+        """The name of a new empty file in the folder. A node that does not see it has another folder there."""
+        with naming(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            for old in self.path.glob(".probe-*"):
+                old.unlink(missing_ok=True)
+            name = f".probe-{secrets.token_hex(8)}"
+            (self.path / name).touch()
+        return name
+
+    def lock(self, piece: str) -> Path:
+        """Returns the file that a piece keeps locked while it runs; each start of it adds a line."""
+        return self._file(piece, "lock")
+
+    def out(self, piece: str) -> Path:
+        """Returns the file of what a piece prints."""
+        return self._file(piece, "out")
+
+    def err(self, piece: str) -> Path:
+        """Returns the file of what a piece prints as errors."""
+        return self._file(piece, "err")
+
+    def _file(self, piece: str, kind: str) -> Path:
+        return self.path / f"{piece.replace('/', '--')}.{kind}"
+
+    def forget_starts(self, piece: str) -> None:
+        """Empties the list of a piece's starts. The file itself stays: an earlier start may still have it locked."""
+        with naming(self.lock(piece)), self.lock(piece).open("w"):
+            pass
+
+    def starts(self, piece: str) -> list[str]:
+        """Returns the node of each start of a piece."""
+        try:
+            lines = self.lock(piece).read_text().split("\n")[:-1]
+        except OSError:  # a network file system that is about to show it
+            return []
+        return [line for line in lines if line]
+
+    def printed(self, piece: str) -> Seen | None:
+        """Returns how far a piece says it is, in the lines of `flowseg.progress.task`; None: it has said nothing."""
+        try:
+            with self.out(piece).open("rb") as file:
+                file.seek(max(0, file.seek(0, 2) - 4096))
+                lines = file.read().decode(errors="replace").split("\n")[:-1]
+        except OSError:
+            return None
+        found = next((match for line in reversed(lines) if (match := _COUNTED.match(line))), None)
+        return Seen(int(found["done"]), int(found["total"]), found["what"]) if found else None
+
+    def agree(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Writes down what was asked for or, where that was done before, returns what was.
+
+        Args:
+            facts: values by name, as JSON holds them. Names with a leading underscore are choices of the first start,
+                which a later one takes over; the others must be the same.
+
+        Raises:
+            UserError: the folder holds the work of another command.
+        """
+        file = self.path / _PLAN
+        if not file.exists():
+            with naming(file):
+                write_text(file, json.dumps(facts, indent=2) + "\n")
+            return dict(facts)
+        try:
+            kept = parse_json(file.read_bytes())
+            if not isinstance(kept, dict) or kept.keys() != facts.keys():
+                raise ValueError
+        except ValueError:
+            raise UserError(f"{file}: is damaged; delete {self.path} to begin again") from None
+        for name, value in facts.items():
+            if not name.startswith("_") and kept[name] != value:
+                raise UserError(
+                    f"{self.path}: holds unfinished work of another command ({name} differs); give that command "
+                    "again, choose another --out, or delete the folder"
+                )
+        return kept
+
+    def remove(self) -> None:
+        """Deletes the folder with all that is in it."""
+        shutil.rmtree(self.path, ignore_errors=True)

@@ -1,0 +1,130 @@
+"""What runs on a node of the cluster: a command of flowseg in a process of its own."""
+
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from flowseg.cluster.place import Place
+from flowseg.files import take
+from flowseg.training.interrupt import start_child
+
+LOCK_SECONDS = 300.0
+"""How long a piece waits for an earlier start of it to end: one that was cut off saves first."""
+STOP_SECONDS = 120.0
+"""How long a command that was asked to stop may take."""
+_SEEN_SECONDS = 30.0
+"""Within this time a node must see a new file. Network file systems keep old listings for a while."""
+_FAILED = 75
+"""The status of a piece that could not be started (EX_TEMPFAIL)."""
+
+
+@dataclass(frozen=True)
+class Each:
+    """What every piece of work gets."""
+
+    cpus: int
+    gpus: int
+
+    def __str__(self) -> str:
+        cpus = f"{self.cpus} core{'s' if self.cpus > 1 else ''}"
+        return f"{self.gpus} GPU{'s' if self.gpus > 1 else ''} and {cpus}" if self.gpus else cpus
+
+    def environment(self) -> dict[str, str]:
+        """Returns the variables by which libraries keep to it. Ray itself names the GPUs."""
+        if self.gpus:
+            return {}
+        threads = ("NPROC", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # the first is XLA's
+        return {**dict.fromkeys(threads, str(self.cpus)), "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    status: int
+    """Its exit status; negative after a signal."""
+    said: str
+    """The last line that it printed as an error."""
+    node: str
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether a signal ended it, as when a node is taken away or runs out of memory."""
+        return self.status < 0 or self.status > 128
+
+
+@dataclass(frozen=True)
+class Node:
+    """What a node says of itself before it gets work."""
+
+    host: str
+    sees_folder: bool
+    version: str
+
+
+def look_around(place: str, token: str) -> Node:
+    """Returns what this node is, and whether it sees the folder of the work."""
+    from flowseg import __version__
+
+    file, deadline = Path(place) / token, time.monotonic() + _SEEN_SECONDS
+    while not (seen := file.exists()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+        with suppress(OSError):
+            next(file.parent.iterdir(), None)  # makes a network file system look again
+    return Node(socket.gethostname(), seen, __version__)
+
+
+def run_command(name: str, arguments: list[str], folder: str, shared: str, token: str, each: Each) -> Ended:
+    """Runs a command and returns how it ended.
+
+    The command keeps the lock of its piece for as long as it lives. So a second start, after this process was killed,
+    waits until the first command has saved its state and ended, on whatever node it is.
+
+    Args:
+        name: the piece's.
+        arguments: the command and its options.
+        folder: the working folder.
+        shared, token: path and token of the `Place`.
+        each: what the command may use.
+    """
+    place, node = Place(Path(shared)), socket.gethostname()
+    if not (place.path / token).exists() or not Path(folder).is_dir():
+        return Ended(_FAILED, f"{node} does not see {shared} or {folder}; give folders that all nodes share", node)
+    with place.lock(name).open("a+") as lock:
+        if not _locked(lock.fileno()):
+            said = f"an earlier start of it still runs after {LOCK_SECONDS:.0f} s; end it, and give the command again"
+            return Ended(_FAILED, said, node)
+        lock.write(f"{node}\n")
+        lock.flush()
+        with place.out(name).open("wb") as out, place.err(name).open("wb") as err:
+            child = start_child(
+                arguments, each.environment(), folder, out.fileno(), err.fileno(), keep_open=(lock.fileno(),)
+            )
+            assert child.stdin is not None
+            try:
+                status = child.wait()
+            finally:  # a KeyboardInterrupt if the piece is cancelled
+                child.stdin.close()
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(STOP_SECONDS)
+    lines = place.err(name).read_text(errors="replace").split("\n")
+    said = next((line for line in reversed(lines) if line.strip()), f"it ended with status {status}")
+    return Ended(status, said.removeprefix("flowseg: "), node)
+
+
+def _locked(lock: int) -> bool:
+    """Locks a file, waiting for another process that has it; returns whether that has succeeded."""
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            take(lock)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.5)
+        except OSError:  # a file system without locks; what the command itself locks is refused there
+            return True

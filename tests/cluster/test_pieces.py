@@ -1,0 +1,186 @@
+"""Pieces of work on two Ray nodes of this machine: lost workers and nodes, errors, stops.
+
+The command of a piece is `flowseg params`, which runs a config file: the file is what a test wants it to be.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+
+pytest.importorskip("ray", reason="needs the cluster extra: pip install 'flowseg[cluster]'")
+from refusals import refusal
+
+from flowseg.cluster.connection import Cluster, connected
+from flowseg.cluster.pieces import Piece, run_pieces
+from flowseg.cluster.place import Place
+from flowseg.cluster.worker import Each
+from flowseg.training.interrupt import Interrupted
+
+ONE = Each(1, 0)
+# Says when it starts and, if it is stopped, when it has ended a second later. Its first start waits to be stopped.
+SLOW = """
+import os, signal, time
+from flowseg.config import Config
+def say(what):
+    with open({log!r}, "a") as file:
+        file.write(f"{{what}} {{os.getppid()}}\\n")
+def end(signum, frame):
+    say("stopping")
+    time.sleep(1)
+    say("stopped")
+    os._exit(143)
+signal.signal(signal.SIGTERM, end)
+first = not os.path.exists({log!r})
+say("started")
+if first:
+    time.sleep(120)
+config = Config()
+"""
+QUICK = "from flowseg.config import Config\nconfig = Config()\n"
+
+
+class Machines:
+    """A Ray cluster of two nodes with one core each."""
+
+    def __init__(self) -> None:
+        from ray.cluster_utils import Cluster as Nodes
+
+        quick = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
+        arguments = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
+        self._nodes = Nodes(initialize_head=True, head_node_args={**arguments, "_system_config": quick})
+        arguments.pop("include_dashboard")
+        self._arguments = arguments
+        self.second: Any = self._nodes.add_node(**arguments)
+        self.address: str = self._nodes.address
+
+    def kill_second(self) -> None:
+        self._nodes.remove_node(self.second, allow_graceful=False)
+
+    def shutdown(self) -> None:
+        self._nodes.shutdown()
+
+
+@pytest.fixture(scope="module")
+def machines() -> Iterator[Machines]:
+    made = Machines()
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster(machines: Machines) -> Iterator[Cluster]:
+    with connected(machines.address) as found:
+        yield found
+
+
+@pytest.fixture
+def piece(tmp_path: Path) -> Callable[[str, str], Piece]:
+    def make(name: str, program: str) -> Piece:
+        config = tmp_path / f"{name}.py"
+        config.write_text(program.format(log=str(tmp_path / f"{name}.log")))
+        return Piece(name, ["params", str(config)])
+
+    return make
+
+
+def said(tmp_path: Path, name: str) -> list[tuple[str, int]]:
+    log = tmp_path / f"{name}.log"
+    lines = log.read_text().splitlines() if log.exists() else []
+    return [(words[0], int(words[1])) for words in map(str.split, lines)]
+
+
+def when_started(tmp_path: Path, name: str, act: Callable[[int], None]) -> Thread:
+    """Calls `act` with the process id of a piece's worker once the piece runs, from a thread."""
+
+    def wait() -> None:
+        deadline = time.monotonic() + 120
+        while not (found := said(tmp_path, name)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        act(found[0][1])
+
+    thread = Thread(target=wait)
+    thread.start()
+    return thread
+
+
+def test_the_parts_of_a_cluster_are_found(cluster: Cluster, tmp_path: Path) -> None:
+    assert (cluster.total("CPU"), cluster.largest("CPU"), cluster.largest("GPU")) == (2, 1, 0)
+    assert cluster.share(4, None, None) == ONE and cluster.at_once(ONE) == 2
+    told = refusal(lambda: cluster.share(4, 2, None))
+    assert told.startswith(f"--cluster {cluster.address}: no node has 2 cores; the largest has 1 cores and 0 GPUs")
+    cluster.check(Place(tmp_path / "place"))
+
+
+def test_a_folder_that_a_node_does_not_see_is_refused(
+    cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Place, "token", "never-made")
+    monkeypatch.setattr("flowseg.cluster.worker._SEEN_SECONDS", 0.1)
+    told = refusal(lambda: cluster.check(Place(tmp_path)))
+    assert told.startswith(f"{tmp_path}: node ") and "does not see this folder; give --out on storage" in told
+
+
+def test_a_lost_worker_s_piece_starts_again_only_after_its_command_has_ended(
+    cluster: Cluster, tmp_path: Path, piece: Callable[..., Piece], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And what a command refuses is told, while the others are finished; it is not tried again."""
+    pieces = [piece("slow", SLOW), piece("bad", "raise RuntimeError('no such thing')"), piece("quick", QUICK)]
+    killer = when_started(tmp_path, "slow", lambda worker: os.kill(worker, signal.SIGKILL))
+    told = refusal(lambda: run_pieces(cluster, Place(tmp_path / "place"), pieces, ONE, "things"))
+    killer.join()
+    assert told.startswith("1 of 3 things failed: bad; the same command goes on with them")
+    assert [what for what, _ in said(tmp_path, "slow")] == ["started", "stopping", "stopped", "started"]
+    out = capsys.readouterr().out
+    assert "slow: its worker was lost" in out and "it is started again (1 of at most 5 times)" in out
+    assert f"{tmp_path}/bad.py: RuntimeError: no such thing (line 1)" in out.split("bad: failed on ")[1]
+    assert out.count("bad: ") == 2 and "slow: done" in out and "quick: done" in out  # started, failed
+
+
+def test_a_stop_reaches_every_command(cluster: Cluster, tmp_path: Path, piece: Callable[..., Piece]) -> None:
+    """The one that runs has ended when the stop is over; those that wait do not begin."""
+    pieces = [piece("slow", SLOW), piece("other", SLOW), piece("third", SLOW)]
+    stopper = when_started(tmp_path, "slow", lambda worker: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(Interrupted):
+        run_pieces(cluster, Place(tmp_path / "place"), pieces, ONE, "things")
+    stopper.join()
+    assert [what for what, _ in said(tmp_path, "slow")] == ["started", "stopping", "stopped"]
+    assert said(tmp_path, "third") == []
+    assert [what for what, _ in said(tmp_path, "other")] in ([], ["started", "stopping", "stopped"])
+
+
+def test_a_lost_node_s_piece_goes_on_elsewhere(
+    cluster: Cluster, machines: Machines, tmp_path: Path, piece: Callable[..., Piece]
+) -> None:
+    """Last of this file: the node is gone."""
+    pieces = [piece("one", SLOW), piece("two", SLOW)]
+    killed: list[str] = []
+
+    def kill_worker_left(name: str) -> None:
+        # The head's piece would sleep for long: its worker is killed as well.
+        worker = next((pid for what, pid in said(tmp_path, name) if what == "started"), 0)
+        if Path(f"/proc/{worker}").exists():
+            killed.append(name)
+            os.kill(worker, signal.SIGKILL)
+
+    def both(worker: int) -> None:
+        while not said(tmp_path, "two"):
+            time.sleep(0.05)
+        machines.kill_second()
+        time.sleep(3)
+        for name in ("one", "two"):
+            if [what for what, _ in said(tmp_path, name)] == ["started"]:
+                kill_worker_left(name)
+
+    killer = when_started(tmp_path, "one", both)
+    run_pieces(cluster, Place(tmp_path / "place"), pieces, ONE, "things")
+    killer.join()
+    assert len(killed) == 1
+    for name in ("one", "two"):
+        assert [what for what, _ in said(tmp_path, name)] == ["started", "stopping", "stopped", "started"]

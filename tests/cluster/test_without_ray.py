@@ -1,0 +1,106 @@
+"""What needs no cluster: refusals of a line, the log of a training, the folder that pieces share."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from refusals import refusal
+
+from flowseg.cluster.connection import connected
+from flowseg.cluster.place import Place, Seen
+from flowseg.cluster.worker import Each, Ended
+from flowseg.commands.experiment import experiment
+from flowseg.runs.follow import Follower
+
+
+def connect(address: str) -> None:
+    with connected(address):
+        raise AssertionError
+
+
+def ask(*more: str) -> str:
+    given = ["--configs", "baseline", "--out", "never-made", "--preset", "full", *more]
+    message = refusal(lambda: experiment(given))
+    assert not Path("never-made").exists()
+    return message
+
+
+def test_flowseg_does_not_import_ray() -> None:
+    program = "import sys, flowseg.cli, flowseg.commands.experiment_on_cluster as _; sys.exit('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_without_ray_the_option_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    assert ask("--cluster", "local") == "--cluster needs Ray; install it with: pip install 'flowseg[cluster]'"
+
+
+def test_options_that_do_not_go_together_are_refused() -> None:
+    assert ask("--cpus-each", "2").startswith("--cpus-each: is for work on a cluster; give --cluster, too")
+    assert ask("--gpus-each", "0").startswith("--gpus-each: is for work on a cluster")
+
+
+@pytest.mark.parametrize("address", ["ray://node01:10001", "node01", ":6379", "a:0", "a:99999", ""])
+def test_what_is_no_address_is_refused(address: str) -> None:
+    pytest.importorskip("ray", reason="needs the cluster extra: pip install 'flowseg[cluster]'")
+    assert refusal(lambda: connect(address)).startswith(f"--cluster {address}: is no address; give local, auto or")
+
+
+def test_an_address_that_nobody_listens_at_is_refused_at_once() -> None:
+    pytest.importorskip("ray", reason="needs the cluster extra: pip install 'flowseg[cluster]'")
+    message = refusal(lambda: connect("127.0.0.1:1"))
+    assert message.startswith("--cluster 127.0.0.1:1: cannot be reached (Connection refused); check address")
+
+
+def test_a_signal_is_no_error_of_the_command() -> None:
+    assert [Ended(status, "", "").cut_off for status in (1, 2, 70, 75)] == [False] * 4
+    assert [Ended(status, "", "").cut_off for status in (-9, -15, 130, 143)] == [True] * 4
+
+
+def test_a_piece_without_a_gpu_keeps_to_its_cores() -> None:
+    found = Each(3, 0).environment()
+    assert found["NPROC"] == found["OMP_NUM_THREADS"] == "3" and found["CUDA_VISIBLE_DEVICES"] == ""
+    assert Each(1, 1).environment() == {} and str(Each(1, 2)) == "2 GPUs and 1 core"
+
+
+def line(kind: str, step: int, **more: float) -> str:
+    return json.dumps({"kind": kind, "step": step, "epoch": step / 10, **more}) + "\n"
+
+
+def test_a_log_is_followed_as_it_grows_and_when_it_is_written_anew(tmp_path: Path) -> None:
+    follower, log = Follower(tmp_path), tmp_path / "metrics.jsonl"
+    follower.look()
+    assert (follower.step, follower.dice) == (0, None)
+    log.write_text(line("train", 5) + line("val", 10, dice=0.25) + line("train", 15)[:9])
+    follower.look()
+    assert (follower.step, follower.epoch, follower.dice) == (10, 1.0, 0.25)
+    with log.open("a") as file:
+        file.write(line("train", 15)[9:])
+    follower.look()
+    assert (follower.step, follower.dice) == (15, 0.25)
+    new = tmp_path / "new"
+    new.write_text(line("train", 5))
+    new.replace(log)
+    follower.look()
+    assert follower.step == 5
+
+
+def test_the_last_line_of_progress_counts(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    assert place.printed("a/b") is None
+    place.out("a/b").write_text(
+        "run x/y: 3 things\nreading images 5/9  3 s left\nprediction 2/7  1 s left\nNOTE: z\npre"
+    )
+    assert place.printed("a/b") == Seen(2, 7, "prediction")
+
+
+def test_a_place_keeps_what_was_asked_for(tmp_path: Path) -> None:
+    place = Place(tmp_path / "place")
+    assert place.agree({"images": 3, "_pieces": 2}) == {"images": 3, "_pieces": 2}
+    assert place.agree({"images": 3, "_pieces": 5}) == {"images": 3, "_pieces": 2}
+    told = refusal(lambda: place.agree({"images": 4, "_pieces": 2}))
+    assert told.startswith(f"{place.path}: holds unfinished work of another command (images differs)")
+    (place.path / "plan.json").write_text("[")
+    assert "plan.json: is damaged; delete" in refusal(lambda: place.agree({"images": 3, "_pieces": 2}))
