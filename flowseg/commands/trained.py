@@ -153,6 +153,8 @@ class Predict(Sampling):
     fov: Annotated[Path | None, default_is("the whole image counts")] = None
     """Folder with the field of view of each image: a mask of the image's name, white inside. Nothing is predicted
     outside."""
+    resume: bool = False
+    """Keep the images in --out that an interrupted call has finished. Outputs that were made otherwise are refused."""
 
 
 def parse_frames(text: str) -> list[int] | None:
@@ -189,6 +191,7 @@ def predict(args: list[str]) -> None:
         frames=frames,
         embeddings=parsed.embeddings,
         fov=parsed.fov,
+        resume=parsed.resume,
     )
 
 

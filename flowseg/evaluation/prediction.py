@@ -1,8 +1,7 @@
 """`flowseg predict`: a trained run on new images."""
 
-import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,17 @@ from flowseg.data.folders import as_uint8
 from flowseg.data.inputs import Input, read_fovs, read_inputs
 from flowseg.errors import UserError, first_of
 from flowseg.evaluation.arrays import Mask
+from flowseg.evaluation.finished import Finished, input_digest
 from flowseg.evaluation.overlays import grey, overlay, save_png
 from flowseg.evaluation.score import check_finite
 from flowseg.evaluation.uncertainty import expected_error
-from flowseg.files import write_text
 from flowseg.progress import console, task
 from flowseg.runs.ensemble import common_rule, identified, open_together
+from flowseg.runs.flat import digest, flatten
 from flowseg.runs.folder import Run
 from flowseg.runs.prepare import embedding_source_for, with_sources
 from flowseg.sampling.segment import Segmentation, pooled, segment
 
-SUMMARY = "prediction.json"
 _LONGEST_NAME = 255  # bytes, on Linux's file systems
 _KINDS = ("mask", "probability", "uncertainty", "overlay")
 
@@ -40,12 +39,13 @@ def predict_images(
     frames: Sequence[int] | None = None,
     embeddings: str | None = None,
     fov: Path | None = None,
+    resume: bool = False,
 ) -> None:
     """Segments images and writes NAME_mask.png, NAME_probability.png and NAME_overlay.png into `out`.
 
     With an ensemble it also writes NAME_uncertainty.png. The pictures have the images' size. `prediction.json` records
     the run, the settings and every image's expected error. Nothing is written before every image has been read; then
-    each image is finished before the next, and each file is whole or absent.
+    each image is finished before the next, and each file is whole or absent (flowseg.evaluation.finished).
 
     Args:
         runs: one, or several of one config, whose probabilities are averaged (flowseg.runs.ensemble).
@@ -54,10 +54,11 @@ def predict_images(
         frames: which frames of each file, counted from 1; None: all.
         embeddings: a store that holds the images' embeddings; None: the run's own, or image-stats.
         fov: a folder with the images' fields of view, outside which nothing is predicted; None: they have none.
+        resume: keeps the images that an earlier call has finished in `out` with the same parameters and settings.
 
     Raises:
         UserError: an image that cannot be read, two images of one name, an embedding or a field of view that is
-            missing.
+            missing; with `resume`, outputs in `out` that were made otherwise.
     """
     run = runs[0]
     items = read_inputs(paths, frames, run.config.data.channel)
@@ -74,28 +75,35 @@ def predict_images(
     if turned:
         note = f"NOTE: EXIF orientation is not applied; outputs lie as the pixels are stored: {first_of(turned)}"
         console.print(note)
-    rows = []
     several = len(members) * config.eval.ensemble > 1
-    with task("prediction", len(items)) as advance:
-        segmentations = pooled([segment(member.sampler, member.params, images) for member in members])
-        for item, inside, whole in zip(items, fovs, segmentations, strict=True):
-            found = whole.inside(inside)
-            check_finite(item.name, found.probability)
-            mask = rule.mask(found.probability, inside)
-            _write(out, item, found, mask)
-            expected = expected_error(found.probability, mask)
-            rows.append({"name": item.name, "file": str(item.path), "frame": item.frame, "expected_error": expected})
-            advance()
-    summary: dict[str, Any] = {
-        **identified(members),
-        "eval": asdict(config.eval),
-        **asdict(rule),
-        "fov": str(fov) if fov is not None else None,
-        "images": rows,
-    }
-    write_text(out / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    how = {"weights": digest(flatten([one.params for one in members])), "eval": asdict(config.eval), **asdict(rule)}
+    pairs = zip(items, images, fovs, strict=True)
+    inputs = {item.name: input_digest(item, given, inside) for item, given, inside in pairs}
+    outputs = {item.name: _outputs(out, item, several) for item in items}
+    with Finished(out, how, inputs, outputs, resume) as finished:
+        kept = len(finished.rows)
+        left = [i for i, item in enumerate(items) if item.name not in finished.rows]
+        waiting = [images[i] for i in left]
+        with task("prediction", len(items), kept) as advance:
+            segmentations = pooled([segment(member.sampler, member.params, waiting) for member in members])
+            for i, whole in zip(left, segmentations, strict=True):
+                item, inside = items[i], fovs[i]
+                found = whole.inside(inside)
+                check_finite(item.name, found.probability)
+                mask = rule.mask(found.probability, inside)
+                _write(outputs[item.name], item, found, mask)
+                row = {"name": item.name, "file": str(item.path), "frame": item.frame}
+                expected = expected_error(found.probability, mask)
+                finished.add({**row, "expected_error": expected, "input": inputs[item.name]})
+                advance()
+        # Where a file lies is not what its outputs depend on: a kept image may have been moved.
+        rows = [{**finished.rows[item.name], "file": str(item.path), "frame": item.frame} for item in items]
+        fov_folder = str(fov) if fov is not None else None
+        summary: dict[str, Any] = {**identified(members), **how, "fov": fov_folder, "images": rows}
+        finished.close(summary)
     kinds = "masks, probabilities, uncertainties and overlays" if several else "masks, probabilities and overlays"
-    console.print(f"{len(items)} {kinds}: {out}")
+    before = f" ({kept} made before)" if kept else ""
+    console.print(f"{len(items)} {kinds}{before}: {out}")
 
 
 def _check_out(out: Path, paths: Sequence[Path], items: Sequence[Input]) -> None:
@@ -134,10 +142,16 @@ def network_inputs(run: Run, config: Config, paths: Sequence[Path], items: Seque
     ]
 
 
-def _write(out: Path, item: Input, found: Segmentation, mask: Mask) -> None:
+def _outputs(out: Path, item: Input, several: bool) -> dict[str, Path]:
+    """Returns the files of an image's outputs by kind; `several`: there are several samples, hence an uncertainty."""
+    kinds = [kind for kind in _KINDS if several or kind != "uncertainty"]
+    return {kind: out / f"{item.name}_{kind}.png" for kind in kinds}
+
+
+def _write(files: Mapping[str, Path], item: Input, found: Segmentation, mask: Mask) -> None:
     image = as_uint8(item.image)
     pictures = {"mask": grey(mask), "probability": grey(found.probability), "overlay": overlay(image, mask)}
     if found.uncertainty is not None:
         pictures["uncertainty"] = grey(found.uncertainty)
     for kind, picture in pictures.items():
-        save_png(out / f"{item.name}_{kind}.png", picture)
+        save_png(files[kind], picture)

@@ -23,6 +23,7 @@ from flowseg.data.inputs import read_inputs
 from flowseg.embeddings.source import IMAGE_STATS, describe_images
 from flowseg.embeddings.store import write_store
 from flowseg.evaluation import prediction
+from flowseg.evaluation.finished import HOW
 from flowseg.evaluation.overlays import PREDICTED
 from flowseg.runs.checkpoints import description_digest
 from flowseg.runs.folder import create_run, open_run
@@ -348,7 +349,58 @@ def test_a_full_disk_is_one_line_and_what_is_finished_stays(
     assert sorted(p.name for p in out.iterdir()) == [
         *(f"{images[0].stem}_{k}.png" for k in PICTURES),
         f"{second}_mask.png",
+        "prediction.jsonl",
     ]
+    # With room again, the same command makes what is missing only.
+    monkeypatch.setattr(Image.Image, "save", save)
+    ended = {file: file.stat().st_mtime_ns for file in out.glob(f"{images[0].stem}_*")}
+    outcome = flowseg("predict", run, *images, "--out", out, "--resume")
+    assert outcome.status == 0 and "2 masks, probabilities and overlays (1 made before)" in outcome.out, outcome.err
+    assert {file: file.stat().st_mtime_ns for file in ended} == ended and len(list(out.iterdir())) == 7
+    whole = tmp_path / "whole"
+    assert flowseg("predict", run, *images, "--out", whole).status == 0
+    assert {f.name: f.read_bytes() for f in out.iterdir()} == {f.name: f.read_bytes() for f in whole.iterdir()}
+
+
+def test_resume_keeps_only_what_was_made_alike(flowseg: Flowseg, run: Path, data: Path, tmp_path: Path) -> None:
+    """The same parameters, settings and pixels; what else lies there is refused and stays as it is."""
+    (image, other, *_), out = sorted((data / "test" / "image").iterdir()), tmp_path / "out"
+    command = ("predict", run, image, "--out", out, "--resume")
+    assert flowseg(*command).status == 0
+    made = {file: file.read_bytes() for file in out.iterdir()}
+    again = flowseg(*command)
+    assert again.status == 0 and "(1 made before)" in again.out
+    assert {file: file.read_bytes() for file in out.iterdir()} == made
+    for changed, told in (
+        (("--ensemble", 2), f"{out}/prediction.json: its images were made otherwise (eval differs)"),
+        (("--threshold", "tuned"), f"{out}/prediction.json: its images were made otherwise (eval differs)"),
+    ):
+        outcome = flowseg(*command, *changed)
+        assert outcome.status == 1 and told in outcome.err and "leave --resume out" in outcome.err
+    pixels = np.array(Image.open(image))
+    pixels[0, 0] ^= 1
+    write(image, pixels)
+    outcome = flowseg(*command)
+    assert outcome.status == 1 and f"its {image.stem} was made of other pixels" in outcome.err
+    assert {file: file.read_bytes() for file in out.iterdir()} == made
+    # A file that is missing is made again; so is one that a torn record does not name.
+    shutil.copy(other, image)
+    assert flowseg("predict", run, image, other, "--out", out).status == 0
+    rows = json.loads((out / "prediction.json").read_text())
+    how = {name: rows[name] for name in HOW}
+    torn = "".join(json.dumps(line) + "\n" for line in (how, rows["images"][0])) + json.dumps(rows["images"][1])[:40]
+    (out / "prediction.jsonl").write_text(torn)
+    (out / "prediction.json").unlink()
+    outcome = flowseg("predict", run, image, other, "--out", out, "--resume")
+    assert outcome.status == 0 and "2 masks, probabilities and overlays (1 made before)" in outcome.out
+    assert json.loads((out / "prediction.json").read_text()) == rows and not (out / "prediction.jsonl").exists()
+    (out / f"{image.stem}_mask.png").unlink()
+    assert "(1 made before)" in flowseg("predict", run, image, other, "--out", out, "--resume").out
+    (out / "prediction.json").unlink()
+    outcome = flowseg(*command)
+    assert outcome.status == 1 and "_mask.png: nothing in its folder says how it was made" in outcome.err
+    (out / "prediction.json").write_text("[]")
+    assert "prediction.json: does not say how its images were made" in flowseg(*command).err
 
 
 def test_a_name_too_long_for_its_outputs_is_refused(
