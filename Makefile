@@ -31,7 +31,7 @@ export $(NAMES)
 ON_DATA = $(if $(DATA),--data "$$DATA") $(if $(EMBEDDINGS),--embeddings "$$EMBEDDINGS")
 TO_OUT = $(if $(OUT),--out "$$OUT")
 
-.PHONY: help setup train experiment eval report predict compare embed analyze test test-vlm campaign gpu-check bench lint clean
+.PHONY: help setup train experiment eval report predict compare embed analyze test test-vlm test-cluster campaign gpu-check bench lint clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -81,6 +81,9 @@ test: $(VENV)/.installed-dev ## run the tests
 test-vlm: $(VENV)/.installed-vlm ## run the tests that need PyTorch (extra vlm)
 	$(BIN)/python -m pytest -n 2 --max-worker-restart 0 -m torch $(ARGS)
 
+test-cluster: $(VENV)/.installed-cluster ## run the tests that need Ray (extra cluster)
+	$(BIN)/python -m pytest -m cluster $(ARGS)
+
 campaign: $(VENV)/.installed-dev ## disturb flowseg for MINUTES (20) by kills, damage, full disks ...; SEED (0) chooses how
 	$(BIN)/python -m tests.campaign --minutes "$$MINUTES" --seed "$$SEED" $(ARGS)
 
@@ -124,4 +127,9 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 $(VENV)/.installed-vlm: pyproject.toml | $(BIN)/python
 	@echo "installing flowseg with PyTorch into $(VENV) ($$($(BIN)/python --version))"
 	$(PIP) -e ".[dev,vlm,peers$(if $(EXTRA),$(comma)$(EXTRA))]"
+	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev
+
+$(VENV)/.installed-cluster: pyproject.toml | $(BIN)/python
+	@echo "installing flowseg with Ray into $(VENV) ($$($(BIN)/python --version))"
+	$(PIP) -e ".[dev,cluster$(if $(EXTRA),$(comma)$(EXTRA))]"
 	@touch $@ $(VENV)/.installed $(VENV)/.installed-dev

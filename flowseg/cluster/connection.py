@@ -21,7 +21,9 @@ REACH_SECONDS = 10.0
 """Within this time an address must accept a connection."""
 CONNECT_SECONDS = 90
 """Within this time Ray must have connected; it would try for minutes."""
-_LOOK_SECONDS = 90.0
+SEEN_SECONDS = 30.0
+"""Within this time a node must see a new file. Network file systems keep old listings for a while."""
+_LOOK_SECONDS = 120.0
 """Within this time every node must have answered; the first worker of a node takes seconds to start."""
 _STORE_BYTES = 100_000_000
 """Memory for Ray's objects in a cluster of this machine alone. Pieces exchange files, so it stays all but empty."""
@@ -78,15 +80,18 @@ class Cluster:
             )
         return each
 
-    def check(self, place: Place) -> None:
-        """Raises a UserError if a node does not see the folder of the work or has another version of flowseg."""
+    def check(self, place: Place, seconds: float = SEEN_SECONDS) -> None:
+        """Raises a UserError if a node does not see the folder of the work or has another version of flowseg.
+
+        The place must be claimed; within `seconds` its token must be seen.
+        """
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         asked = {}
         for node in self.nodes():
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             task = self.ray.remote(look_around).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
-            asked[task.remote(str(place.path.absolute()), place.token)] = node["NodeManagerHostname"]
+            asked[task.remote(str(place.path.absolute()), place.token, seconds)] = node["NodeManagerHostname"]
         _, silent = self.ray.wait(list(asked), num_returns=len(asked), timeout=_LOOK_SECONDS)
         if silent:
             raise UserError(f"node {asked[silent[0]]}: does not answer within {_LOOK_SECONDS:.0f} s; take it out")
@@ -141,6 +146,7 @@ def connected(address: str) -> Iterator[Cluster]:
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "critical", "address": address}
     if address == LOCAL:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray's makers are told of every start
+        os.environ.setdefault("RAY_worker_niceness", "0")  # else 15: anything else on this machine goes first
         settings |= {"include_dashboard": False, "object_store_memory": _STORE_BYTES}
     elif address != AUTO:
         _reach(address)
@@ -148,7 +154,7 @@ def connected(address: str) -> Iterator[Cluster]:
     try:
         with _at_most(CONNECT_SECONDS):
             ray.init(**settings)
-    except (ConnectionError, TimeoutError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # Ray raises all kinds, also a bare Exception
         ray.shutdown()
         reason = " ".join(str(error).split())[:200]
         remedy = (

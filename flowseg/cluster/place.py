@@ -4,14 +4,15 @@ import json
 import re
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from flowseg.errors import UserError
-from flowseg.files import naming, parse_json, write_text
+from flowseg.files import naming, parse_json, take, write_text
 
 _PLAN = "plan.json"
 _COUNTED = re.compile(r"^(?P<what>\S.*?) (?P<done>\d+)/(?P<total>\d+)\b")
@@ -32,16 +33,42 @@ class Place:
 
     path: Path
 
-    @cached_property
-    def token(self) -> str:
-        """The name of a new empty file in the folder. A node that does not see it has another folder there."""
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Makes the folder and keeps other processes from giving out work in it while the block runs.
+
+        Afterwards it is removed if nothing but this was in it.
+
+        Raises:
+            UserError: another process has it.
+        """
+        own, probe = self.path / "owner.lock", self.path / self.token
+        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         with naming(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            for old in self.path.glob(".probe-*"):
-                old.unlink(missing_ok=True)
-            name = f".probe-{secrets.token_hex(8)}"
-            (self.path / name).touch()
-        return name
+            with own.open("w") as handle:
+                try:
+                    take(handle)
+                except BlockingIOError:
+                    raise UserError(
+                        f"{self.path}: another process gives out work there; wait for it or stop it"
+                    ) from None
+                except OSError:  # a file system without locks
+                    pass
+                try:
+                    probe.touch()
+                    yield
+                finally:
+                    with suppress(OSError):
+                        probe.unlink()
+                        own.unlink()
+                        for folder in missing:
+                            folder.rmdir()
+
+    @cached_property
+    def token(self) -> str:
+        """The name of an empty file in the folder while it is claimed. A node without it has another folder there."""
+        return f".probe-{secrets.token_hex(8)}"
 
     def lock(self, piece: str) -> Path:
         """Returns the file that a piece keeps locked while it runs; each start of it adds a line."""

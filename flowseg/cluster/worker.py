@@ -15,8 +15,6 @@ LOCK_SECONDS = 300.0
 """How long a piece waits for an earlier start of it to end: one that was cut off saves first."""
 STOP_SECONDS = 120.0
 """How long a command that was asked to stop may take."""
-_SEEN_SECONDS = 30.0
-"""Within this time a node must see a new file. Network file systems keep old listings for a while."""
 _FAILED = 75
 """The status of a piece that could not be started (EX_TEMPFAIL)."""
 
@@ -65,11 +63,11 @@ class Node:
     version: str
 
 
-def look_around(place: str, token: str) -> Node:
-    """Returns what this node is, and whether it sees the folder of the work."""
+def look_around(place: str, token: str, seconds: float) -> Node:
+    """Returns what this node is, and whether it sees the folder of the work within some seconds."""
     from flowseg import __version__
 
-    file, deadline = Path(place) / token, time.monotonic() + _SEEN_SECONDS
+    file, deadline = Path(place) / token, time.monotonic() + seconds
     while not (seen := file.exists()) and time.monotonic() < deadline:
         time.sleep(0.2)
         with suppress(OSError):

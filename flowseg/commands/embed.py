@@ -6,13 +6,14 @@ from typing import Annotated
 
 import tyro
 
+from flowseg.commands.on_cluster import OnCluster, as_options, check_cluster_options
 from flowseg.commands.parsing import parse
 from flowseg.embeddings.encoders import HELP, Options, make_encoder
 from flowseg.errors import UserError, first_of
 
 
 @dataclass(frozen=True)
-class Embed:
+class Embed(OnCluster):
     """Make an embedding store of a data set."""
 
     data: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="DATA")]
@@ -60,6 +61,15 @@ def embed(args: list[str]) -> None:
     from flowseg.training.interrupt import Interrupted, stop_on_signals
 
     parsed = parse(Embed, args, "embed")
+    check_cluster_options(parsed)
+    if parsed.cluster is not None:
+        from flowseg.commands.embed_on_cluster import embed_on_cluster
+
+        if parsed.shard != Embed.shard:
+            raise UserError(f"--shard {parsed.shard}: with --cluster flowseg makes the shards; leave it out")
+        options = ["--encoder", parsed.encoder, *as_options(parsed.encoders)]
+        embed_on_cluster(parsed, parsed.data, parsed.out, parsed.skip_bad, options)
+        return
     index, count = parse_shard(parsed.shard)
     files = find_images(parsed.data)
     shard = shard_of(files, index, count)

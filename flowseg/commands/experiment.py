@@ -213,6 +213,7 @@ def experiment(args: list[str]) -> None:
     if not asked.configs or not asked.seeds:
         raise UserError("flowseg experiment: no configs or no seeds given; give at least one of each")
     check_cluster_options(asked)
+    planned = plan(asked, more) if asked.cluster is None else []
     if asked.out.exists() and not asked.out.is_dir():
         raise UserError(f"{asked.out}: is a file; give --out a folder")
     # Before hours of training, not after them.
@@ -223,7 +224,7 @@ def experiment(args: list[str]) -> None:
 
         check_free(asked.out / REPORT, FOLDS_FORMAT, COMMAND)
     if asked.cluster is None:
-        _run_all(asked, plan(asked, more), _run_in_turn)
+        _run_all(asked, planned, _run_in_turn)
         return
     from flowseg.commands.experiment_on_cluster import opened
 
@@ -265,5 +266,5 @@ def _run_in_turn(jobs: list[Job]) -> None:
     for count, job in enumerate(jobs):
         spent = (time.monotonic() - started) / count if count else 0.0
         left = f", about {duration(spent * (len(jobs) - count))} left" if count else ""
-        console.rule(f"{count + 1} of {len(jobs)}: {job.title}{left}")
+        console.rule(f"run {count + 1} of {len(jobs)}: {job.title}{left}" if job.training else job.title)
         _run(job.command, job.arguments)

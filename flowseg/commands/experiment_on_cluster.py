@@ -67,9 +67,9 @@ def opened(asked: "Experiment") -> Iterator[Opened]:
 
     runs = len(asked.configs) * len(asked.seeds) * (asked.folds or 1)
     assert asked.cluster is not None
-    with connected(asked.cluster) as cluster:
+    place = Place(asked.out / PLACE)
+    with connected(asked.cluster) as cluster, place.claimed():
         each = cluster.share(runs, asked.cpus_each, asked.gpus_each)
-        place = Place(asked.out / PLACE)
         cluster.check(place)
         # The GPUs of this machine are for the trainings.
         jax.config.update("jax_platforms", "cpu")

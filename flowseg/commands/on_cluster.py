@@ -1,7 +1,7 @@
 """The options by which a command shares its work out over a Ray cluster."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from flowseg.bounds import Count, Natural, at_most
 from flowseg.commands.parsing import default_is
@@ -29,3 +29,15 @@ def check_cluster_options(asked: OnCluster) -> None:
     for option, value in (("--gpus-each", asked.gpus_each), ("--cpus-each", asked.cpus_each)):
         if asked.cluster is None and value is not None:
             raise UserError(f"{option}: is for work on a cluster; give --cluster, too, or leave it out")
+
+
+def as_options(values: Any) -> list[str]:
+    """Returns the options that set the fields of a dataclass to its values; None is left out."""
+    options: list[str] = []
+    for name, value in vars(values).items():
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            options.append(f"--{option}" if value else f"--no-{option}")
+        elif value is not None:
+            options += [f"--{option}", str(value)]
+    return options

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 import tyro
 
 from flowseg.bounds import Bound, Seed, annotated_fields, at_most
+from flowseg.commands.on_cluster import OnCluster, as_options, check_cluster_options
 from flowseg.commands.parsing import default_is, parse
 from flowseg.config import EvalConfig
 from flowseg.errors import UserError
@@ -138,7 +139,7 @@ def _evaluate_together(parsed: Eval, runs: "list[Run]", out: Path | None) -> Non
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predict(Sampling):
+class Predict(OnCluster, Sampling):
     """Segment new images with a run, or with several as one."""
 
     images: Annotated[
@@ -182,7 +183,16 @@ def predict(args: list[str]) -> None:
     parsed, runs = _with_runs(Predict, args, "predict", open_runs)
     if not parsed.images:
         raise UserError("flowseg predict: no images given; name one or more image files")
+    check_cluster_options(parsed)
     frames = parse_frames(parsed.frames)
+    if parsed.cluster is not None:
+        from flowseg.commands.predict_on_cluster import predict_on_cluster
+
+        options = [*as_options(parsed.settings), "--frames", parsed.frames]
+        options += ["--embeddings", parsed.embeddings] if parsed.embeddings is not None else []
+        options += ["--fov", str(parsed.fov)] if parsed.fov is not None else []
+        predict_on_cluster(parsed, str(parsed.run), parsed.images, parsed.out, options)
+        return
     predict_images(
         runs,
         parsed.images,

@@ -65,7 +65,7 @@ def read_inputs(
     Raises:
         UserError: a file cannot be read or lacks a frame, a folder holds no images, or two images have one name.
     """
-    files = [file for path in paths for file in (_files(path) if path.is_dir() else [path])]
+    files = input_files(paths)
     found: dict[str, Input] = {}
     with task("reading images", len(files)) as advance:
         for file in files:
@@ -78,6 +78,21 @@ def read_inputs(
                 found[item.name] = item
             advance()
     return list(found.values())
+
+
+def input_files(paths: Sequence[Path]) -> list[Path]:
+    """Returns the files that are given, and those of the given folders, sorted by name; they need not be readable.
+
+    Raises:
+        UserError: a folder holds no images.
+    """
+    return [file for path in paths for file in (_files(path) if path.is_dir() else [path])]
+
+
+def stem_of(path: Path) -> str:
+    """Returns a file's name without its suffix, from which its outputs have theirs."""
+    # Only known suffixes are removed, because a DICOM file without suffix may be called 1.2.840.
+    return path.stem if path.suffix.lower() in (*SUFFIXES, *dicom.SUFFIXES) else path.name
 
 
 def read_fovs(folder: Path, items: Sequence[Input]) -> list[Bool[np.ndarray, "h w"]]:
@@ -132,9 +147,7 @@ def _files(folder: Path) -> list[Path]:
 def _read(path: Path, frames: Sequence[int] | None, channel: Channel) -> Iterator[Input]:
     """Yields the wanted images of a file."""
     check_name(path)
-    suffixes = (*SUFFIXES, *dicom.SUFFIXES)
-    # Only known suffixes are removed, because a DICOM file without suffix may be called 1.2.840.
-    stem = path.stem if path.suffix.lower() in suffixes else path.name
+    stem = stem_of(path)
     if dicom.is_dicom(path):
         count, found = dicom.read_frames(path, frames)
         read = [(number, grey, grey) for number, grey in found]  # DICOM files of colour are not read

@@ -6,22 +6,23 @@ The command of a piece is `flowseg params`, which runs a config file: the file i
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import pytest
 
 pytest.importorskip("ray", reason="needs the cluster extra: pip install 'flowseg[cluster]'")
+from ray_machines import Machines
 from refusals import refusal
 
-from flowseg.cluster.connection import Cluster, connected
+from flowseg.cluster.connection import Cluster
 from flowseg.cluster.pieces import Piece, run_pieces
 from flowseg.cluster.place import Place
 from flowseg.cluster.worker import Each
 from flowseg.training.interrupt import Interrupted
 
+pytestmark = pytest.mark.cluster
 ONE = Each(1, 0)
 # Says when it starts and, if it is stopped, when it has ended a second later. Its first start waits to be stopped.
 SLOW = """
@@ -45,40 +46,6 @@ config = Config()
 QUICK = "from flowseg.config import Config\nconfig = Config()\n"
 
 
-class Machines:
-    """A Ray cluster of two nodes with one core each."""
-
-    def __init__(self) -> None:
-        from ray.cluster_utils import Cluster as Nodes
-
-        quick = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
-        arguments = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
-        self._nodes = Nodes(initialize_head=True, head_node_args={**arguments, "_system_config": quick})
-        arguments.pop("include_dashboard")
-        self._arguments = arguments
-        self.second: Any = self._nodes.add_node(**arguments)
-        self.address: str = self._nodes.address
-
-    def kill_second(self) -> None:
-        self._nodes.remove_node(self.second, allow_graceful=False)
-
-    def shutdown(self) -> None:
-        self._nodes.shutdown()
-
-
-@pytest.fixture(scope="module")
-def machines() -> Iterator[Machines]:
-    made = Machines()
-    yield made
-    made.shutdown()
-
-
-@pytest.fixture(scope="module")
-def cluster(machines: Machines) -> Iterator[Cluster]:
-    with connected(machines.address) as found:
-        yield found
-
-
 @pytest.fixture
 def piece(tmp_path: Path) -> Callable[[str, str], Piece]:
     def make(name: str, program: str) -> Piece:
@@ -87,6 +54,12 @@ def piece(tmp_path: Path) -> Callable[[str, str], Piece]:
         return Piece(name, ["params", str(config)])
 
     return make
+
+
+def run(cluster: Cluster, folder: Path, pieces: list[Piece]) -> None:
+    place = Place(folder / "place")
+    with place.claimed():
+        run_pieces(cluster, place, pieces, ONE, "things")
 
 
 def said(tmp_path: Path, name: str) -> list[tuple[str, int]]:
@@ -115,15 +88,16 @@ def test_the_parts_of_a_cluster_are_found(cluster: Cluster, tmp_path: Path) -> N
     assert cluster.share(4, None, None) == ONE and cluster.at_once(ONE) == 2
     told = refusal(lambda: cluster.share(4, 2, None))
     assert told.startswith(f"--cluster {cluster.address}: no node has 2 cores; the largest has 1 cores and 0 GPUs")
-    cluster.check(Place(tmp_path / "place"))
+    place = Place(tmp_path / "place")
+    with place.claimed():
+        cluster.check(place)
 
 
 def test_a_folder_that_a_node_does_not_see_is_refused(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Place, "token", "never-made")
-    monkeypatch.setattr("flowseg.cluster.worker._SEEN_SECONDS", 0.1)
-    told = refusal(lambda: cluster.check(Place(tmp_path)))
+    told = refusal(lambda: cluster.check(Place(tmp_path), seconds=0.1))
     assert told.startswith(f"{tmp_path}: node ") and "does not see this folder; give --out on storage" in told
 
 
@@ -133,7 +107,7 @@ def test_a_lost_worker_s_piece_starts_again_only_after_its_command_has_ended(
     """And what a command refuses is told, while the others are finished; it is not tried again."""
     pieces = [piece("slow", SLOW), piece("bad", "raise RuntimeError('no such thing')"), piece("quick", QUICK)]
     killer = when_started(tmp_path, "slow", lambda worker: os.kill(worker, signal.SIGKILL))
-    told = refusal(lambda: run_pieces(cluster, Place(tmp_path / "place"), pieces, ONE, "things"))
+    told = refusal(lambda: run(cluster, tmp_path, pieces))
     killer.join()
     assert told.startswith("1 of 3 things failed: bad; the same command goes on with them")
     assert [what for what, _ in said(tmp_path, "slow")] == ["started", "stopping", "stopped", "started"]
@@ -148,7 +122,7 @@ def test_a_stop_reaches_every_command(cluster: Cluster, tmp_path: Path, piece: C
     pieces = [piece("slow", SLOW), piece("other", SLOW), piece("third", SLOW)]
     stopper = when_started(tmp_path, "slow", lambda worker: os.kill(os.getpid(), signal.SIGTERM))
     with pytest.raises(Interrupted):
-        run_pieces(cluster, Place(tmp_path / "place"), pieces, ONE, "things")
+        run(cluster, tmp_path, pieces)
     stopper.join()
     assert [what for what, _ in said(tmp_path, "slow")] == ["started", "stopping", "stopped"]
     assert said(tmp_path, "third") == []
@@ -179,7 +153,7 @@ def test_a_lost_node_s_piece_goes_on_elsewhere(
                 kill_worker_left(name)
 
     killer = when_started(tmp_path, "one", both)
-    run_pieces(cluster, Place(tmp_path / "place"), pieces, ONE, "things")
+    run(cluster, tmp_path, pieces)
     killer.join()
     assert len(killed) == 1
     for name in ("one", "two"):

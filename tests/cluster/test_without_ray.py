@@ -12,6 +12,7 @@ from flowseg.cluster.connection import connected
 from flowseg.cluster.place import Place, Seen
 from flowseg.cluster.worker import Each, Ended
 from flowseg.commands.experiment import experiment
+from flowseg.errors import UserError
 from flowseg.runs.follow import Follower
 
 
@@ -104,3 +105,20 @@ def test_a_place_keeps_what_was_asked_for(tmp_path: Path) -> None:
     assert told.startswith(f"{place.path}: holds unfinished work of another command (images differs)")
     (place.path / "plan.json").write_text("[")
     assert "plan.json: is damaged; delete" in refusal(lambda: place.agree({"images": 3, "_pieces": 2}))
+
+
+def test_one_process_at_a_time_gives_out_work(tmp_path: Path) -> None:
+    """And what it has made for that is gone afterwards, unless there is more."""
+    place, other = (Place(tmp_path / "out" / "place") for _ in range(2))
+    with place.claimed():
+        assert (place.path / place.token).exists()
+        with (
+            pytest.raises(UserError, match="another process gives out work there; wait for it or stop it"),
+            other.claimed(),
+        ):
+            raise AssertionError
+        assert (place.path / place.token).exists()
+    assert not (tmp_path / "out").exists()
+    with place.claimed():
+        place.out("a").touch()
+    assert [file.name for file in place.path.iterdir()] == ["a.out"]

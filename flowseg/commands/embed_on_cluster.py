@@ -1,0 +1,61 @@
+"""`flowseg embed --cluster`: the shards of a data set, side by side on a Ray cluster."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from flowseg.cluster.connection import connected
+from flowseg.cluster.pieces import Piece, run_pieces
+from flowseg.cluster.place import Place
+from flowseg.commands.on_cluster import OnCluster
+from flowseg.embeddings.extract import check_writable
+from flowseg.embeddings.images import find_images
+from flowseg.embeddings.merge import merge
+from flowseg.progress import console
+
+FEWEST = 32
+"""Images of a shard, at least: an encoder of gigabytes is loaded for each."""
+
+
+def embed_on_cluster(asked: OnCluster, data: Path, out: Path, skip_bad: bool, options: Sequence[str]) -> None:
+    """Embeds shards side by side, as many as the cluster has room for, and merges them into one store.
+
+    The store is the one that a single process would write. Shards wait in OUT.cluster until all are finished; the same
+    command goes on there.
+
+    Args:
+        asked: the cluster, and what each piece gets.
+        data: the data set or folder of images.
+        out: the store's file.
+        skip_bad: whether images that cannot be read are left out.
+        options: the options of the encoder.
+
+    Raises:
+        UserError: there is no such cluster, or shards have failed.
+    """
+    files = find_images(data)
+    check_writable(out)
+    most = max(1, len(files) // FEWEST)
+    assert asked.cluster is not None
+    place = Place(out.with_name(f"{out.name}.cluster"))
+    with connected(asked.cluster) as cluster, place.claimed():
+        each = cluster.share(most, asked.cpus_each, asked.gpus_each)
+        cluster.check(place)
+        options = [*options, *(["--skip-bad"] if skip_bad else [])]
+        wanted = min(most, max(1, cluster.at_once(each)))
+        count = place.agree({"command": ["embed", str(data), *options], "_shards": wanted})["_shards"]
+        shards = {place.path / f"{i}-of-{count}.safetensors": f"{i}/{count}" for i in range(1, count + 1)}
+        waiting = {file: shard for file, shard in shards.items() if not file.exists()}
+        console.print(
+            f"cluster {cluster.address}: {len(files)} images in {count} shards, {count - len(waiting)} of them "
+            f"finished; each with {each}"
+        )
+        pieces = [
+            Piece(file.stem, ["embed", str(data), *options, "--shard", shard, "--out", str(file)])
+            for file, shard in waiting.items()
+        ]
+        run_pieces(cluster, place, pieces, each, "shards")
+    vectors, skipped = merge(list(shards), out, skip_bad)
+    place.remove()
+    console.print(f"{vectors} vectors of {count} shards: {out}")
+    if skipped:
+        console.print(f"without {len(skipped)} skipped images: {', '.join(skipped)}")

@@ -1,0 +1,137 @@
+"""`flowseg predict --cluster`: many images in chunks, side by side on a Ray cluster."""
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from flowseg.cluster.connection import connected
+from flowseg.cluster.pieces import Piece, run_pieces
+from flowseg.cluster.place import Place
+from flowseg.commands.on_cluster import OnCluster
+from flowseg.data.inputs import input_files, stem_of
+from flowseg.errors import UserError
+from flowseg.evaluation.finished import HOW, SUMMARY
+from flowseg.files import naming, parse_json, write_text
+from flowseg.progress import console
+
+PLACE = ".cluster"
+"""The folder in OUT that the pieces share."""
+TURNS = 4
+"""Chunks for each one that runs at a time: a slow one, or one that is lost, then delays the end little."""
+FEWEST, MOST = 32, 1000
+"""Files of a chunk. A start takes as long as many images; a chunk's images are in memory together."""
+
+
+def predict_on_cluster(asked: OnCluster, run: str, images: Sequence[Path], out: Path, options: Sequence[str]) -> None:
+    """Runs `flowseg predict` on chunks of the images, and brings what they have made together in `out`.
+
+    Each chunk has a folder of its own in OUT/.cluster until all are finished; the same command goes on there.
+
+    Args:
+        asked: the cluster, and what each piece gets.
+        run: the run's folder, or that of several.
+        images: files and folders of images.
+        out: the folder for the masks.
+        options: the other options of `flowseg predict`.
+
+    Raises:
+        UserError: there is no such cluster, two images have one name, `out` holds a finished prediction, or chunks
+            have failed.
+    """
+    files = input_files(images)
+    _check(files, out)
+    assert asked.cluster is not None
+    place = Place(out / PLACE)
+    with connected(asked.cluster) as cluster, place.claimed():
+        each = cluster.share(math.ceil(len(files) / FEWEST), asked.cpus_each, asked.gpus_each)
+        cluster.check(place)
+        at_once = max(1, cluster.at_once(each))
+        plan = place.agree(
+            {
+                "command": ["predict", run, *options],
+                "images": hashlib.blake2b("\n".join(map(str, files)).encode(), digest_size=16).hexdigest(),
+                "_chunk": min(MOST, max(FEWEST, math.ceil(len(files) / (TURNS * at_once)))),
+            }
+        )
+        starts = range(0, len(files), plan["_chunk"])
+        chunks = {
+            place.path / f"chunk-{i:05d}": files[start : start + plan["_chunk"]] for i, start in enumerate(starts)
+        }
+        waiting = {folder: part for folder, part in chunks.items() if not (folder / SUMMARY).exists()}
+        console.print(
+            f"cluster {cluster.address}: {len(files)} files in {len(chunks)} chunks, {len(chunks) - len(waiting)} of "
+            f"them finished; {at_once} at a time, each with {each}"
+        )
+        pieces = [
+            Piece(folder.name, ["predict", run, *map(str, part), "--out", str(folder), "--resume", *options])
+            for folder, part in waiting.items()
+        ]
+        run_pieces(cluster, place, pieces, each, "chunks")
+    bring_together(list(chunks), out)
+    place.remove()
+
+
+def _check(files: Sequence[Path], out: Path) -> None:
+    """Raises a UserError for what would only be found by a chunk, or not at all."""
+    found: dict[str, Path] = {}
+    for file in files:
+        if not file.exists():
+            raise UserError(f"{file}: no such file; give image files or folders of them")
+        if (other := found.setdefault(stem_of(file), file)) is not file:
+            raise UserError(
+                f"{file}: its outputs would have the same name, {stem_of(file)}, as those of {other}; predict them "
+                "into different --out folders"
+            )
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out}: is a file; give --out a folder")
+    if out.resolve() in {file.parent.resolve() for file in files}:
+        raise UserError(f"{out}: is the folder of the images; choose another --out")
+    if (out / SUMMARY).exists():
+        raise UserError(f"{out}: holds a finished prediction; choose another --out, or delete its {SUMMARY}")
+
+
+def bring_together(chunks: Sequence[Path], out: Path) -> None:
+    """Moves the outputs of all chunks into one folder, and writes one `prediction.json` for them.
+
+    It may be called again after it was interrupted.
+
+    Raises:
+        UserError: the chunks were made in different ways, two have an image of one name, or outputs are missing.
+    """
+    summaries = [_read(folder) for folder in chunks]
+    first, rows = summaries[0], [row for summary in summaries for row in summary["images"]]
+    for folder, summary in zip(chunks, summaries, strict=True):
+        for name in (*HOW, "run", "step"):
+            if summary[name] != first[name]:
+                raise UserError(
+                    f"{folder}: was made otherwise than {chunks[0]} ({name} differs); delete one of them, and give "
+                    "the same command again"
+                )
+    if twice := [name for name, count in Counter(row["name"] for row in rows).items() if count > 1]:
+        raise UserError(f"{twice[0]}: two images have outputs of this name; predict them into different --out folders")
+    for folder in chunks:
+        for file in sorted(folder.iterdir()):
+            if file.name != SUMMARY:
+                with naming(out / file.name):
+                    file.replace(out / file.name)
+    for row in rows:
+        if not (out / f"{row['name']}_mask.png").exists():
+            raise UserError(f"{out}/{row['name']}_mask.png: is missing; delete {chunks[0].parent} and begin again")
+    write_text(out / SUMMARY, json.dumps({**first, "images": rows}, indent=2) + "\n")
+    console.print(f"{len(rows)} masks of {len(chunks)} chunks: {out}")
+
+
+def _read(folder: Path) -> dict[str, Any]:
+    try:
+        found = parse_json((folder / SUMMARY).read_bytes())
+        if found.keys() >= {*HOW, "run", "step", "images"} and all(
+            {"name", "file"} <= row.keys() for row in found["images"]
+        ):
+            return dict(found)
+    except (ValueError, AttributeError, TypeError):
+        pass
+    raise UserError(f"{folder / SUMMARY}: is damaged; delete {folder}, and give the same command again")
