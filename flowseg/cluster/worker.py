@@ -15,6 +15,7 @@ LOCK_SECONDS = 300.0
 """How long a piece waits for an earlier start of it to end: one that was cut off saves first."""
 STOP_SECONDS = 120.0
 """How long a command that was asked to stop may take."""
+_TURN_SECONDS = 0.2
 _FAILED = 75
 """The status of a piece that could not be started (EX_TEMPFAIL)."""
 
@@ -103,8 +104,10 @@ def run_command(name: str, arguments: list[str], folder: str, shared: str, token
             )
             assert child.stdin is not None
             try:
-                status = child.wait()
-            finally:  # a KeyboardInterrupt if the piece is cancelled
+                # Ray cancels by a KeyboardInterrupt that is no signal: it does not end a system call.
+                while (status := child.poll()) is None:
+                    time.sleep(_TURN_SECONDS)
+            finally:
                 child.stdin.close()
                 with suppress(subprocess.TimeoutExpired):
                     child.wait(STOP_SECONDS)

@@ -116,7 +116,7 @@ def test_an_embedding_with_a_lost_worker_is_the_store_of_one_process(
     options = ["--encoder", encoder]
     if encoder == "qwen2.5-vl":
         pytest.importorskip("transformers", reason="needs the vlm extra: pip install 'flowseg[vlm]'")
-        from embeddings.tiny_qwen import make_tiny_qwen
+        from tiny_qwen import make_tiny_qwen
 
         options += ["--model", str(make_tiny_qwen(tmp_path / "tiny"))]
     monkeypatch.setattr(embed_on_cluster, "FEWEST", 2)
