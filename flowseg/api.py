@@ -1,5 +1,6 @@
-"""flowseg in Python: `flowseg.load` opens a trained run, and its `segment` takes images as arrays."""
+"""flowseg in Python: `flowseg.load` opens a trained run, or several as one; its `segment` takes images as arrays."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +17,11 @@ from flowseg.data.folders import channel_name, content_hash, scaled
 from flowseg.data.inputs import Input
 from flowseg.errors import UserError
 from flowseg.evaluation.score import check_finite
-from flowseg.runs.folder import open_run
+from flowseg.runs.ensemble import common_rule, open_runs, open_together
 from flowseg.runs.prepare import embedding_source_for
 from flowseg.runs.trained import Trained
 from flowseg.sampling.mask import MaskRule
-from flowseg.sampling.segment import segment
-from flowseg.sampling.windows import WindowSampler
+from flowseg.sampling.segment import pooled, segment
 
 _NAME, _REMEDY = "the image", "leave it out"  # in messages
 
@@ -31,7 +31,7 @@ class Prediction:
     """What a model finds in one image; all maps have the image's height and width."""
 
     probability: Float32[np.ndarray, "h w"]
-    """Probability that a pixel is vessel, in [0, 1]; with an ensemble, the mean over its samples."""
+    """Probability that a pixel is vessel, in [0, 1]; with an ensemble or several runs, the mean over all samples."""
     mask: Bool[np.ndarray, "h w"]
     """Where the probability exceeds the threshold of the model's rule, without parts that are too small."""
     uncertainty: Float32[np.ndarray, "h w"] | None
@@ -39,18 +39,18 @@ class Prediction:
 
 
 class Model:
-    """A trained network, ready to segment; `flowseg.load` makes one.
+    """A trained network, or several used as one, ready to segment; `flowseg.load` makes one.
 
     Raises:
         UserError: embeddings that cannot be read or come from another encoder, or a mask rule that cannot be tuned.
     """
 
-    def __init__(self, trained: Trained):
-        self._trained = trained
-        self._source = embedding_source_for(trained.run, trained.config)
-        self.config: Config = trained.config
-        """The run's config, with the settings that were asked for."""
-        self.rule: MaskRule = trained.rule
+    def __init__(self, members: Sequence[Trained]):
+        self._members = members
+        self.config: Config = members[0].config
+        """The run's config, with the settings that were asked for; of several runs, that of the first by name."""
+        self._source = embedding_source_for(members[0].run, self.config)
+        self.rule: MaskRule = common_rule(members)
         """What makes the masks: its `threshold`, and its `min_component` in pixels."""
 
     def segment(self, image: Num[np.ndarray, "h w"] | Num[np.ndarray, "h w 3"]) -> Prediction:
@@ -83,16 +83,15 @@ class Model:
         return self._predict(item.name, item.image, item.luminance, item.content, str(item.path.parent))
 
     def with_settings(self, **settings: Any) -> "Model":
-        """Returns a model of the same checkpoint with other sampling settings: fields of `flowseg.config.EvalConfig`.
+        """Returns a model of the same checkpoints with other sampling settings: fields of `flowseg.config.EvalConfig`.
 
-        It compiles a program of its own.
+        It compiles programs of its own.
 
         Raises:
             UserError: a setting that does not exist or is out of its bounds.
         """
         asked = replace(self.config.eval, **_known(settings))
-        config = replace(self.config, eval=asked)
-        return Model(replace(self._trained, config=config, sampler=WindowSampler(config)))
+        return Model([member.with_settings(asked) for member in self._members])
 
     def _predict(
         self,
@@ -106,31 +105,32 @@ class Model:
         if self._source is not None:
             embedding = self._source.of_images([name], [luminance], [content], data)[0]
         given = network_input(name, content, values, embedding, self.config.data.max_side)
-        (found,) = segment(self._trained.sampler, self._trained.params, [given])
+        (found,) = pooled([segment(member.sampler, member.params, [given]) for member in self._members])
         check_finite(name, found.probability)
         return Prediction(found.probability, self.rule.mask(found.probability), found.uncertainty)
 
 
 def load(path: str | Path, *, embeddings: str | Path | None = None, **settings: Any) -> Model:
-    """Returns the model of a run's best checkpoint.
+    """Returns the model of a run's best checkpoint, or of those of several runs of one config.
 
     Compiled programs are kept where the `flowseg` command keeps them (FLOWSEG_CACHE, or ~/.cache/flowseg), unless JAX
     has been told of another folder.
 
     Args:
-        path: the run's folder, as `flowseg train` makes it.
+        path: the run's folder, as `flowseg train` makes it; or a folder of runs, as `flowseg experiment` makes it,
+            whose probabilities are averaged.
         embeddings: a store that holds the images' embeddings; None: the run's own, or image-stats.
         settings: fields of `flowseg.config.EvalConfig`, for example `steps=4`, `ensemble=8` or `threshold="tuned"`;
             those that are not given are the run's own.
 
     Raises:
-        UserError: no run there, one without a checkpoint or with a damaged one, or a setting that does not exist or is
-            out of its bounds.
+        UserError: no run there, one without a checkpoint or with a damaged one, runs of different configs, or a
+            setting that does not exist or is out of its bounds.
     """
-    run = open_run(Path(path))
-    asked = replace(run.config.eval, **_known(settings))
+    runs = open_runs(Path(path))
+    asked = replace(runs[0].config.eval, **_known(settings))
     _keep_programs()
-    return Model(Trained.open(run, asked, embeddings=None if embeddings is None else str(embeddings)))
+    return Model(open_together(runs, asked, None if embeddings is None else str(embeddings)))
 
 
 def _known(settings: dict[str, Any]) -> dict[str, Any]:

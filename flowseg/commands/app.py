@@ -1,16 +1,16 @@
-"""`flowseg app`: a trained run on a page in the browser."""
+"""`flowseg app`: a trained run, or several as one, on a page in the browser."""
 
 from dataclasses import asdict, dataclass
 from typing import Annotated
 
 from flowseg.bounds import Bound
-from flowseg.commands.trained import Sampling, with_run
+from flowseg.commands.trained import Sampling, with_runs
 from flowseg.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True)
 class App(Sampling):
-    """Segment images on a page in the browser, with a run or an exported model."""
+    """Segment images on a page in the browser, with a run, several runs as one, or an exported model."""
 
     host: str = "127.0.0.1"
     """Address to serve the page on. 127.0.0.1 reaches this machine only; 0.0.0.0 is the whole network."""
@@ -19,7 +19,7 @@ class App(Sampling):
 
 
 def app(args: list[str]) -> None:
-    parsed, run = with_run(App, args, "app")
+    parsed, runs = with_runs(App, args, "app")
     try:
         from flowseg.app.server import LOCAL, bind, make_server
     except ModuleNotFoundError as error:
@@ -31,7 +31,8 @@ def app(args: list[str]) -> None:
 
     # Before the model, which takes longer.
     with bind(parsed.host, parsed.port) as opened:
-        model = load(run.path, embeddings=parsed.embeddings, **asdict(parsed.settings))
+        path = parsed.run if len(runs) > 1 else runs[0].path
+        model = load(path, embeddings=parsed.embeddings, **asdict(parsed.settings))
         server = make_server(model, str(parsed.run), parsed.host)
         host = f"[{parsed.host}]" if ":" in parsed.host else parsed.host
         if parsed.host not in LOCAL:

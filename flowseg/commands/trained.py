@@ -1,7 +1,6 @@
 """The commands that use a trained run: `flowseg eval`, `flowseg predict` and `flowseg analyze film`."""
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields, make_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
@@ -29,7 +28,7 @@ class OnRun:
     """Options of every command on a run."""
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """The run's folder; flowseg eval and predict also take a folder of runs, and average their probabilities."""
+    """The run's folder; flowseg eval, predict and app also take a folder of runs, and average their probabilities."""
     embeddings: Annotated[str | None, default_is("the run's own, or image-stats")] = None
     """A store that holds the images' embeddings."""
 
@@ -66,20 +65,13 @@ class Sampling(OnRun):
 S = TypeVar("S", bound=Sampling)
 
 
-def with_run(cls: type[S], args: list[str], command: str) -> "tuple[S, Run]":
-    """Returns a command's options and the run they name, whose own settings are kept where no option is given."""
-    from flowseg.runs.folder import open_run
+def with_runs(cls: type[S], args: list[str], command: str) -> "tuple[S, list[Run]]":
+    """Returns a command's options and the run or runs they name, whose own settings hold where no option is given."""
+    from flowseg.runs.ensemble import open_runs
 
-    parsed, runs = _with_runs(cls, args, command, lambda path: [open_run(path)])
-    return parsed, runs[0]
-
-
-def _with_runs(
-    cls: type[S], args: list[str], command: str, find: "Callable[[Path], list[Run]]"
-) -> "tuple[S, list[Run]]":
     # Runs have to be opened before their settings can be defaults: hence the command line is parsed twice.
     parsed = parse(cls, args, command)
-    runs = find(parsed.run)
+    runs = open_runs(parsed.run)
     found = parse(cls, args, command, default=replace(parsed, settings=runs[0].config.eval))
     return replace(found, settings=EvalConfig(**vars(found.settings))), runs
 
@@ -96,11 +88,10 @@ class Eval(Sampling, OnSplit):
 def evaluate(args: list[str]) -> None:
     from flowseg.evaluation.evaluate import evaluate_run
     from flowseg.evaluation.place import make_place
-    from flowseg.runs.ensemble import open_runs
     from flowseg.runs.prepare import prepare_for, with_sources
     from flowseg.runs.trained import Trained
 
-    parsed, (run, *others) = _with_runs(Eval, args, "eval", open_runs)
+    parsed, (run, *others) = with_runs(Eval, args, "eval")
     # Before the data are read.
     out = make_place(parsed.out) if parsed.out is not None else None
     if others:
@@ -178,9 +169,8 @@ def parse_frames(text: str) -> list[int] | None:
 
 def predict(args: list[str]) -> None:
     from flowseg.evaluation.prediction import predict_images
-    from flowseg.runs.ensemble import open_runs
 
-    parsed, runs = _with_runs(Predict, args, "predict", open_runs)
+    parsed, runs = with_runs(Predict, args, "predict")
     if not parsed.images:
         raise UserError("flowseg predict: no images given; name one or more image files")
     check_cluster_options(parsed)

@@ -46,12 +46,14 @@ def set_up(config: Config) -> Config:
     return replace(config, seed=0, data=replace(config.data, fold=fold))
 
 
-def open_together(runs: Sequence[Run], settings: EvalConfig | None = None) -> list[Trained]:
-    """Returns runs opened to sample as `settings` says, or as their configs say.
+def open_together(
+    runs: Sequence[Run], settings: EvalConfig | None = None, embeddings: str | None = None
+) -> list[Trained]:
+    """Returns runs opened to sample as `settings` says, or as their configs say; `embeddings`: another store.
 
     Those of several whose training has not ended are named.
     """
-    members = [Trained.open(run, settings) for run in runs]
+    members = [Trained.open(run, settings, embeddings=embeddings) for run in runs]
     # An imported run, which has no Dice, was trained elsewhere.
     unfinished = [one.run.path.name for one in members if not one.run.finished and one.best_dice is not None]
     if unfinished and len(members) > 1:

@@ -107,6 +107,11 @@ class Trained:
             asked = replace(self.run.config.eval, threshold="fixed", min_component="auto")
         return tuned_rule(self.run.path, asked, self.step, lambda: self._predict_validation(asked))
 
+    def with_settings(self, settings: EvalConfig) -> "Trained":
+        """Returns the same checkpoint, opened to sample with other settings."""
+        config = replace(self.config, eval=settings)
+        return replace(self, config=config, sampler=WindowSampler(config))
+
     def prepare(self, splits: Iterable[str]) -> Prepared:
         """Loads splits of the data set, with embeddings of the encoder that the run was trained on.
 

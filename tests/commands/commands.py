@@ -67,6 +67,7 @@ def trained_run(
     family: Family = "binary",
     flip: float = 0.5,
     fold: str | None = None,
+    seed: int = 0,
     **settings: object,
 ) -> Path:
     """Makes a run of a narrow FiLM network of one level with random parameters; its output depends on the embedding.
@@ -77,11 +78,13 @@ def trained_run(
         family: its flow.
         flip: how often it was shown flipped images.
         fold: the fold that it was not trained on.
+        seed: of its parameters.
         settings: fields of its EvalConfig that differ from SETTINGS.
     """
     film = FilmConfig(stages=(0,), condition_width=8, hidden_width=8)
     config = Config(
         name="tiny",
+        seed=seed,
         devices=1,
         model=ModelConfig(dim=8, multipliers=(1,), heads=1, head_dim=8, full_attention_levels=(0,), film=film),
         flow=FlowConfig(family),

@@ -75,6 +75,19 @@ def test_its_maps_are_those_of_predict(
     assert model.rule.threshold != 0.5
 
 
+def test_a_folder_of_runs_is_one_model(image: np.ndarray, tiny_data: Path, tmp_path: Path) -> None:
+    runs = [trained_run(tmp_path / "runs" / f"seed-{k}", tiny_data, "supervised", seed=k) for k in (0, 1)]
+    alone = [load(run).segment(image).probability for run in runs]
+    together = load(tmp_path / "runs")
+    found = together.segment(image)
+    np.testing.assert_allclose(found.probability, np.mean(alone, axis=0), atol=1e-6)
+    assert np.abs(alone[0] - alone[1]).max() > 1e-3
+    assert found.uncertainty is not None  # that of two samples
+    other = together.with_settings(min_component=9)
+    assert (other.rule, together.rule) == (MaskRule(0.5, 9), MaskRule(0.5, 0))
+    np.testing.assert_array_equal(other.segment(image).probability, found.probability)
+
+
 def test_images_have_any_size_and_type(model: Model, image: np.ndarray) -> None:
     """Also smaller than a window."""
     rgb = np.stack([image, image[::-1], image.T], axis=2)

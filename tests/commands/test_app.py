@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import shutil
 import sys
 import threading
 import time
@@ -252,6 +253,16 @@ def test_the_command_says_where_the_page_is_and_who_can_use_it(
     outcome = flowseg("app", run, "--host", host, "--port", 0)
     assert outcome.status == 0 and f"is on http://{host}:" in outcome.out
     assert ("anyone on the network" in outcome.out) == (host == "0.0.0.0")
+
+
+def test_the_command_takes_a_folder_of_runs(
+    flowseg: Flowseg, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: None)
+    runs = [Path(shutil.copytree(run, tmp_path / "runs" / name)) for name in ("a", "b")]
+    outcome = flowseg("app", tmp_path / "runs", "--port", 0)
+    assert outcome.status == 0 and f"{tmp_path / 'runs'} is on http://127.0.0.1:" in outcome.out.replace("\n", "")
+    assert all(f"{one}: checkpoint of step" in outcome.out for one in runs)
 
 
 @pytest.fixture(scope="module")
