@@ -34,6 +34,7 @@ def findings(config: Config, reduced: bool) -> list[tuple[str, str]]:
     from flowseg.commands.presets import step_seconds
     from flowseg.machine import device_memory
     from flowseg.models import kernels
+    from flowseg.sampling.windows import check_sampling
     from flowseg.training.drivers import chosen_devices
     from flowseg.training.memory import check_fits, microbatch, step_bytes
 
@@ -63,6 +64,7 @@ def findings(config: Config, reduced: bool) -> list[tuple[str, str]]:
         lines.append(("memory", f"about {step_bytes(config, at_once) / 1e9:.1f} GB on each device"))
     try:
         check_fits(config, devices)
+        check_sampling(config, devices[:1])
     except UserError as error:
         lines.append(("refused", str(error)))
     return lines

@@ -64,10 +64,13 @@ def test_doctor_says_what_a_config_runs_on(flowseg: Flowseg, tiny_data: Path) ->
 
 def test_doctor_says_why_training_would_be_refused(flowseg: Flowseg, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presets, "step_seconds", lambda config: 1.0)
-    monkeypatch.setattr(memory, "machine_memory", lambda: 1e8)
-    outcome = flowseg("doctor", FILM, "--devices", 1, "--preset", "full")
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "machine_memory", lambda: 1e8)
+        outcome = flowseg("doctor", FILM, "--devices", 1, "--preset", "full")
     assert outcome.status == 0
     assert outcome.out.splitlines()[-1].startswith("refused     too little memory on cpu of 0.1 GB: ")
+    outcome = flowseg("doctor", FILM, "--devices", 1, "--eval.window-batch", 65_536, "--eval.ensemble", 10_000)
+    assert outcome.out.splitlines()[-1].startswith("refused     eval.window_batch = 65536, eval.ensemble = 10000")
 
 
 @pytest.mark.parametrize("args", [(), ("--help",), ("-h",)])
