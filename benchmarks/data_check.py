@@ -19,7 +19,7 @@ from rich.table import Table
 from flowseg.data.check.fit import measure_fit
 from flowseg.data.check.similar import ALIKE
 from flowseg.data.check.survey import Survey, read_survey
-from flowseg.data.folders import read_image, read_label
+from flowseg.data.image_files import read_image, read_label
 
 HERE = Path(__file__).resolve().parent
 WIDER = np.ones((7, 7), np.uint8)

@@ -20,7 +20,8 @@ from rich.console import Console
 from rich.table import Table
 from scipy import ndimage
 
-from flowseg.data.folders import as_uint8, find_pairs, read_image, read_label
+from flowseg.data.folders import find_pairs
+from flowseg.data.image_files import as_uint8, read_image, read_label
 from flowseg.evaluation.frangi import FrangiSettings, segment, tune
 from flowseg.evaluation.metrics import mask_metrics
 from flowseg.evaluation.score import intervals

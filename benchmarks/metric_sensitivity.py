@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from scipy import ndimage
 
-from flowseg.data.folders import find_pairs, read_label
+from flowseg.data.folders import find_pairs
+from flowseg.data.image_files import read_label
 from flowseg.evaluation.metric_table import MASK_METRICS
 from flowseg.evaluation.metrics import mask_metrics
 from flowseg.evaluation.score import intervals

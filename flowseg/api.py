@@ -13,7 +13,7 @@ from flowseg.cache import cache_folder
 from flowseg.config import Config, EvalConfig
 from flowseg.data.arrays import grey_values
 from flowseg.data.dataset import network_input
-from flowseg.data.folders import channel_name, content_hash, scaled
+from flowseg.data.image_files import channel_name, content_hash, scaled
 from flowseg.data.inputs import Input
 from flowseg.errors import UserError
 from flowseg.evaluation.score import check_finite

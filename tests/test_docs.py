@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from flowseg.cli import COMMANDS
-from flowseg.data.folders import KINDS
+from flowseg.data.image_files import KINDS
 
 REPO = Path(__file__).resolve().parents[1]
 PAGES = [REPO / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")] + sorted(

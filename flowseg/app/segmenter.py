@@ -13,7 +13,7 @@ from PIL import Image
 
 from flowseg.api import Model, Prediction
 from flowseg.bounds import Bound, Count, Section
-from flowseg.data.folders import as_uint8
+from flowseg.data.image_files import as_uint8
 from flowseg.data.inputs import Input, read_inputs
 from flowseg.evaluation.overlays import grey, overlay
 from flowseg.evaluation.uncertainty import expected_error

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Num
 
 from flowseg.config import Channel
-from flowseg.data.folders import plain_type
+from flowseg.data.image_files import plain_type
 from flowseg.errors import UserError
 
 _LUMINANCE = (19595, 38470, 7471)
@@ -16,7 +16,7 @@ _CHANNELS = ("red", "green", "blue")
 def grey_values(
     image: Num[np.ndarray, "h w"] | Num[np.ndarray, "h w 3"], name: str, channel: Channel = "luminance"
 ) -> Num[np.ndarray, "h w"]:
-    """Returns the grey values of an image, as `flowseg.data.folders.decode` returns those of a file with these pixels.
+    """Returns the grey values of an image, as `decode` in image_files.py returns those of a file with them.
 
     uint8 and uint16 are kept, other whole numbers become uint16 if they fit, and everything else becomes float32. RGB
     becomes luminance (ITU-R 601), which is rounded for whole numbers, or one channel; uint16 keeps its 16 bits, where
@@ -27,7 +27,7 @@ def grey_values(
     """
     if not isinstance(image, np.ndarray):
         kind = type(image).__name__
-        raise UserError(f"{name}: is no NumPy array but {kind}; flowseg.data.folders.decode reads image files")
+        raise UserError(f"{name}: is no NumPy array but {kind}; flowseg.data.image_files.decode reads image files")
     if image.dtype.kind not in "uif":
         raise UserError(f"{name}: has the dtype {image.dtype}; give uint8, uint16 or floating-point numbers")
     if not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or not image.size:

@@ -12,16 +12,9 @@ import numpy as np
 from jaxtyping import Bool, Float32
 
 from flowseg.config import DataConfig
-from flowseg.data.folders import (
-    SPLITS,
-    Pair,
-    check_size,
-    content_hash,
-    read_fov,
-    read_image,
-    read_label,
-)
+from flowseg.data.folders import SPLITS, Pair
 from flowseg.data.folds import split_pairs
+from flowseg.data.image_files import check_size, content_hash, read_fov, read_image, read_label
 from flowseg.data.targets import make_target
 from flowseg.errors import UserError
 from flowseg.progress import task

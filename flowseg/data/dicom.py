@@ -19,7 +19,7 @@ from jaxtyping import Num
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_modality_lut, get_decoder, iter_pixels
 
-from flowseg.data.folders import check_pixels, no_file, plain_type
+from flowseg.data.image_files import check_pixels, no_file, plain_type
 from flowseg.errors import UserError, first_of
 
 SUFFIXES = (".dcm", ".dicom")
@@ -49,7 +49,7 @@ def read_frames(path: Path, wanted: Sequence[int] | None = None) -> tuple[int, l
     float32; so a frame and a PNG of the same values have the same hash.
 
     Raises:
-        UserError: the file is not DICOM, has no pixels, too many (flowseg.data.folders.MAX_PIXELS) or colour, needs a
+        UserError: the file is not DICOM, has no pixels, too many (MAX_PIXELS in image_files.py) or colour, needs a
             decoder that is not installed, lacks a wanted frame, or has pixel data that do not match their description.
     """
     with _opened(path) as dataset:

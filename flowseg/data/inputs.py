@@ -13,16 +13,14 @@ from jaxtyping import Bool, Float32
 
 from flowseg.config import Channel
 from flowseg.data import dicom
-from flowseg.data.folders import (
+from flowseg.data.folders import check_name, list_images, missing_fov
+from flowseg.data.image_files import (
     SUFFIXES,
     UPRIGHT,
     channel_name,
-    check_name,
     check_size,
     content_hash,
     decode_channel,
-    list_images,
-    missing_fov,
     open_image,
     orientation,
     read_fov,

@@ -7,7 +7,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from jaxtyping import Bool
 
-from flowseg.data.folders import check_size
+from flowseg.data.image_files import check_size
 from flowseg.datasets.pixels import Values, read_mask
 from flowseg.datasets.source import SourceFile
 from flowseg.errors import UserError, first_of

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Num, Shaped
 from PIL import ImageFile
 
-from flowseg.data.folders import (
+from flowseg.data.image_files import (
     DEEP_GREY,
     check_depth,
     check_opaque,

@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from flowseg.data.folders import SUFFIXES, no_file
+from flowseg.data.image_files import SUFFIXES, no_file
 from flowseg.errors import UserError
 
 MAX_FILE = 2**28

@@ -10,8 +10,9 @@ from jaxtyping import Bool
 from PIL import Image
 
 from flowseg import __version__
-from flowseg.data.folders import SPLITS, check_size, decode, two_valued
+from flowseg.data.folders import SPLITS
 from flowseg.data.folds import ABOUT_FILE
+from flowseg.data.image_files import check_size, decode, two_valued
 from flowseg.datasets.cases import Case
 from flowseg.datasets.pixels import Values, read_pixels
 from flowseg.datasets.source import SourceFile, check_total

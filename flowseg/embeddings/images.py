@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from flowseg.data.folders import SPLITS, as_uint8, find_pairs, list_images, read_image
+from flowseg.data.folders import SPLITS, find_pairs, list_images
+from flowseg.data.image_files import as_uint8, read_image
 from flowseg.errors import UserError
 from flowseg.progress import task
 

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from flowseg.cache import cache_folder
-from flowseg.data import folders
+from flowseg.data import image_files
 from flowseg.embeddings import image_stats
 from flowseg.errors import first_of
 from flowseg.files import replaced_file
@@ -29,7 +29,7 @@ _LIBRARIES = ("numpy", "opencv-python-headless")
 def _software() -> str:
     """Returns a digest of what decides the numbers besides the image."""
     digest = hashlib.sha256()
-    for module in (image_stats, folders):
+    for module in (image_stats, image_files):
         digest.update(inspect.getsource(module).encode())
     digest.update(repr([platform.machine(), *((name, version(name)) for name in _LIBRARIES)]).encode())
     return digest.hexdigest()[:16]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from flowseg.data.folders import as_uint8, read_image
+from flowseg.data.image_files import as_uint8, read_image
 from flowseg.embeddings import image_stats
 from flowseg.embeddings.images import LoadedImage
 from flowseg.embeddings.kept_stats import KeptStats

@@ -2,7 +2,7 @@
 
 A store is a safetensors file (no pickle, memory-mapped) with the tensors
     vectors  (N, E) float16 or float32
-    hashes   (N, 16) uint8, the content hashes of the images (flowseg.data.folders.content_hash)
+    hashes   (N, 16) uint8, the content hashes of the images (flowseg.data.image_files.content_hash)
     keys     (bytes,) uint8, the names of the images joined by line feeds, for messages
     digests  (N, 16) uint8, a digest of each content hash and its vector
 and the metadata

@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from flowseg.data.dataset import Dataset
-from flowseg.data.folders import as_uint8, read_image
+from flowseg.data.image_files import as_uint8, read_image
 from flowseg.evaluation import frangi
 from flowseg.evaluation.arrays import Grey, Mask, pixels_inside
 from flowseg.evaluation.metric_table import MASK_METRICS, Metric, on_terminal

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from flowseg.data.dataset import resample
-from flowseg.data.folders import Pair, find_pairs, read_label
+from flowseg.data.folders import Pair, find_pairs
+from flowseg.data.image_files import read_label
 from flowseg.evaluation.overlap import overlap_metrics
 
 SIDES = (192, 224, 256, 288, 320, 384, 448, 512)

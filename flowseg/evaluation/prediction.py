@@ -11,7 +11,7 @@ import numpy as np
 from flowseg.config import Config, EvalConfig
 from flowseg.data.dataset import NetworkInput, network_input
 from flowseg.data.dicom import is_dicom
-from flowseg.data.folders import as_uint8
+from flowseg.data.image_files import as_uint8
 from flowseg.data.inputs import Input, read_fovs, read_inputs
 from flowseg.errors import UserError, first_of
 from flowseg.evaluation.arrays import Mask

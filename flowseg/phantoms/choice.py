@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowseg.data.folders import content_hash
+from flowseg.data.image_files import content_hash
 from flowseg.phantoms.angiogram import Mask, anatomy, expose, project, write_drawn
 from flowseg.phantoms.tree import REFERENCE_SIZE, grow_tree
 

@@ -11,7 +11,7 @@ from flowseg.config import DataConfig
 from flowseg.data.check.findings import Recipe, find_all
 from flowseg.data.check.similar import similar_pairs
 from flowseg.data.check.survey import Record, read_survey
-from flowseg.data.folders import as_uint8, read_image, read_label
+from flowseg.data.image_files import as_uint8, read_image, read_label
 from flowseg.errors import UserError
 from flowseg.evaluation.label_survival import SIDES, survived_side
 from flowseg.evaluation.overlays import outline

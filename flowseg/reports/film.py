@@ -9,8 +9,8 @@ from jaxtyping import Float32
 
 from flowseg.config import Config
 from flowseg.data.dataset import Dataset
-from flowseg.data.folders import as_uint8, read_image
 from flowseg.data.folds import split_pairs
+from flowseg.data.image_files import as_uint8, read_image
 from flowseg.errors import UserError
 from flowseg.evaluation.film_effect import FilmEffect, choose, condition_count, measure_effect
 from flowseg.progress import console, task

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, UInt8
 from flowseg import hosts
 from flowseg.config import Config
 from flowseg.data.dataset import Dataset
-from flowseg.data.folders import as_uint8
+from flowseg.data.image_files import as_uint8
 from flowseg.evaluation.overlays import overlay, save_png, strip
 from flowseg.evaluation.score import Scored, mean_metrics, score_split
 from flowseg.models.network import Params

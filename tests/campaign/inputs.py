@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowseg.data.folders import read_fov, read_image, read_label
+from flowseg.data.image_files import read_fov, read_image, read_label
 from flowseg.data.inputs import read_inputs
 from flowseg.datasets.build import Drawing, import_set
 from flowseg.datasets.pixels import read_mask, read_pixels

@@ -17,7 +17,7 @@ from refusals import refusal
 
 from flowseg import Model, UserError, load
 from flowseg.commands.startup import set_up_jax
-from flowseg.data.folders import content_hash, decode
+from flowseg.data.image_files import content_hash, decode
 from flowseg.embeddings.source import IMAGE_STATS
 from flowseg.embeddings.store import write_store
 from flowseg.evaluation import prediction

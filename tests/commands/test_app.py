@@ -21,7 +21,7 @@ from dicom_files import write_dicom
 from PIL import Image
 
 from flowseg import Model, Prediction, load
-from flowseg.data.folders import decode
+from flowseg.data.image_files import decode
 from flowseg.data.inputs import Input
 from flowseg.evaluation.overlays import grey
 from flowseg.sampling.mask import MaskRule

@@ -18,7 +18,7 @@ from flowseg import api, load
 from flowseg.commands.trained import parse_frames
 from flowseg.config import Config
 from flowseg.data.dataset import NetworkInput
-from flowseg.data.folders import read_image
+from flowseg.data.image_files import read_image
 from flowseg.data.inputs import read_inputs
 from flowseg.embeddings.source import IMAGE_STATS, describe_images
 from flowseg.embeddings.store import write_store

@@ -14,7 +14,7 @@ from dicom_files import write_dicom
 from PIL import Image
 
 import flowseg
-from flowseg.data.folders import content_hash, decode
+from flowseg.data.image_files import content_hash, decode
 from flowseg.embeddings.source import IMAGE_STATS
 from flowseg.embeddings.store import write_store
 

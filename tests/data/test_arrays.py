@@ -8,7 +8,7 @@ from PIL import Image
 from refusals import refusal
 
 from flowseg.data.arrays import grey_values
-from flowseg.data.folders import content_hash, decode
+from flowseg.data.image_files import content_hash, decode
 
 RNG = np.random.default_rng(0)
 BYTES = RNG.integers(0, 256, (40, 23)).astype(np.uint8)
@@ -45,7 +45,7 @@ def test_the_type_follows_from_the_values() -> None:
 @pytest.mark.parametrize(
     ("image", "reason"),
     [
-        ([[0, 1]], "image: is no NumPy array but list; flowseg.data.folders.decode reads image files"),
+        ([[0, 1]], "image: is no NumPy array but list; flowseg.data.image_files.decode reads image files"),
         (Image.fromarray(BYTES), "image: is no NumPy array but Image"),
         (BYTES > 9, "image: has the dtype bool; give uint8"),
         (REAL.astype(complex), "image: has the dtype complex128"),

@@ -11,7 +11,7 @@ from refusals import refusal
 from flowseg.config import Channel, DataConfig
 from flowseg.data.arrays import grey_values
 from flowseg.data.dataset import Dataset
-from flowseg.data.folders import as_uint8, content_hash, decode, decode_channel, read_image
+from flowseg.data.image_files import as_uint8, content_hash, decode, decode_channel, read_image
 from flowseg.data.inputs import read_inputs
 
 CHANNELS: tuple[Channel, ...] = ("red", "green", "blue")

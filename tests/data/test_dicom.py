@@ -20,7 +20,7 @@ from pydicom.uid import (
 from refusals import refusal
 
 from flowseg.data.dicom import _packages, is_dicom, read_frames
-from flowseg.data.folders import content_hash, decode, scaled
+from flowseg.data.image_files import content_hash, decode, scaled
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(3, 250, (10, 14)).astype(np.uint8)

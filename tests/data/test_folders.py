@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from refusals import refusal
 
-from flowseg.data.folders import as_uint8, content_hash, find_pairs, list_images, read_image, read_label, scaled
+from flowseg.data.folders import find_pairs, list_images
+from flowseg.data.image_files import as_uint8, content_hash, read_image, read_label, scaled
 
 GREY = np.random.default_rng(0).integers(3, 250, (20, 28)).astype(np.uint8)
 DEEP = np.random.default_rng(1).integers(1000, 3000, (20, 28)).astype(np.uint16)

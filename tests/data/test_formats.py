@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from refusals import refusal
 
-from flowseg.data.folders import KINDS, decode, list_images
+from flowseg.data.folders import list_images
+from flowseg.data.image_files import KINDS, decode
 from flowseg.data.inputs import read_inputs
 
 EPS = b"""%!PS-Adobe-3.0 EPSF-3.0
@@ -69,7 +70,7 @@ def test_whatever_a_decoder_raises_is_a_refusal(tmp_path: Path) -> None:
 def test_a_damaged_file_is_one_line_without_pillow_s_warnings(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     path.write_bytes(b"II*\0" + struct.pack("<I", 100))  # its directory is beyond its end
-    code = f"from pathlib import Path; from flowseg.data.folders import decode; decode(Path({str(path)!r}))"
+    code = f"from pathlib import Path; from flowseg.data.image_files import decode; decode(Path({str(path)!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1 and "cannot be read as an image" in done.stderr
     assert "Warning" not in done.stderr, done.stderr

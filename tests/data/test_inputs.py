@@ -8,7 +8,7 @@ from dicom_files import write_dicom
 from PIL import Image, TiffImagePlugin
 from refusals import refusal
 
-from flowseg.data.folders import read_image
+from flowseg.data.image_files import read_image
 from flowseg.data.inputs import read_inputs
 
 RNG = np.random.default_rng(0)

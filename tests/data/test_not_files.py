@@ -14,7 +14,8 @@ from made_data import make_data, save
 from refusals import refusal
 
 from flowseg.data.check.survey import read_survey
-from flowseg.data.folders import decode, find_pairs
+from flowseg.data.folders import find_pairs
+from flowseg.data.image_files import decode
 from flowseg.data.inputs import frames_and_size, read_inputs
 from flowseg.datasets.pixels import read_mask, read_pixels
 from flowseg.datasets.source import SourceFile, open_source

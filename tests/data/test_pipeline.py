@@ -10,7 +10,7 @@ import pytest
 from flowseg.config import Config, DataConfig, TrainConfig
 from flowseg.data.augment import random_example
 from flowseg.data.dataset import Dataset
-from flowseg.data.folders import read_label
+from flowseg.data.image_files import read_label
 from flowseg.data.pipeline import iterate, steps_per_epoch, training_batches
 
 CONFIG = Config(data=DataConfig(crop=32, vessel_crops=0.3), train=TrainConfig(batch=4))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_data import make_data
 
-from flowseg.data.folders import read_image
+from flowseg.data.image_files import read_image
 from flowseg.embeddings import image_stats, kept_stats, source
 from flowseg.embeddings.source import EmbeddingSource, describe_images
 

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from flowseg.config import Config, DataConfig
 from flowseg.data.dataset import Dataset, NetworkInput, load_splits
-from flowseg.data.folders import as_uint8, read_image, read_label
+from flowseg.data.image_files import as_uint8, read_image, read_label
 from flowseg.errors import UserError
 from flowseg.evaluation import frangi, metric_table
 from flowseg.evaluation.evaluate import evaluate, table

@@ -8,7 +8,7 @@ from refusals import refusal
 
 from flowseg.config import DataConfig
 from flowseg.data.dataset import load_splits
-from flowseg.data.folders import read_image
+from flowseg.data.image_files import read_image
 from flowseg.embeddings.choice import STORE_NAME, write_choice_store
 from flowseg.embeddings.store import EmbeddingStore
 from flowseg.phantoms.choice import draw_choice, write_choice_phantoms

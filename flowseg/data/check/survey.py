@@ -10,19 +10,16 @@ import numpy as np
 
 from flowseg.data.check.fit import Fit, measure_fit
 from flowseg.data.check.similar import Signature, signature
-from flowseg.data.folders import (
+from flowseg.data.folders import SPLITS, Pair, match_files, split_of
+from flowseg.data.image_files import (
     DEEP_GREY,
-    SPLITS,
-    Pair,
     check_size,
     content_hash,
     decode,
-    match_files,
     open_image,
     read_fov,
     read_label,
     scaled,
-    split_of,
 )
 from flowseg.errors import UserError
 from flowseg.progress import task

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from flowseg.data.folders import open_image
+from flowseg.data.image_files import open_image
 from flowseg.errors import UserError
 from flowseg.evaluation.arrays import pixels_inside
 from flowseg.evaluation.overlays import FALSE_NEGATIVE, FALSE_POSITIVE, TRUE_POSITIVE, overlay
