@@ -157,9 +157,11 @@ def connected(address: str) -> Iterator[Cluster]:
     except Exception as error:  # Ray raises all kinds, also a bare Exception
         ray.shutdown()
         reason = " ".join(str(error).split())[:200]
-        remedy = (
-            "start one with: ray start --head, or give --cluster local" if address == AUTO else "check the address"
-        )
+        remedies = {
+            LOCAL: "try again when this machine is less busy, or see /tmp/ray/session_latest/logs",
+            AUTO: "start one with: ray start --head, or give --cluster local",
+        }
+        remedy = remedies.get(address, "check the address")
         raise UserError(f"--cluster {address}: cannot be used ({reason}); {remedy}") from None
     finally:
         for signum, handler in handlers.items():  # Ray sets its own for SIGTERM
