@@ -71,7 +71,7 @@ class NoLog:
 
     def image(self, name: str, step: int, picture: UInt8[np.ndarray, "h w 3"]) -> None: ...
 
-    def close(self, finished: bool = True) -> None: ...
+    def close(self) -> None: ...
 
 
 class Log(NoLog):
@@ -83,7 +83,7 @@ class Log(NoLog):
         run: the run's folder.
         step: steps taken so far.
         validated: step of the last validation that counts.
-        trackers: other trackers than TensorBoard.
+        trackers: other trackers than TensorBoard; they stay open, for the scores.
     """
 
     def __init__(self, run: Path, step: int, validated: int, trackers: Sequence[Guarded] = ()):
@@ -93,7 +93,8 @@ class Log(NoLog):
         self._file = path.open("a")
         # A step may be trained but not validated yet: then its points are hidden, and those of the training repeated.
         purge = step + 1 if validated == step else step
-        self._trackers = [Guarded("TensorBoard", lambda: Events(run / "tensorboard", purge)), *trackers]
+        self._events = Guarded("TensorBoard", lambda: Events(run / "tensorboard", purge))
+        self._trackers = [self._events, *trackers]
         self._show(kept)
 
     def write(self, kind: str, step: int, epoch: float, values: dict[str, Any]) -> None:
@@ -114,10 +115,9 @@ class Log(NoLog):
         for tracker in self._trackers:
             tracker.picture(name, step, picture)
 
-    def close(self, finished: bool = True) -> None:
-        """Closes everything; `finished` says whether the training has ended, with its last validation."""
-        for tracker in self._trackers:
-            tracker.close(finished)
+    def close(self) -> None:
+        """Closes the files."""
+        self._events.close(finished=True)
         with naming(self._run):
             self._file.close()
 

@@ -44,8 +44,9 @@ class MlflowTracker:
         else:
             self._run = self._new(run)
         self.identity = {"store": store, "run": self._run}
-        names = self._client.get_run(self._run).data.metrics
-        self._held = {name: self._last(name) for name in names}
+        self._values = self._client.get_run(self._run).data.metrics
+        """The last value of each curve, and the scores."""
+        self._held = {name: self._last(name) for name in self._values}
         """The last step of each curve; until it, MLflow has the points of earlier starts."""
         self._waiting: list[Point] = []
         self._written = time.monotonic()
@@ -67,9 +68,15 @@ class MlflowTracker:
 
     def show(self, points: Sequence[Point]) -> None:
         """Writes points; those that MLflow has already are left out."""
-        self._waiting += [point for point in points if point.step > self._held.get(point.name, -1)]
+        self._waiting += [point for point in points if not self._has(point)]
         if time.monotonic() - self._written > _PERIOD:
             self._write()
+
+    def _has(self, point: Point) -> bool:
+        """Returns whether MLflow has a point from an earlier start."""
+        if point.step is None:
+            return self._values.get(point.name) == point.value
+        return point.step <= self._held.get(point.name, -1)
 
     def picture(self, name: str, step: int, picture: UInt8[np.ndarray, "h w 3"]) -> None:
         """Does nothing: others may read the store, and images are of patients. The run's folder has the pictures."""
@@ -85,6 +92,6 @@ class MlflowTracker:
         now = int(time.time() * 1000)
         for first in range(0, len(self._waiting), _BATCH):
             batch = self._waiting[first : first + _BATCH]
-            self._client.log_batch(self._run, [Metric(name, value, now, step) for name, step, value in batch])
+            self._client.log_batch(self._run, [Metric(name, value, now, step or 0) for name, step, value in batch])
         self._waiting.clear()
         self._written = time.monotonic()

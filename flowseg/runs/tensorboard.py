@@ -37,7 +37,7 @@ class Events:
     def show(self, points: Sequence[Point]) -> None:
         """Writes points of curves."""
         for name, step, value in points:
-            if step >= self._purge:
+            if step is not None and step >= self._purge:  # a score is no curve
                 self._write(Event(step=step, summary=scalar(_placed(name), value)))
 
     def picture(self, name: str, step: int, picture: UInt8[np.ndarray, "h w 3"]) -> None:

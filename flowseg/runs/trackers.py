@@ -6,8 +6,8 @@ it does not hold yet. So one that is chosen late, or has failed before, has no g
 
 import importlib.util
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, get_args
@@ -27,10 +27,11 @@ IDS_FILE = "tracking.json"
 
 
 class Point(NamedTuple):
-    """A point of a curve: `val/dice`, `train/loss`, `film/stage0/gamma_mean`, ..."""
+    """A point of a curve (`val/dice`, `train/loss`, `film/stage0/gamma_mean`, ...) or a score (`test/dice`, ...)."""
 
     name: str
-    step: int
+    step: int | None
+    """None: a score of the trained network, which belongs to no curve."""
     value: float
 
 
@@ -38,13 +39,13 @@ class Tracker(Protocol):
     """Shows the measurements of one run."""
 
     def show(self, points: Sequence[Point]) -> None:
-        """Shows points; those that it holds from an earlier start are left out. Their steps never decrease."""
+        """Shows points; those that it holds from an earlier start are left out. Steps never decrease."""
 
     def picture(self, name: str, step: int, picture: UInt8[np.ndarray, "h w 3"]) -> None:
         """Shows a picture."""
 
     def close(self, finished: bool) -> None:
-        """Ends; `finished` says whether the training has ended, with its last validation."""
+        """Ends; `finished` says whether the training has come to its end."""
 
 
 class Guarded:
@@ -84,6 +85,35 @@ class Guarded:
                 self._tracker.close(finished)
 
 
+class Tracking(AbstractContextManager["Tracking"]):
+    """The trackers of a training, which are closed when the block ends: as finished, unless by an exception.
+
+    Args:
+        run: the run, which is continued in the trackers that it has used before.
+        names: which trackers; none are opened until `open` is called.
+    """
+
+    def __init__(self, run: Run, names: Sequence[TrackerName]):
+        self._run, self._names = run, names
+        self._opened: list[Guarded] = []
+
+    def open(self) -> Sequence[Guarded]:
+        """Opens the trackers, and returns them to whoever shows them the curves."""
+        names = [name for name in get_args(TrackerName) if name in self._names]
+        self._opened = [Guarded(TITLES[name], partial(_opened, self._run, name)) for name in names]
+        return self._opened
+
+    def show_scores(self, split: str, scores: Mapping[str, float | None]) -> None:
+        """Shows the scores of the trained network on a split in those that are open; None is no score."""
+        points = [Point(f"{split}/{name}", None, value) for name, value in scores.items() if value is not None]
+        for tracker in self._opened:
+            tracker.show(points)
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        for tracker in self._opened:
+            tracker.close(finished=kind is None)
+
+
 def check_installed(names: Sequence[TrackerName]) -> None:
     """Raises a UserError for the first tracker whose package is not installed."""
     for name in names:
@@ -91,11 +121,6 @@ def check_installed(names: Sequence[TrackerName]) -> None:
         if found is None or found.origin is None:  # a folder of that name is no package
             remedy = f"install it with: pip install 'flowseg[{name}]'"
             raise UserError(f"--track {name}: {TITLES[name]} is not installed; {remedy}")
-
-
-def open_trackers(run: Run, names: Sequence[TrackerName]) -> list[Guarded]:
-    """Returns the trackers of a run. One that this run has used before is continued."""
-    return [Guarded(TITLES[name], partial(_opened, run, name)) for name in get_args(TrackerName) if name in names]
 
 
 def _opened(run: Run, name: TrackerName) -> Tracker:

@@ -57,10 +57,13 @@ class WandbTracker:
                 shutil.rmtree(old)
 
     def show(self, points: Sequence[Point]) -> None:
-        """Writes points; those that the server has already are left out."""
+        """Writes points; those of curves that the server has already are left out. Scores go into the summary."""
         for step, group in itertools.groupby(points, lambda point: point.step):
-            if step >= self._from:
-                self._run.log({name: value for name, _, value in group}, step=step)
+            values = {name: value for name, _, value in group}
+            if step is None:
+                self._run.summary.update(values)
+            elif step >= self._from:
+                self._run.log(values, step=step)
 
     def picture(self, name: str, step: int, picture: UInt8[np.ndarray, "h w 3"]) -> None:
         """Does nothing: this may be uploaded, and images are of patients. The run's folder has the pictures."""

@@ -32,7 +32,7 @@ from flowseg.runs.folder import (
 )
 from flowseg.runs.prepare import Prepared, check_encoder, prepare
 from flowseg.runs.provenance import recorded
-from flowseg.runs.trackers import check_installed
+from flowseg.runs.trackers import Tracking, check_installed
 from flowseg.runs.trained import Trained
 from flowseg.sampling.windows import check_sampling
 from flowseg.training.drivers import chosen_devices, with_precision
@@ -52,7 +52,8 @@ def run_experiment(
 ) -> Run:
     """Trains, then scores the best checkpoint on the test split, and on its fold if it is one: all of `make train`.
 
-    `resume` and `out` are as for `choose_run`, `profile` and `track` as for `train`.
+    `resume` and `out` are as for `choose_run`, `profile` is as for `train`; `track` names the trackers that show the
+    measurements and scores, besides TensorBoard.
     """
     check_installed(track)
     config = with_precision(config)
@@ -66,18 +67,19 @@ def run_experiment(
     digests = {split: dataset.whole_digest() for split, dataset in prepared.datasets.items()}
     hosts.agree("data", digests, "give every host the same images, labels, fields of view and embeddings")
     run = _choose_together(config, prepared.encoder, resume, out)
-    with _kept_by_first(run, devices) as check_folder:
+    with _kept_by_first(run, devices) as check_folder, Tracking(run, track) as tracking:
         counts = parameter_counts(abstract_params(config))
         sizes = ", ".join(f"{len(d)} {split}" for split, d in prepared.datasets.items())
         console.print(f"run {run.path}: {counts['total']:,} parameters; {prepared.root} ({sizes})")
         if hosts.from_first(_must_train(run)):
-            record = train(run, prepared.datasets, check_folder=check_folder, profile=profile, track=track)
+            trackers = tracking.open
+            record = train(run, prepared.datasets, check_folder=check_folder, profile=profile, open_trackers=trackers)
             console.print(f"best validation Dice {record.best_dice:.4f} at step {record.best_step}")
         end_joint_stops()
         check_encoder(run, prepared.encoder)
         check_folder()
         if hosts.is_first():
-            _score(run, prepared, check_folder)
+            _score(run, prepared, check_folder, tracking)
     console.print(f"score it again with: flowseg eval {run.path}   (make eval RUN={run.path})")
     return run
 
@@ -118,15 +120,16 @@ def _kept_by_first(run: Run, devices: list[jax.Device]) -> Iterator[Callable[[],
         yield lock.check
 
 
-def _score(run: Run, prepared: Prepared, check_folder: Callable[[], None]) -> None:
+def _score(run: Run, prepared: Prepared, check_folder: Callable[[], None], tracking: Tracking) -> None:
     """Scores a trained run on the test split and, with cross-validation, on its fold; the run is then finished."""
     trained = Trained.open(run, prepared=prepared)
-    result = evaluate_run(trained, "test", prepared)
-    check_folder()
-    if run.config.data.fold is not None:
-        evaluate_run(trained, FOLD, prepared)
+    means: dict[str, dict[str, float | None]] = {}
+    for split in ("test", *((FOLD,) if run.config.data.fold is not None else ())):
+        found = evaluate_run(trained, split, prepared)["model"]
+        means[split] = {name: interval["mean"] for name, interval in found.items()}
+        tracking.show_scores(split, means[split])
         check_folder()
-    write_text(run.path / DONE_FILE, json.dumps({"test_dice": result["model"]["dice"]["mean"]}) + "\n")
+    write_text(run.path / DONE_FILE, json.dumps({"test_dice": means["test"]["dice"]}) + "\n")
 
 
 def _must_train(run: Run) -> bool:

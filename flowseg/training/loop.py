@@ -9,7 +9,6 @@ import jax
 import numpy as np
 
 from flowseg import hosts
-from flowseg.config import TrackerName
 from flowseg.data.dataset import Dataset
 from flowseg.data.pipeline import iterate, steps_per_epoch, total_steps, training_batches
 from flowseg.errors import UserError
@@ -19,7 +18,7 @@ from flowseg.progress import Task, console, duration, warn
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import Run
 from flowseg.runs.log import Log, NoLog
-from flowseg.runs.trackers import open_trackers
+from flowseg.runs.trackers import Guarded
 from flowseg.training.drivers import make_driver
 from flowseg.training.interrupt import Interrupted, StopRequest, stop_on_signals
 from flowseg.training.memory import memory_told
@@ -54,7 +53,7 @@ def train(
     *,
     check_folder: Callable[[], None] = lambda: None,
     profile: bool = False,
-    track: Sequence[TrackerName] = (),
+    open_trackers: Callable[[], Sequence[Guarded]] = tuple,
 ) -> Record:
     """Trains to the config's last epoch, from the run's latest checkpoint if it has one.
 
@@ -63,7 +62,7 @@ def train(
         datasets: the loaded splits `train` and `val`.
         check_folder: called before each checkpoint; raises if the run's folder is not what it was.
         profile: a trace of a few steps is written into the run's folder `profile`.
-        track: the trackers that show the measurements, besides TensorBoard.
+        open_trackers: opens and returns the trackers that show the measurements, besides TensorBoard.
 
     Raises:
         UserError: the data have changed since the run began, a checkpoint is damaged, or the loss was not finite for
@@ -72,7 +71,7 @@ def train(
     """
     when = "after the present step or batch of windows, with the state saved (a compilation is finished first)"
     with closing(Checkpoints(run.path)) as checkpoints, stop_on_signals(when) as stop:
-        return Training(run, datasets, checkpoints, stop, check_folder, profile, track).run_to_end()
+        return Training(run, datasets, checkpoints, stop, check_folder, profile, open_trackers).run_to_end()
 
 
 class Training:
@@ -86,7 +85,7 @@ class Training:
         stop: StopRequest,
         check_folder: Callable[[], None] = lambda: None,
         profile: bool = False,
-        track: Sequence[TrackerName] = (),
+        open_trackers: Callable[[], Sequence[Guarded]] = tuple,
     ):
         config = self.config = run.config
         self.run, self.datasets, self.checkpoints, self.stop = run, datasets, checkpoints, stop
@@ -100,7 +99,7 @@ class Training:
         self.trace = StepTrace(run.path / "profile", self.step) if profile and first else None
         self.log: NoLog = NoLog()
         if first:
-            self.log = Log(run.path, self.step, self.record.validated, open_trackers(run, track))
+            self.log = Log(run.path, self.step, self.record.validated, open_trackers())
         self.meter = Meter(self.record.window, config, run.path)
         own, samples = hosts.own_devices(self.driver.devices), run.path / "samples"
         self.validation = Validation(config, datasets["val"], own, self.log, samples, stop.check)
@@ -113,13 +112,12 @@ class Training:
         if self.step < self.total:
             console.print("compiling the training step, or loading what an earlier start has compiled")
         begun = self.step
-        progress, finished = Task("training", self.total, self.step), False
+        progress = Task("training", self.total, self.step)
         try:
             self._mend_best()
             while True:
                 self._validate_or_save_if_due()
                 if self.step == self.total:
-                    finished = True
                     break
                 self.stop.check_step(self.step)
                 if self.trace:
@@ -148,7 +146,7 @@ class Training:
             if self.trace:
                 self.trace.close()
             progress.close()
-            self.log.close(finished)
+            self.log.close()
         assert self.driver.traces <= 1, f"the step was traced {self.driver.traces} times: shapes changed"
         traces = self.validation.sampler.traces
         assert traces <= 1, f"the sampler was traced {traces} times: shapes changed"

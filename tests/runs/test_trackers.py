@@ -44,10 +44,8 @@ class Recorder:
         self._called()
 
 
-def measure(
-    run: Path, step: int, validated: int, trackers: Sequence[Guarded], last: int = 6, end: bool = True
-) -> None:
-    """Trains on from a step, with a validation at step 4; a killed process does not reach its end."""
+def measure(run: Path, step: int, validated: int, trackers: Sequence[Guarded], last: int = 6) -> None:
+    """Trains on from a step, with a validation at step 4."""
     log = Log(run, step, validated, trackers)
     for now in range(step, last + 1):
         if now > step:
@@ -56,13 +54,14 @@ def measure(
             log.write("val", now, 1.0, {"dice": 0.5})
             log.write("film", now, 1.0, {"stage": 0, "gamma_mean": 1.0})
             log.image("val/samples", now, np.zeros((4, 4, 3), np.uint8))
-    if end:
-        log.close(finished=last == 6)
+    log.close()
 
 
 _LINES = [(f"train/{name}", step) for name in ("loss", "steps") for step in range(1, 7)]
-ALL = Counter([*_LINES, ("val/dice", 4), ("film/stage0/gamma_mean", 4)])
+CURVES = Counter([*_LINES, ("val/dice", 4), ("film/stage0/gamma_mean", 4)])
 """Every point of the training that `measure` makes, once."""
+SCORES: dict[str, float | None] = {"dice": 0.8, "hd95": None}
+ALL = CURVES + Counter([("test/dice", None)])
 
 
 @pytest.mark.parametrize("fails", [1, 2, 5, 9])
@@ -74,7 +73,7 @@ def test_a_failing_tracker_is_one_warning_and_the_training_goes_on(
     said = capsys.readouterr().out
     assert said == "WARNING: Broken: no server; it gets nothing more, and the training goes on\n"
     assert len(read_metrics(tmp_path)) == 8
-    assert Counter((name, step) for name, step, _ in other.points) == ALL
+    assert Counter((name, step) for name, step, _ in other.points) == CURVES
 
 
 def test_a_tracker_that_cannot_be_opened_is_one_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,7 +88,7 @@ def test_a_tracker_chosen_late_is_shown_what_was_measured_before(tmp_path: Path)
     measure(tmp_path, 0, -1, [], last=4)
     late = Recorder()
     measure(tmp_path, 4, 4, [Guarded("late", lambda: late)])
-    assert Counter((name, step) for name, step, _ in late.points) == ALL
+    assert Counter((name, step) for name, step, _ in late.points) == CURVES
 
 
 def test_a_missing_package_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,7 +97,7 @@ def test_a_missing_package_is_told_with_what_to_install(monkeypatch: pytest.Monk
     assert told == "--track wandb: Weights & Biases is not installed; install it with: pip install 'flowseg[wandb]'"
 
 
-def of_mlflow(run: Run) -> Counter[tuple[str, int]]:
+def of_mlflow(run: Run) -> Counter[tuple[str, int | None]]:
     """The points of a run in its MLflow store."""
     mlflow = pytest.importorskip("mlflow")
     ids = json.loads((run.path / IDS_FILE).read_text())["mlflow"]
@@ -106,21 +105,26 @@ def of_mlflow(run: Run) -> Counter[tuple[str, int]]:
     assert len(client.search_runs([e.experiment_id for e in client.search_experiments()])) == 1
     found = client.get_run(ids["run"])
     assert found.data.params["model.dim"] == "8" and found.info.status == "FINISHED"
-    return Counter((p.key, p.step) for name in found.data.metrics for p in client.get_metric_history(ids["run"], name))
+    assert found.data.metrics["test/dice"] == 0.8
+    points = [p for name in found.data.metrics for p in client.get_metric_history(ids["run"], name)]
+    return Counter((p.key, None if p.key.startswith("test/") else p.step) for p in points)
 
 
-def of_wandb(run: Run) -> Counter[tuple[str, int]]:
+def of_wandb(run: Run) -> Counter[tuple[str, int | None]]:
     """The points of a run in the files that Weights & Biases would upload."""
     pb = pytest.importorskip("wandb.proto.wandb_internal_pb2")
     (file,) = (run.path / "wandb").glob("offline-run-*/*.wandb")
     assert file.stem == "run-" + json.loads((run.path / IDS_FILE).read_text())["wandb"]["run"]
-    points = Counter[tuple[str, int]]()
+    points = Counter[tuple[str, int | None]]()
     for content in records(file.read_bytes()):
-        history = pb.Record.FromString(content).history
-        for item in history.item:
+        record = pb.Record.FromString(content)
+        for item in record.history.item:
             name = item.key or "/".join(item.nested_key)
             if not name.startswith("_"):
-                points[name, history.step.num] += 1
+                points[name, record.history.step.num] += 1
+        # The summary also has the last value of each curve, and the time.
+        summary = ["/".join(item.nested_key) or item.key for item in record.summary.update]
+        points.update((name, None) for name in summary if name.startswith("test/"))
     return points
 
 
@@ -142,23 +146,35 @@ def records(file: bytes) -> Iterator[bytes]:
 START = """
 import os, signal, sys
 from pathlib import Path
-from flowseg.runs.trackers import open_trackers
-from test_trackers import measure, open_run
-name, step, validated, end = sys.argv[1], *map(int, sys.argv[2:])
+from flowseg.runs.trackers import Tracking
+from test_trackers import SCORES, measure, open_run
+name, step, validated, killed = sys.argv[1], *map(int, sys.argv[2:4]), sys.argv[4]
 run = open_run(Path("run"))
-measure(run.path, step, validated, open_trackers(run, [name]), end=bool(end))
-if not end:
-    os.kill(os.getpid(), signal.SIGKILL)
+with Tracking(run, [name]) as tracking:
+    measure(run.path, step, validated, tracking.open())
+    if killed == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    tracking.show_scores("test", SCORES)
+    if killed == "after":
+        os.kill(os.getpid(), signal.SIGKILL)
 """
 """A start of a training in the folder `run`: a process of its own, as the trackers have processes of their own."""
 
 
 @pytest.mark.parametrize(("name", "read"), [("mlflow", of_mlflow), ("wandb", of_wandb)])
-@pytest.mark.parametrize(("step", "validated"), [(0, -1), (4, -1), (4, 4), (5, 4)])
+@pytest.mark.parametrize(
+    ("killed", "step", "validated"),
+    [("before", 0, -1), ("before", 4, -1), ("before", 4, 4), ("before", 5, 4), ("after", 6, 4)],
+)
 def test_a_resumed_training_continues_its_run_and_doubles_no_point(
-    tmp_path: Path, name: str, read: Callable[[Run], Counter[tuple[str, int]]], step: int, validated: int
+    tmp_path: Path,
+    name: str,
+    read: Callable[[Run], Counter[tuple[str, int | None]]],
+    killed: str,
+    step: int,
+    validated: int,
 ) -> None:
-    """It is killed after step 6, and begins again without a checkpoint or with one of the steps 4 and 5."""
+    """It is killed before or after its scores are shown, and begins again without a checkpoint or with one."""
     pytest.importorskip(name, reason=f"{name} is not installed: pip install '.[{name}]'")
     run = open_run(make_run(tmp_path / "run"))
     (run.path / METRICS_FILE).unlink()
@@ -170,8 +186,8 @@ def test_a_resumed_training_continues_its_run_and_doubles_no_point(
         done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False)
         return done.returncode, done.stdout, done.stderr
 
-    assert start(0, -1, 0) == (-signal.SIGKILL, "", "")
+    assert start(0, -1, killed) == (-signal.SIGKILL, "", "")
     first = json.loads((run.path / IDS_FILE).read_text())
-    assert start(step, validated, 1) == (0, "", "")
+    assert start(step, validated, "not") == (0, "", "")
     assert json.loads((run.path / IDS_FILE).read_text()) == first
     assert read(run) == ALL

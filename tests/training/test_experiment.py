@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from PIL import Image
 
 from flowseg import cli
 from flowseg.errors import UserError
-from flowseg.runs.folder import Lock, open_run
+from flowseg.runs import trackers
+from flowseg.runs.folder import DONE_FILE, Lock, open_run
 from flowseg.training import experiment, loop
 
 REPO = Path(__file__).resolve().parents[2]
@@ -109,6 +111,54 @@ def test_damage_to_what_a_finished_run_no_longer_needs_is_told(
     largest.write_bytes(b"")
     assert not experiment._must_train(run)
     assert re.search(f"WARNING: {newest}: is damaged .*; the run is finished", capsys.readouterr().out)
+
+
+class Recorder:
+    """A tracker that keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.points: list[trackers.Point] = []
+        self.ended: list[bool] = []
+
+    def show(self, points: Sequence[trackers.Point]) -> None:
+        assert not self.ended
+        self.points += points
+
+    def picture(self, name: str, step: int, picture: np.ndarray) -> None: ...
+
+    def close(self, finished: bool) -> None:
+        self.ended.append(finished)
+
+
+def test_trackers_are_shown_the_test_scores_and_end_after_them(
+    trained: Path, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The training stopped after its last step, before the scores."""
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    options = [*SMALL, *SHORT, "--data.root", str(tiny_data), "--resume", str(run), "--track", "mlflow"]
+    monkeypatch.setattr(experiment, "check_installed", lambda names: None)
+    recorder = Recorder()
+    monkeypatch.setattr(trackers, "_opened", lambda run, name: recorder)
+    flowseg(monkeypatch, "train", CONFIG, *options)
+    assert (recorder.points, recorder.ended) == ([], []), "a finished run is not shown again"
+
+    (run / DONE_FILE).unlink()
+    flowseg(monkeypatch, "train", CONFIG, *options)
+    means = json.loads((run / "eval" / "test" / "metrics.json").read_text())["model"]
+    expected = {f"test/{name}": found["mean"] for name, found in means.items() if found["mean"] is not None}
+    assert {name: value for name, step, value in recorder.points if step is None} == expected
+    assert {name for name, step, _ in recorder.points if step is not None} >= {"train/loss", "val/dice"}
+    assert recorder.ended == [True]
+
+    def refuse(*_: object) -> None:
+        raise UserError("cannot be scored")
+
+    (run / DONE_FILE).unlink()
+    recorder = Recorder()
+    monkeypatch.setattr(experiment, "evaluate_run", refuse)
+    with pytest.raises(UserError, match="cannot be scored"):
+        experiment.run_experiment(open_run(run).config, resume=str(run), track=["mlflow"])
+    assert recorder.ended == [False]
 
 
 def test_predict_keeps_size_and_agrees_with_itself(

@@ -18,14 +18,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowseg.config import Config
+from flowseg.config import Config, TrackerName
 from flowseg.errors import UserError
 from flowseg.models.network import init_params
 from flowseg.models.vector import Layout
+from flowseg.runs import trackers
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import Lock, Run, create_run
 from flowseg.runs.log import read_metrics
 from flowseg.runs.prepare import Prepared, prepare
+from flowseg.runs.trackers import Tracking
 from flowseg.sampling.windows import WindowSampler
 from flowseg.training import loop, validation
 from flowseg.training.interrupt import Interrupted, StopRequest
@@ -42,8 +44,9 @@ class World:
     """Its folder as it was before some of its steps: what a process killed then leaves behind."""
 
 
-def go(run: Run, prepared: Prepared) -> loop.Record:
-    return loop.train(run, prepared.datasets)
+def go(run: Run, prepared: Prepared, names: Sequence[TrackerName] = ()) -> loop.Record:
+    with Tracking(run, names) as tracking:
+        return loop.train(run, prepared.datasets, open_trackers=tracking.open)
 
 
 def final_state(run: Run) -> TrainState:
@@ -184,13 +187,13 @@ def test_a_stop_amid_the_last_validation_is_no_end_and_changes_nothing(
     run = replace(world.whole, path=Path(shutil.copytree(world.killed[8], tmp_path / "run")))
     ended: list[bool] = []
     tracker = SimpleNamespace(show=lambda points: None, picture=lambda *picture: None, close=ended.append)
-    monkeypatch.setattr(loop, "open_trackers", lambda run, names: [tracker])
+    monkeypatch.setattr(trackers, "_opened", lambda run, name: tracker)
     with monkeypatch.context() as patch:
         at_step(patch, 11, lambda: os.kill(os.getpid(), signal.SIGTERM))
         with pytest.raises(Interrupted):
-            go(run, world.prepared)
+            go(run, world.prepared, ["mlflow"])
     assert Checkpoints(run.path).steps("latest")[-1] == 12
-    go(run, world.prepared)
+    go(run, world.prepared, ["mlflow"])
     assert ended == [False, True]
     assert_as_uninterrupted(run, world)
 
