@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from flowseg.errors import UserError
 from flowseg.progress import console
 from flowseg.reports import run_tables
 from flowseg.reports.calibration import calibration, calibration_plot
@@ -43,6 +44,8 @@ def report_run(run: Run, out: Path | None = None, lang: Language = "en") -> dict
     Raises:
         UserError: the run has no test scores, a file of it is damaged, or the folder holds something else.
     """
+    if run.exported is not None:
+        raise UserError(f"{run.path}: is an exported model; the scores of the run it came from are in README.md")
     folder = out or run.path / "report"
     check_free(folder, FORMAT, "flowseg report")
     words = Words(lang)

@@ -210,6 +210,7 @@ def test_nothing_is_written_into_it(
     assert "without images of its own; name a data set with --data" in refused("eval", model)
     assert "is not written to; give a folder with --out" in refused("eval", model, "--data", tiny_data)
     assert "is not written to; give a folder with --out" in refused("analyze", "film", model, "--data", tiny_data)
+    assert "is an exported model; the scores of the run it came from are in README.md" in refused("report", model)
     assert f"{model}: is an exported model, which has no log" in refused(
         "compare", run, model, "--out", tmp_path / "report"
     )
