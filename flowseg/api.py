@@ -111,14 +111,15 @@ class Model:
 
 
 def load(path: str | Path, *, embeddings: str | Path | None = None, **settings: Any) -> Model:
-    """Returns the model of a run's best checkpoint, or of those of several runs of one config.
+    """Returns the model of a run's best checkpoint, of those of several runs of one config, or an exported model.
 
     Compiled programs are kept where the `flowseg` command keeps them (FLOWSEG_CACHE, or ~/.cache/flowseg), unless JAX
     has been told of another folder.
 
     Args:
-        path: the run's folder, as `flowseg train` makes it; or a folder of runs, as `flowseg experiment` makes it,
-            whose probabilities are averaged.
+        path: the run's folder, as `flowseg train` makes it; a folder of runs, as `flowseg experiment` makes it, whose
+            probabilities are averaged; an exported model's folder or its name on the hub (`hf://OWNER/NAME`); or
+            `phantoms`, a small model that comes with flowseg.
         embeddings: a store that holds the images' embeddings; None: the run's own, or image-stats.
         settings: fields of `flowseg.config.EvalConfig`, for example `steps=4`, `ensemble=8` or `threshold="tuned"`;
             those that are not given are the run's own.

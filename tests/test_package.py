@@ -76,6 +76,10 @@ def test_the_program_starts_from_the_wheel_in_an_empty_folder(wheel: Path, tmp_p
     assert python(tmp_path, "-c", shipped, path=wheel) == f"{wheel}/flowseg/configs/vlm_film.py\n"
     counted = python(tmp_path, "-m", "flowseg", "params", "vlm_film", "--json", path=wheel)
     assert json.loads(counted)["total"] == 11_649_729
+    opened = (
+        "from pathlib import Path; from flowseg.runs.folder import open_run; print(open_run(Path('phantoms')).path)"
+    )
+    assert python(tmp_path, "-c", opened, path=wheel) == f"{wheel}/flowseg/pretrained/phantoms\n"
     assert list(tmp_path.iterdir()) == []
 
 

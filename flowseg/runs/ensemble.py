@@ -11,6 +11,7 @@ from flowseg.errors import UserError, first_of
 from flowseg.files import parse_json
 from flowseg.progress import warn
 from flowseg.runs.folder import DONE_FILE, Run, is_run, open_run
+from flowseg.runs.names import tell_if_hidden
 from flowseg.runs.trained import Trained
 from flowseg.sampling.mask import MaskRule
 
@@ -28,6 +29,7 @@ def open_runs(path: Path) -> list[Run]:
     )
     if not found:
         return [open_run(path)]
+    tell_if_hidden(path)
     first = found[0]
     for other in found[1:]:
         differing = differences(set_up(first.config), set_up(other.config))

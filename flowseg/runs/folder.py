@@ -15,7 +15,7 @@ from flowseg.embeddings.store import Encoder
 from flowseg.errors import UserError
 from flowseg.files import is_text, naming, parse_json, sweep, take, write_text
 from flowseg.runs.exported import Exported
-from flowseg.runs.hub import local_folder
+from flowseg.runs.names import local_folder, pretrained, tell_if_hidden
 
 CONFIG_FILE = "config.json"
 DONE_FILE = "done.json"
@@ -105,11 +105,20 @@ def described(config: Config, encoder: Encoder | None) -> dict[str, Any]:
 
 
 def open_run(path: Path) -> Run:
-    """A run by its folder, or an exported model by its folder or its name on the hub (flowseg.runs.hub)."""
-    path = local_folder(path)
+    """A run by its folder, or an exported model by its folder or its name (flowseg.runs.names).
+
+    A run in the folder of that name comes before the model that has the name.
+    """
+    if is_run(path):
+        tell_if_hidden(path)
+    else:
+        path = local_folder(path)
     file = path / CONFIG_FILE
     if not file.is_file():
-        raise UserError(f"{path}: no run there (no {CONFIG_FILE}); give a folder that `flowseg train` made")
+        remedy = (
+            f"give a folder that `flowseg train` made, or a model that comes with flowseg: {', '.join(pretrained())}"
+        )
+        raise UserError(f"{path}: no run there (no {CONFIG_FILE}); {remedy}")
     try:
         content = parse_json(file.read_text())
         values, encoder, network = content["config"], content.get("encoder"), content.get("network")
