@@ -1,10 +1,14 @@
 """The examples of docs/python.md and docs/segment.ipynb, run as they stand."""
 
+import ast
+import contextlib
+import io
 import json
 import re
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -22,14 +26,19 @@ PAGE, NOTEBOOK = REPO / "docs" / "python.md", REPO / "docs" / "segment.ipynb"
 
 
 @pytest.fixture
-def place(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def place(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with the run that the examples name."""
     monkeypatch.chdir(tmp_path)
-    trained_run(tmp_path / "runs" / "example", tiny_data, "gaussian")
-    (tmp_path / "runs" / "vlm_film").symlink_to("example")
+    trained_run(tmp_path / "runs" / "vlm_film", tiny_data, "gaussian")
+    return tmp_path
+
+
+@pytest.fixture
+def agg() -> Iterator[None]:
+    """Plots are drawn without a screen."""
     backend = matplotlib.get_backend()
     matplotlib.use("Agg")
-    yield tmp_path
+    yield
     matplotlib.use(backend)
 
 
@@ -55,12 +64,41 @@ def test_the_page_names_all_that_is_public() -> None:
     assert {name for name in shown if not re.search(rf"^\| `{re.escape(name)}\b", text, re.MULTILINE)} == set()
 
 
-def test_the_notebook_runs(place: Path) -> None:
+def result(source: str, names: dict[str, object]) -> str:
+    """Runs a cell, and returns what it prints and what its last line is worth, as a notebook shows them."""
+    tree, shown = ast.parse(source, str(NOTEBOOK)), io.StringIO()
+    last = ast.Expression(tree.body.pop().value) if isinstance(tree.body[-1], ast.Expr) else None  # type: ignore[attr-defined]
+    with contextlib.redirect_stdout(shown):
+        exec(compile(tree, str(NOTEBOOK), "exec"), names)
+        value = None if last is None else eval(compile(last, str(NOTEBOOK), "eval"), names)
+    return shown.getvalue() + ("" if value is None else repr(value))
+
+
+def stored(cell: dict[str, Any]) -> str:
+    """Returns the text that a notebook holds as the result of a cell."""
+    texts = [output.get("text") or output.get("data", {}).get("text/plain", []) for output in cell["outputs"]]
+    return "".join("".join(text) for text in texts)
+
+
+def test_the_notebook_shows_what_comes_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agg: None) -> None:
+    """In an empty folder. Numbers may differ as between machines."""
     import matplotlib.pyplot as plt
 
+    monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    for cell in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]:
-        if cell["cell_type"] == "code":
-            exec(compile("".join(cell["source"]), str(NOTEBOOK), "exec"), names)
-    assert len(plt.get_fignums()) == 1
-    plt.close("all")
+    number = r"\d+(?:\.\d+)?"
+    compared = 0
+    cells = [c for c in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"] if c["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    for cell in cells:
+        found, text = result("".join(cell["source"]), names), stored(cell)
+        if any("image/png" in output.get("data", {}) for output in cell["outputs"]):
+            assert len(plt.get_fignums()) == 1
+            plt.close("all")
+        else:
+            assert re.sub(number, "0", found).split() == re.sub(number, "0", text).split()
+            values = [[float(value) for value in re.findall(number, shown)] for shown in (found, text)]
+            np.testing.assert_allclose(*values, atol=0.011)
+            compared += bool(text)
+    assert compared == 4 and not plt.get_fignums() and list(tmp_path.iterdir()) == []
+    assert NOTEBOOK.stat().st_size < 300_000
