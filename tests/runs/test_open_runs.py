@@ -56,7 +56,7 @@ def test_runs_whose_training_has_not_ended_are_named(
         run(tmp_path / name, seed)
     for name in finished:
         (tmp_path / name / "done.json").write_text("{}")
-    monkeypatch.setattr(Trained, "open", lambda run, settings: SimpleNamespace(run=run, best_dice=0.5))
+    monkeypatch.setattr(Trained, "open", lambda run, settings, embeddings: SimpleNamespace(run=run, best_dice=0.5))
     runs = open_runs(tmp_path)
     assert [one.run for one in open_together(runs, CONFIG.eval)] == runs
     out = capsys.readouterr().out
