@@ -27,9 +27,11 @@ PAGE, NOTEBOOK = REPO / "docs" / "python.md", REPO / "docs" / "segment.ipynb"
 
 @pytest.fixture
 def place(tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with the run that the examples name."""
+    """A working folder with the runs that the examples name."""
     monkeypatch.chdir(tmp_path)
     trained_run(tmp_path / "runs" / "vlm_film", tiny_data, "gaussian")
+    for fold in (1, 2):
+        trained_run(tmp_path / "runs" / "folds" / "vlm_film" / f"fold-{fold}", tiny_data, fold=f"{fold}/2")
     return tmp_path
 
 
