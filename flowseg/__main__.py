@@ -31,6 +31,10 @@ def run() -> None:
     except KeyboardInterrupt:
         tell("stopped")
         sys.exit(130)
+    finally:
+        # Only exit handlers are left, where an exception would be a traceback: a signal now ends the process at once.
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(signum, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,19 @@ __main__.run()
     assert all(line.startswith("flowseg: ") for line in done.stderr.splitlines())
 
 
+@pytest.mark.parametrize("words", [("--version",), ("params", "nosuch")])
+def test_a_ctrl_c_while_it_exits_ends_it_without_a_traceback(words: tuple[str, ...]) -> None:
+    program = """
+import atexit, os, signal
+atexit.register(lambda: [os.kill(os.getpid(), signal.SIGINT), list(range(9))])
+from flowseg.__main__ import run
+run()
+"""
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGINT
+    assert all(line.startswith("flowseg: ") for line in done.stderr.splitlines()) and "stopp" not in done.stderr
+
+
 def test_without_file_locks_one_line_says_why() -> None:
     """Windows has none."""
     program = "import sys; sys.modules['fcntl'] = None; from flowseg.__main__ import run; run()"
