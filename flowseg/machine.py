@@ -24,8 +24,16 @@ def machine_memory() -> int:
 
 
 def device_memory(device: "jax.Device") -> int | None:
-    """Returns how many bytes JAX may take on a device, or None if it does not say: a CPU has the machine's memory."""
-    stats = device.memory_stats()
+    """Returns how many bytes JAX may take on a device, or None if it does not say.
+
+    A CPU has the machine's memory. Programs can also be compiled for a device that is not there, which has none.
+    """
+    from jax.errors import JaxRuntimeError
+
+    try:
+        stats = device.memory_stats()
+    except JaxRuntimeError:
+        return None
     return int(stats["bytes_limit"]) if stats and "bytes_limit" in stats else None
 
 

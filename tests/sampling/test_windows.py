@@ -174,6 +174,15 @@ def gpu(size: float | None) -> Any:
     return SimpleNamespace(platform="gpu", device_kind="NVIDIA A2", memory_stats=lambda: stats)
 
 
+def test_a_device_that_is_not_there_says_no_memory() -> None:
+    """As one that a program is compiled for on another machine."""
+
+    def refused() -> None:
+        raise jax.errors.JaxRuntimeError("INVALID_ARGUMENT: MemoryStats is only supported for addressable devices")
+
+    assert machine.device_memory(SimpleNamespace(memory_stats=refused)) is None  # type: ignore[arg-type]
+
+
 def test_windows_take_the_memory_of_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of a batch of 8 windows with two samples each: the samples on the machine, and with the maps on the device."""
     settings = config(batch=8, ensemble=2)
