@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from ray_machines import Machines
+
     from flowseg.config import Config
 
 REPO = Path(__file__).resolve().parents[1]
@@ -56,6 +58,16 @@ def _unload_programs() -> Iterator[None]:
     if "jax" in sys.modules:
         sys.modules["jax"].clear_caches()
         gc.collect()
+
+
+@pytest.fixture(scope="module")
+def machines() -> "Iterator[Machines]":
+    """A Ray cluster for the tests of a file; one of its nodes may be killed by the last."""
+    from ray_machines import Machines
+
+    made = Machines()
+    yield made
+    made.shutdown()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 
 from flowseg import __version__
 from flowseg.cluster.place import Place
-from flowseg.cluster.worker import Each, Node, look_around
+from flowseg.cluster.worker import Each, Node, last_line, look_around
 from flowseg.errors import UserError
 
 LOCAL = "local"
@@ -99,10 +99,9 @@ class Cluster:
             try:
                 found: Node = self.ray.get(answer)
             except self.ray.exceptions.RayError as error:
-                reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), "").strip()
                 raise UserError(
-                    f"node {host}: cannot run flowseg ({reason}); install the same flowseg there, in the environment "
-                    "that `ray start` ran in"
+                    f"node {host}: cannot run flowseg ({last_line(str(error))}); install the same flowseg there, in "
+                    "the environment that `ray start` ran in"
                 ) from None
             if not found.sees_folder:
                 raise UserError(
@@ -124,7 +123,7 @@ class Cluster:
         try:
             return str(self.ray.get(task.remote(), timeout=300))
         except self.ray.exceptions.RayError as error:
-            reason = next((line for line in reversed(str(error).splitlines()) if line.strip()), "").strip()
+            reason = last_line(str(error))
             raise UserError(f"--cluster {self.address}: a worker with {each} fails ({reason})") from None
 
 

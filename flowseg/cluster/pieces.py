@@ -9,7 +9,7 @@ from typing import Any
 from flowseg.cluster.connection import Cluster
 from flowseg.cluster.display import Display, Row
 from flowseg.cluster.place import Place, Seen
-from flowseg.cluster.worker import STOP_SECONDS, Each, Ended, run_command
+from flowseg.cluster.worker import STOP_SECONDS, Each, Ended, last_line, run_command
 from flowseg.errors import UserError, first_of
 from flowseg.progress import console, duration, warn
 from flowseg.training.interrupt import stop_on_signals
@@ -140,9 +140,9 @@ def _ended(cluster: Cluster, place: Place, reference: Any, work: _Work) -> bool:
     ) as error:
         reason = f"its worker was lost ({type(error).__name__})"
     except errors.RayError as error:
-        said = next((line for line in reversed(str(error).splitlines()) if line.strip()), type(error).__name__)
+        said = last_line(str(error)) or type(error).__name__
         work.state = "failed"
-        console.print(f"{name}: failed: {said.strip()}")
+        console.print(f"{name}: failed: {said}")
         return True
     else:
         work.node = ended.node

@@ -20,6 +20,11 @@ _FAILED = 75
 """The status of a piece that could not be started (EX_TEMPFAIL)."""
 
 
+def last_line(text: str) -> str:
+    """Returns the last line of a text that is not blank, where the cause of an error stands; "" if there is none."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
 @dataclass(frozen=True)
 class Each:
     """What every piece of work gets."""
@@ -111,8 +116,7 @@ def run_command(name: str, arguments: list[str], folder: str, shared: str, token
                 child.stdin.close()
                 with suppress(subprocess.TimeoutExpired):
                     child.wait(STOP_SECONDS)
-    lines = place.err(name).read_text(errors="replace").split("\n")
-    said = next((line for line in reversed(lines) if line.strip()), f"it ended with status {status}")
+    said = last_line(place.err(name).read_text(errors="replace")) or f"it ended with status {status}"
     return Ended(status, said.removeprefix("flowseg: "), node)
 
 

@@ -1,4 +1,4 @@
-"""A cluster for the tests of a file; one of its nodes may be killed by the last."""
+"""A connection to the cluster of a file's tests."""
 
 from collections.abc import Iterator
 
@@ -6,13 +6,6 @@ import pytest
 from ray_machines import Machines
 
 from flowseg.cluster.connection import Cluster, connected
-
-
-@pytest.fixture(scope="module")
-def machines() -> Iterator[Machines]:
-    made = Machines()
-    yield made
-    made.shutdown()
 
 
 @pytest.fixture(scope="module")

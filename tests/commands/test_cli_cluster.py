@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 
@@ -24,13 +24,6 @@ TINY = ("--data.crop", 16, "--train.batch", 4, "--model.dim", 8, "--model.heads"
 TINY += ("--model.multipliers", 1, "--model.full-attention-levels", 0, "--flow.family", "supervised")
 TINY += ("--train.epochs", 4, "--train.epoch-steps", 5, "--train.validate-every", 2, "--train.checkpoint-every", 4)
 TINY += ("--eval.steps", 1, "--eval.min-component", 0, "--devices", 1, "--preset", "full")
-
-
-@pytest.fixture(scope="module")
-def machines() -> Iterator[Machines]:
-    made = Machines()
-    yield made
-    made.shutdown()
 
 
 @pytest.fixture(scope="module")
