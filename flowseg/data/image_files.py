@@ -1,16 +1,17 @@
 """Image files: which are read, what is refused, and how pixels become images, labels and fields of view."""
 
+import ctypes
 import hashlib
 import io
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float32, Num, UInt8
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError, _imaging
 
 from flowseg.config import Channel
 from flowseg.errors import UserError
@@ -40,6 +41,9 @@ PIXELS_VARIABLE = "FLOWSEG_MAX_PIXELS"
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 # What it warns about in damaged files either does not matter here or is an error below, which is one line.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+# libtiff, by which Pillow reads compressed TIFF files, prints what is wrong before Pillow raises its error.
+with suppress(OSError, AttributeError):  # Pillow may have been built without it, or with its names hidden
+    ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 DEEP_GREY = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 """Pillow's modes for grey values of more than 8 bits."""
 UPRIGHT = 1

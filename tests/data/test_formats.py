@@ -74,3 +74,17 @@ def test_a_damaged_file_is_one_line_without_pillow_s_warnings(tmp_path: Path) ->
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1 and "cannot be read as an image" in done.stderr
     assert "Warning" not in done.stderr, done.stderr
+
+
+def test_libtiff_prints_nothing_beside_the_refusal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.tif"
+    Image.new("1", (8, 8), 1).save(path, compression="group4")
+    content = bytearray(path.read_bytes())
+    (start,) = struct.unpack_from("<I", content, 4)
+    (entries,) = struct.unpack_from("<H", content, start)
+    for entry in range(start + 2, start + 2 + 12 * entries, 12):
+        if struct.unpack_from("<H", content, entry) == (273,):  # StripOffsets
+            struct.pack_into("<H", content, entry + 2, 2)  # text in place of a number
+    path.write_bytes(content)
+    assert "cannot be read as an image" in refusal(lambda: decode(path))
+    assert capfd.readouterr().err == ""
