@@ -1,6 +1,7 @@
 """Runs the campaign: `python -m tests.campaign --minutes 20`, or one case of it again."""
 
 import argparse
+import math
 import os
 import sys
 import tempfile
@@ -27,6 +28,12 @@ def main() -> int:
     """Returns the exit status: 1 if there are findings."""
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
     parser.add_argument("--minutes", type=float, default=20.0, help="how long; the set-up comes before it")
+    parser.add_argument(
+        "--turns",
+        type=int,
+        help="instead of --minutes: how many turns each kind gets (a case, or 200 mutated inputs); the same cases on "
+        "every machine",
+    )
     parser.add_argument("--seed", type=int, default=0, help="another one gives other cases")
     parser.add_argument("--kind", action="append", help="only this kind; may be given several times")
     parser.add_argument("--case", type=int, help="only this case of the kind; its folder is kept")
@@ -42,7 +49,8 @@ def main() -> int:
         if not given.kind or len(given.kind) != 1:
             parser.error("--case needs one --kind")
         return one_case(folder, given.kind[0], given.seed, given.case)
-    return Campaign(folder, given.seed, given.jobs, given.kind).run(60 * given.minutes)
+    campaign = Campaign(folder, given.seed, given.jobs, given.kind, given.turns)
+    return campaign.run(60 * given.minutes if given.turns is None else math.inf)
 
 
 if __name__ == "__main__":

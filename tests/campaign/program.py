@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import json
+import math
 import os
 import pkgutil
 import resource
@@ -141,7 +142,7 @@ class Counts:
     """What came of a kind's cases."""
 
     def __init__(self) -> None:
-        self.given = self.cases = self.tries = 0
+        self.given = self.turns = self.cases = self.tries = 0
         self.seconds = 0.0
         self.found = dict.fromkeys(CATEGORIES, 0)
         self.skipped: dict[str, int] = {}
@@ -156,17 +157,20 @@ class Counts:
 
 
 class Campaign:
-    """Cases of all kinds, until the time is over.
+    """Cases of all kinds, until the time is over or each kind has had its turns.
 
     Args:
         folder: an empty folder; it is deleted at the end.
         seed: decides every case.
         jobs: how many cases run at once.
         kinds: only these; None: all.
+        turns: how many each kind gets, of a case or of as many as one confined process runs; None: no limit.
     """
 
-    def __init__(self, folder: Path, seed: int, jobs: int, kinds: Sequence[str] | None = None):
-        self._folder, self._seed, self._jobs = folder, seed, jobs
+    def __init__(
+        self, folder: Path, seed: int, jobs: int, kinds: Sequence[str] | None = None, turns: int | None = None
+    ):
+        self._folder, self._seed, self._jobs, self._most = folder, seed, jobs, math.inf if turns is None else turns
         self._counts = {kind: Counts() for kind in kinds or KINDS}
         self._findings: list[tuple[str, int, Finding]] = []
 
@@ -198,7 +202,7 @@ class Campaign:
         said = time.monotonic()
         try:
             for free in list(workers):
-                self._give(free, workers)
+                self._give(free, workers, end)
             while workers:
                 try:
                     answers = wait(list(workers), timeout=1.0)
@@ -210,18 +214,13 @@ class Campaign:
                     continue
                 for ready in answers:
                     assert isinstance(ready, Connection)
-                    pid, kind, begun = workers[ready]
+                    _, kind, begun = workers[ready]
                     message = ready.recv()
                     if message is not None:
                         self._take(kind, *message)
                         continue
                     self._counts[kind].seconds += time.monotonic() - begun
-                    if time.monotonic() < end:
-                        self._give(ready, workers)
-                    else:
-                        ready.send(None)
-                        os.waitpid(pid, 0)
-                        del workers[ready]
+                    self._give(ready, workers, end)
                 if time.monotonic() - said >= _BETWEEN_LINES:
                     said = time.monotonic()
                     print(self._line(end - said), flush=True)
@@ -229,14 +228,20 @@ class Campaign:
             for connection in workers:
                 connection.close()
 
-    def _give(self, worker: Connection, workers: dict[Connection, tuple[int, str, float]]) -> None:
+    def _give(self, worker: Connection, workers: dict[Connection, tuple[int, str, float]], end: float) -> None:
+        """Gives a worker its next turn, or ends it."""
         now = time.monotonic()
-        spent = {kind: counts.seconds for kind, counts in self._counts.items()}
+        spent = {kind: counts.seconds for kind, counts in self._counts.items() if counts.turns < self._most}
+        if now >= end or not spent:
+            worker.send(None)
+            os.waitpid(workers.pop(worker)[0], 0)
+            return
         for _, kind, begun in workers.values():
-            if kind and workers[worker][1:] != (kind, begun):
+            if kind in spent and workers[worker][1:] != (kind, begun):
                 spent[kind] += now - begun + 1
         kind = min(spent, key=lambda name: spent[name] / KINDS[name].share)
         counts = self._counts[kind]
+        counts.turns += 1
         numbers = list(range(counts.given, counts.given + max(KINDS[kind].confined, 1)))
         counts.given += len(numbers)
         worker.send((kind, numbers))
@@ -254,9 +259,10 @@ class Campaign:
 
     def _line(self, left: float) -> str:
         done = "  ".join(f"{kind} {counts.tries}" for kind, counts in self._counts.items())
+        time_left = f"{duration(max(left, 0))} left   " if left < math.inf else ""
         sums = {category: sum(c.found[category] for c in self._counts.values()) for category in CATEGORIES}
         found = "  ".join(f"{count} {category}" for category, count in sums.items())
-        return f"{duration(max(left, 0))} left   {done}   {found}"
+        return f"{time_left}{done}   {found}"
 
     def _report(self) -> None:
         """Prints the counts, and the command that repeats each finding."""
