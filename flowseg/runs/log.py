@@ -1,7 +1,6 @@
 """What a run records while it trains: metrics.jsonl, which trackers show."""
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from flowseg.runs.tensorboard import Events
 from flowseg.runs.trackers import Guarded, Point
 
 METRICS_FILE = "metrics.jsonl"
+_LARGEST = float(np.finfo(np.float32).max)  # of what a step measures
 
 
 def read_metrics(run: Path) -> list[dict[str, Any]]:
@@ -53,15 +53,15 @@ def _wrong(found: Any) -> str | None:
         value = found.get(name)
         if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= found["step"] <= MOST_STEPS:
             return f"{name} = {value!r}"
-    numbers: dict[str, Any] = {"epoch": found.get("epoch")}
-    if found["kind"] == "val":
-        numbers["dice"] = found.get("dice")
-    elif found["kind"] == "train" and found.get("loss", False) is not None:  # None: no step of it was finite
-        numbers["loss"] = found.get("loss")
-    for name, value in numbers.items():
-        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+    needed = {"val": ("epoch", "dice"), "train": ("epoch", "loss")}.get(found["kind"], ("epoch",))
+    for name in dict.fromkeys((*needed, *found)):
+        value = found.get(name)
+        # A line has null where no step was finite.
+        if name == "kind" or (value is None and name in found and name not in ("epoch", "dice")):
+            continue
+        if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) <= _LARGEST:
             return f"{name} = {value!r}"
-    return None if 0 < numbers["epoch"] <= MOST_EPOCHS else f"epoch = {numbers['epoch']!r}"
+    return None if 0 < found["epoch"] <= MOST_EPOCHS else f"epoch = {found['epoch']!r}"
 
 
 class NoLog:

@@ -82,6 +82,8 @@ GOOD = b'{"kind": "train", "step": 2, "epoch": 0.5, "steps": 2, "loss": null}\n'
         (GOOD.replace(b"null", b"NaN"), "line 2: loss = nan"),
         (GOOD.replace(b"0.5", b"1" + b"0" * 400), "line 2: "),
         (GOOD.replace(b', "loss": null', b""), "line 2: loss = None"),
+        (GOOD.replace(b"null", b"1e308"), "line 2: loss = 1e+308"),
+        (GOOD.replace(b"null", b'null, "lr": "0.1"'), "line 2: lr = '0.1'"),
         (b'{"kind": "val", "step": 4, "epoch": 1.0}\n', "line 2: dice = None"),
     ],
 )
