@@ -37,7 +37,7 @@ TO_OUT = $(if $(OUT),--out "$$OUT")
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 	@echo
-	@echo "  make train CONFIG=vlm_film|baseline [DATA=folder] [EMBEDDINGS=store] [PRESET=auto|full|cpu]"
+	@echo "  make train CONFIG=vlm_film|baseline|supervised|... [DATA=folder] [EMBEDDINGS=store] [PRESET=auto|full|cpu]"
 	@echo "             [RESUME=auto] [OUT=folder] [ARGS=\"--optim.lr 1e-4 ...\"]"
 
 setup: $(VENV)/.installed ## install flowseg into .venv (with CUDA where nvidia-smi answers)

@@ -1,8 +1,8 @@
 """The typed config tree.
 
-Every field says its unit and the reason for its default. The defaults are the published recipe; a file in `configs/`
-holds only what differs from it. Every section is checked when it is built (flowseg.bounds): a mistake is a `UserError`
-of one line.
+Every field says its unit and the reason for its default. The defaults are the published recipe, but for what
+docs/recipe.md lists; a file in `configs/` holds only what differs from them. Every section is checked when it is built
+(flowseg.bounds): a mistake is a `UserError` of one line.
 """
 
 import dataclasses
@@ -61,7 +61,7 @@ class FilmConfig(Section, path="model.film"):
 
 @dataclass(frozen=True)
 class ModelConfig(Section, path="model"):
-    """The network. What its output means is the flow's matter: logits of the mask, or a velocity."""
+    """The network. What its output means depends on the flow: logits of the mask, or a velocity."""
 
     dim: Annotated[int, Bound(lambda n: 8 <= n <= 1024 and n % 8 == 0, "must be a multiple of 8 from 8 to 1024")] = 32
     """Channels of the finest level; a multiple of 8, the number of groups in GroupNorm. At most 32 times the published
@@ -111,8 +111,8 @@ class FlowConfig(Section, path="flow"):
 
     family: Family = "binary"
     """How noise is carried to the mask: the class `Family` of flowseg/flow/NAME.py. binary (most likely the published
-    one) goes from coin tosses to the mask, gaussian from normal noise to the target map; supervised has no flow: the
-    network gives the mask at once."""
+    one) goes from Bernoulli draws to the mask, gaussian from normal noise to the target map; supervised has no flow:
+    the network gives the mask at once."""
     sigma: Annotated[NotNegative, at_most(10, "the mask is lost in such noise")] = 0.25
     """Width of the Gaussian path, in units of the target's [-1, 1]; 0 is the straight path."""
     time_power: Annotated[Positive, at_most(100, "nearly all times would be 0")] = 1.0
@@ -213,7 +213,7 @@ class OptimConfig(Section, path="optim"):
     """plateau (published) reduces the learning rate when validation Dice stalls; cosine is a linear warm-up, then a
     decay to 0."""
     warmup_steps: Annotated[Natural, at_most(bounds.MOST_STEPS, "steps are counted in 32 bits")] = 0
-    """Steps of linear warm-up (cosine)."""
+    """Updates of linear warm-up (cosine); one takes optim.accumulate steps."""
     plateau_patience: Annotated[Count, at_most(bounds.MOST_EPOCHS, "no run has more validations")] = 5
     """Validations without a better Dice before the learning rate is reduced."""
     plateau_factor: Fraction = 0.5
@@ -222,8 +222,8 @@ class OptimConfig(Section, path="optim"):
     """Batches whose gradients are averaged into one update (published: 8)."""
     ema_decay: Annotated[float, Bound(lambda x: 0 <= x < 1, "must be at least 0 and below 1")] = 0.9999
     """Decay of the averaged parameters, which are the ones evaluated. After n updates the decay is at most
-    (1 + n)/(10 + n), so that the random start is forgotten. The published runs averaged differently: by stochastic
-    weight averaging over the last fifth of the epochs, at a tenth of the learning rate."""
+    (1 + n)/(10 + n), so that the random start is forgotten; a decay d has an effect from update 10/(1 - d) on. The
+    published runs used stochastic weight averaging over the last fifth of the epochs, at a tenth of the rate."""
 
 
 @dataclass(frozen=True)
@@ -258,7 +258,7 @@ class EvalConfig(Section, path="eval"):
     and dopri5 (its original's adaptive method)."""
     steps: Annotated[Count, at_most(10_000, "200 times the published number")] = 8
     """Steps from noise to mask (fixed-step samplers; published with the binary flow: 50). A step evaluates the network
-    once with euler, twice with midpoint or heun, 4 times with rk4."""
+    once with euler, twice with midpoint or heun (the binary flow's last heun step once), 4 times with rk4."""
     tolerance: Fraction = 1e-4
     """Relative and absolute tolerance (dopri5)."""
     overlap: Annotated[float, Bound(lambda x: 0 <= x <= 0.75, "must lie between 0 and 0.75")] = 0.25

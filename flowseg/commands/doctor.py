@@ -16,7 +16,7 @@ LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain")
 
 @dataclass(frozen=True)
 class Doctor(WithPreset):
-    """Say what a config would run on, how, and what it would take."""
+    """Show the device and precision that a config would use here, and the time or memory of a step."""
 
 
 def doctor(args: list[str]) -> None:

@@ -16,7 +16,7 @@ class Export:
     """Write a trained run for use elsewhere: in flowseg, in the original PyTorch project, in any JAX program."""
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """The run's folder."""
+    """The folder of a run or of an exported model."""
     out: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="OUT")]
     """What is written; it must not exist."""
     to: Literal["safetensors", "torch", "stablehlo"]

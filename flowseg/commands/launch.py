@@ -29,7 +29,7 @@ class Together:
     """Number of processes of that training, usually one per host. 1: this process trains alone, whatever Slurm or Open
     MPI says."""
     process_id: Annotated[Process | None, default_is("what Slurm, Open MPI or Kubernetes says")] = None
-    """Which of them this one is, from 0."""
+    """Index of this process, counted from 0."""
     peer_timeout: Seconds = 300
     """Seconds that a process waits for the others at the start."""
 

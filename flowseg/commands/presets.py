@@ -29,7 +29,7 @@ _FEW = 100
 
 
 def cpu_preset(config: Config, max_side: int | None = SIDES[0], *, short: bool = False) -> Config:
-    """Returns the experiment reduced to about twenty minutes on two cores (docs/recipes.md says how it was found).
+    """Returns the experiment reduced to what two cores train in minutes (docs/recipes.md says how it was found).
 
     Images are downsampled to `max_side` pixels, as few as their labels survive (`working_side`), and seen upright:
     what belongs to the vessel tree shows from afar, and has its usual place. The network takes patches of 2x2 pixels,

@@ -28,8 +28,8 @@ class OnRun:
     """Options of every command on a run."""
 
     run: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN")]
-    """The run's folder, an exported model's, hf://OWNER/NAME, or phantoms: a small model that comes with flowseg.
-    flowseg eval, predict and app also take a folder of runs, and average their probabilities."""
+    """The run's folder, an exported model's, or hf://OWNER/NAME. flowseg eval, predict and app also take phantoms, a
+    small model that comes with flowseg, or a folder of runs, whose probabilities they average."""
     embeddings: Annotated[str | None, default_is("the run's own, or image-stats")] = None
     """A store that holds the images' embeddings."""
 

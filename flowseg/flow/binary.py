@@ -1,4 +1,4 @@
-"""The binary family: discrete flow matching from fair coin tosses (t = 0) to the mask (t = 1), in {0, 1}.
+"""The binary family: discrete flow matching from Bernoulli(1/2) draws (t = 0) to the mask (t = 1), in {0, 1}.
 
 The path is the mixture path of Gat et al., Discrete Flow Matching (NeurIPS 2024), for two states: the network sees a
 binary map and gives the logits of the mask. The losses and samplers are those of the published experiment
@@ -36,7 +36,7 @@ def _wide(t: Times) -> Maps:
 
 
 def path(x1: Maps, t: Times, u_source: Maps, u_keep: Maps) -> Maps:
-    """Returns x_t: each pixel is the mask's with probability t, else a fair coin toss.
+    """Returns x_t: each pixel is the mask's with probability t, else a Bernoulli(1/2) draw.
 
     Args:
         x1: the mask in {0, 1}.
