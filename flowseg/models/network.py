@@ -15,7 +15,7 @@ from flowseg.config import Config, ModelConfig
 from flowseg.models.junctions import junction_gate
 from flowseg.models.kernels import PLAIN, Kernels
 from flowseg.models.parameters import draw
-from flowseg.models.unet import GammaBeta, UNet
+from flowseg.models.unet import EXACT, GammaBeta, UNet
 
 Params = dict[str, Any]
 Estimate = Callable[[Array, Array, Array], Float[Array, "b h w 1"]]
@@ -68,7 +68,7 @@ class Network:
         self._estimate = estimate
 
     def _model(self, params: Params) -> UNet:
-        params = _for_products(params, self._dtype)
+        params = {n: part if n in EXACT else _for_products(part, self._dtype) for n, part in params.items()}
         state = jax.tree.map(lambda leaf: leaf, self._state)
         nnx.replace_by_pure_dict(state, params)
         return nnx.merge(self._graph, state)

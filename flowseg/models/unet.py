@@ -5,6 +5,8 @@ conditioner. A transformer follows in the middle, then a decoder with skips. FiL
 decoder stages by an embedding of the image.
 """
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -135,6 +137,10 @@ class DecoderStage(nnx.Module):
         return self.up(x + self.attention(x))
 
 
+EXACT = ("film", "head")
+"""The parts of the network that compute in float32, whatever its other products are rounded to."""
+
+
 class Film(nnx.Module):
     """The conditioner, and one head for each chosen decoder stage."""
 
@@ -189,8 +195,9 @@ class UNet(nnx.Module):
         self.middle = Middle(config, compute)
         self.decoder = nnx.List(DecoderStage(config, stage, compute) for stage in levels)
         self.head_block = ResnetBlock(2 * config.dim, config.dim, 4 * config.dim, compute)
-        self.head = Dense(config.dim, pixels, compute)
-        self.film = Film(config, compute) if config.film.stages else None
+        exact = replace(compute, dtype=jnp.float32)
+        self.head = Dense(config.dim, pixels, exact)
+        self.film = Film(config, exact) if config.film.stages else None
 
     def __call__(
         self,
@@ -215,7 +222,7 @@ class UNet(nnx.Module):
         for stage, (block, skip) in enumerate(zip(self.decoder, reversed(skips), strict=True)):
             x = block(x, skip, times, films.get(stage), gate)
         x = self.head_block(x, times, stem)
-        return from_patches(self.head(x).astype(jnp.float32), self.config.patch)
+        return from_patches(self.head(x), self.config.patch)
 
     def _check(self, x: Array, t: Array, image: Array, embedding: Array | None) -> None:
         if x.ndim != 4 or x.shape[-1] != 1 or image.shape != x.shape or t.shape != x.shape[:1]:
