@@ -314,7 +314,7 @@ class Checkpoints:
         for (kind, _), manager in self._managers.items():
             with self._writing(kind):
                 manager.wait_until_finished()
-            manager.close()
+                manager.close()
         self._managers = {}
 
 

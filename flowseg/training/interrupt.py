@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from threading import Thread
+from threading import Thread, Timer
 from types import FrameType
 from typing import Any
 
@@ -174,6 +174,7 @@ def answer_signals() -> None:
     """Lets a thread answer signals from now on; for a program, which calls it once, before it imports much."""
     if signal.getsignal(signal.SIGINT) == signal.default_int_handler:  # else the parent wants it to be ignored
         signal.signal(signal.SIGINT, _interrupt)
+        sys.unraisablehook = _raise_again
     heard, written = os.pipe()
     os.set_blocking(written, False)
     signal.set_wakeup_fd(written, warn_on_full_buffer=False)
@@ -195,6 +196,21 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
         frame = frame.f_back
     _raised = True
     raise KeyboardInterrupt
+
+
+def _raise_again(lost: "sys.UnraisableHookArgs") -> None:
+    """Sends a Ctrl-C once more whose KeyboardInterrupt fell into a finaliser or a callback of the garbage collector.
+
+    Python drops exceptions there. Anything else that it drops is shown as always.
+    """
+    global _raised
+    if lost.exc_type is not KeyboardInterrupt:
+        sys.__unraisablehook__(lost)
+        return
+    _raised = False
+    again = Timer(0.01, os.kill, (os.getpid(), signal.SIGINT))  # by then the callback is over
+    again.daemon = True
+    again.start()
 
 
 def _listen(heard: int) -> None:

@@ -235,3 +235,7 @@ def test_a_full_disk_is_one_line_and_earlier_checkpoints_stay(
         assert f"{tmp_path}/checkpoints/latest: a checkpoint cannot be written (" in message
         assert "No space left" in message and "--resume" in message
         assert checkpoints.steps("latest") == [1] and checkpoints.problem("latest", 1) is None
+        monkeypatch.undo()
+        with monkeypatch.context() as while_closing:
+            while_closing.setattr(ocp.CheckpointManager, "close", full)
+            assert "No space left" in refusal(checkpoints.close)

@@ -66,6 +66,24 @@ except KeyboardInterrupt:
     print("saved")
 raise SystemExit(130)
 """
+# A signal comes while Python calls back from collecting garbage.
+_COLLECTING = """
+import gc, os, signal, time
+from flowseg.training.interrupt import answer_signals
+answer_signals()
+def interrupt(phase, info):
+    gc.callbacks.clear()
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(0.1)
+gc.callbacks.append(interrupt)
+try:
+    print("ready", flush=True)
+    gc.collect()
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("stopped")
+    raise SystemExit(130)
+"""
 
 
 def started(program: str, *before: str) -> subprocess.Popen[str]:
@@ -135,3 +153,10 @@ def test_a_process_whose_child_answers_is_silent_and_stays() -> None:
         assert process.poll() is None
         process.kill()
         assert process.stderr is not None and process.stderr.read() == ""
+
+
+def test_a_signal_within_a_callback_of_the_garbage_collector_is_not_lost() -> None:
+    with started(_COLLECTING) as process:
+        out, err = process.communicate(timeout=50)
+    assert (process.returncode, out) == (130, "stopped\n")
+    assert err == "flowseg: Ctrl-C: stopping when the present operation ends; once more stops at once\n"
