@@ -90,11 +90,20 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except Exception as error:
+        if _caused_by_ctrl_c(error):
+            _end("stopped", 128 + signal.SIGINT)
         if len(arguments) < len(given):
             raise
         if isinstance(error, OSError) and error.errno is not None:
             _end(_of_file_system(error), 1)
         _end(_unexpected(error), os.EX_SOFTWARE)
+
+
+def _caused_by_ctrl_c(error: BaseException | None) -> bool:
+    """Whether an error is what a library made of a KeyboardInterrupt, such as NumPy's SystemError."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _run(arguments: list[str]) -> None:

@@ -55,9 +55,17 @@ def test_what_the_file_system_refuses_is_one_line(
     )
 
 
-def test_a_ctrl_c_is_one_line(flowseg: Flowseg, monkeypatch: pytest.MonkeyPatch) -> None:
-    failing(monkeypatch, KeyboardInterrupt())
-    assert flowseg("params", BASELINE).status == 130
+@pytest.mark.parametrize("made_of_it", [None, SystemError("returned a result with an exception set")])
+def test_a_ctrl_c_is_one_line(
+    flowseg: Flowseg, monkeypatch: pytest.MonkeyPatch, made_of_it: SystemError | None
+) -> None:
+    """NumPy makes a SystemError of one that comes at some moments."""
+    error: BaseException = KeyboardInterrupt()
+    if made_of_it is not None:
+        made_of_it.__cause__, error = error, made_of_it
+    failing(monkeypatch, error)
+    outcome = flowseg("params", BASELINE)
+    assert outcome.status == 130 and outcome.err == "flowseg: stopped\n"
 
 
 def test_a_ctrl_c_during_the_imports_is_one_line(tmp_path: Path) -> None:
