@@ -42,6 +42,7 @@ def write_dataset(
     _check_stems(cases)
     vessels = 0
     try:
+        out.parent.mkdir(parents=True, exist_ok=True)
         with replaced_folder(out) as part, task("writing images", len(cases)) as advance:
             for case in cases:
                 vessels += _write_case(part / str(case.split), case, vessel)
@@ -73,11 +74,9 @@ def _groups(cases: Sequence[Case]) -> dict[str, str] | None:
 
 
 def check_out(out: Path) -> None:
-    """Raises a UserError unless `out` can be made: it must not exist, but the folder above it must."""
+    """Raises a UserError if `out` exists."""
     if out.exists() or out.is_symlink():
         raise UserError(f"{out}: exists already; choose another folder or remove it")
-    if not out.parent.is_dir():
-        raise UserError(f"{out.parent}: no such folder; make it first")
 
 
 def _check_stems(cases: Sequence[Case]) -> None:

@@ -294,8 +294,14 @@ def test_a_folder_that_exists_is_never_touched(tmp_path: Path) -> None:
     out.mkdir()
     assert f"{out}: exists already" in refusal(lambda: imported("drive", tmp_path / "raw", out))
     assert list(out.iterdir()) == []
-    nowhere = tmp_path / "no" / "where"
-    assert f"{nowhere.parent}: no such folder" in refusal(lambda: imported("drive", tmp_path / "raw", nowhere))
+
+
+def test_folders_above_the_data_set_are_made(tmp_path: Path) -> None:
+    drive(tmp_path / "raw")
+    assert imported("drive", tmp_path / "raw", tmp_path / "data" / "sets" / "drive")["train"]
+    (tmp_path / "file").touch()
+    message = refusal(lambda: imported("drive", tmp_path / "raw", tmp_path / "file" / "drive"))
+    assert f"{tmp_path}/file/drive: cannot be written (File exists)" in message
 
 
 def test_a_stop_leaves_nothing(tmp_path: Path) -> None:
