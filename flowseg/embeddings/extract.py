@@ -67,7 +67,9 @@ class Parts(AbstractContextManager["Parts"]):
             try:
                 part = EmbeddingStore(file)
                 vectors = part.read(range(len(part)))
-            except UserError:
+            except (UserError, FileNotFoundError):
+                if not file.exists():  # another run has written the same store, and removed its parts
+                    continue
                 raise UserError(f"{file}: is damaged; delete it to embed its images again") from None
             if part.encoder != self._encoder:
                 raise UserError(

@@ -1,6 +1,7 @@
 """An interrupted extraction uses its finished vectors again and gives the same store as without interruption."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -124,6 +125,30 @@ def test_a_damaged_part_is_named(data: Path, tmp_path: Path, small_groups: None)
         assert f"{part}: is damaged; delete it" in refusal(lambda: run(data, Counting(), tmp_path / "store"))
     part.unlink()
     assert run(data, Counting(), tmp_path / "store").reused == 2
+
+
+@pytest.mark.parametrize("opened", [False, True])
+def test_parts_that_another_run_has_just_removed_are_embedded_again(
+    data: Path, tmp_path: Path, small_groups: None, monkeypatch: pytest.MonkeyPatch, opened: bool
+) -> None:
+    run(data, Counting(), tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        run(data, Counting(stop_at=4), tmp_path / "store")
+
+    class Removed(EmbeddingStore):
+        """Its folder is removed before it is opened, or afterwards."""
+
+        def __init__(self, path: Path):
+            if opened:
+                super().__init__(path)
+            shutil.rmtree(path.parent, ignore_errors=True)
+            if not opened:
+                super().__init__(path)
+
+    with monkeypatch.context() as removing:
+        removing.setattr(extract_module, "EmbeddingStore", Removed)
+        assert run(data, Counting(), tmp_path / "store").reused == 0
+    assert (tmp_path / "store").read_bytes() == (tmp_path / "whole").read_bytes()
 
 
 def test_a_changed_image_is_embedded_again(data: Path, tmp_path: Path, small_groups: None) -> None:
