@@ -55,6 +55,11 @@ class Test:
     """The smallest mean difference that this test set would show in 80 % of repetitions."""
     images_needed: int | None
     """The number of images that would show a difference of the size found in 80 % of repetitions."""
+    low_a: float | None = None
+    high_a: float | None = None
+    low_b: float | None = None
+    high_b: float | None = None
+    """Bootstrap 95 % intervals of the two means over these images."""
 
     @property
     def better(self) -> str | None:
@@ -136,7 +141,10 @@ def _image_test(metric: str, a: str, b: str, first: Values, second: Values) -> T
     found = compare(two, one)
     needed = images_needed(n, found.detectable, found.mean) if found.mean and found.detectable else None
     values = (fmean(one), fmean(two), found.mean, found.low, found.high, found.p, None)
-    return Test(metric, a, b, n, *values, rank_biserial(paired_differences(two, one)), found.detectable, needed)
+    effect = rank_biserial(paired_differences(two, one))
+    of_a, of_b = bootstrap_mean(one), bootstrap_mean(two)
+    ends = (of_a.low, of_a.high, of_b.low, of_b.high)
+    return Test(metric, a, b, n, *values, effect, found.detectable, needed, *ends)
 
 
 def seed_mean(values: Sequence[float]) -> Mean:

@@ -53,6 +53,8 @@ class Seeds:
     metric: str
     values: dict[int, float]
     mean: Mean
+    images: int | None = None
+    """How many images the values are means over; None for a figure of the training."""
 
 
 @dataclass(frozen=True)
@@ -167,20 +169,25 @@ def _on_test(groups: Sequence[Group]) -> OnTest | None:
 
 
 def _over_seeds(groups: Sequence[Group], on_test: OnTest | None) -> list[Seeds]:
-    """Best validation Dice and mean test scores by seed, of groups that have two seeds or more."""
+    """Best validation Dice and mean test scores by seed, of groups that have two seeds or more.
+
+    All means of a metric are over the same images: those on which every run of these groups has it.
+    """
     found = []
-    for group in groups:
-        if len(group.logs) < 2:
-            continue
+    several = [group for group in groups if len(group.logs) > 1]
+    for group in several:
         bests = group.by_seed(lambda log: log.best_dice)
         if len(bests) == len(group.logs):
             found.append(Seeds(group.name, "best_validation_dice", bests, seed_mean(list(bests.values()))))
         if on_test is None:
             continue
         for metric in on_test.values[group.name]:
-            every = {seed: one.metrics[metric] for seed, one in on_test.scores[group.name].items()}
-            kept = {seed: values[np.isfinite(values)] for seed, values in every.items()}
-            if all(len(values) for values in kept.values()):
-                means = {seed: fmean(values) for seed, values in kept.items()}
-                found.append(Seeds(group.name, metric, means, seed_mean(list(means.values()))))
+            # A group's value of an image is finite if those of all its runs are.
+            kept = np.isfinite([on_test.values[one.name][metric] for one in several]).all(axis=0)
+            if kept.any():
+                means = {
+                    seed: fmean(one.in_order(on_test.keys)[metric][kept])
+                    for seed, one in on_test.scores[group.name].items()
+                }
+                found.append(Seeds(group.name, metric, means, seed_mean(list(means.values())), int(kept.sum())))
     return found

@@ -56,6 +56,11 @@ class Scores:
         """Whether the scores are inside the field of view; evaluations of older versions never are."""
         return bool(self.about.get("field_of_view", False))
 
+    def in_order(self, keys: Sequence[str]) -> dict[str, Values]:
+        """The metrics, with their values in the order of these images."""
+        order = [self.keys.index(key) for key in keys]
+        return {name: values[order] for name, values in self.metrics.items()}
+
 
 def read_scores(run: Run, split: str = SPLIT) -> Scores:
     """Reads RUN/eval/SPLIT/per_image.csv and metrics.json.
@@ -182,8 +187,5 @@ def shared_metrics(all_scores: Sequence[Scores]) -> tuple[list[str], list[str]]:
 
 def mean_scores(group: Sequence[Scores], keys: Sequence[str], metrics: Sequence[str]) -> dict[str, Values]:
     """Scores per image averaged over a group's runs, in the order of `keys`; nan if a run has none."""
-    orders = [[scores.keys.index(key) for key in keys] for scores in group]
-    return {
-        name: np.mean([s.metrics[name][order] for s, order in zip(group, orders, strict=True)], axis=0)
-        for name in metrics
-    }
+    ordered = [scores.in_order(keys) for scores in group]
+    return {name: np.mean([values[name] for values in ordered], axis=0) for name in metrics}

@@ -35,15 +35,17 @@ KEYS = {
     "null where they share none",
     "courses": "validation Dice at the epochs measured in both, for each two groups: a, b, n, difference (b minus a), "
     "low, high (95 %, for autocorrelation), independent, ahead_a, ahead_b",
-    "test": "scores on the test split: images (names), means (by group and metric: mean, low, high, n), per_image (by "
-    "group and metric, in the order of images; null where it does not exist), field_of_view (whether the scores are "
-    "inside it), partial (metrics not in all evaluations), evaluation (settings that differ); null without two groups "
-    "of run folders",
-    "tests": "for each two groups and metric: a, b, metric, n (images), mean_a, mean_b, difference (b minus a), low, "
-    "high (bootstrap 95 % over images), p (Wilcoxon signed-rank), p_holm (over all tests here), effect (matched-pairs "
-    "rank-biserial), detectable (found in 80 % of repetitions), images_needed (for the difference found), better (by "
-    "the means alone), winner (null where refused)",
-    "seeds": "for each group of several seeds and figure: group, metric, values by seed, mean, low, high (Student t)",
+    "test": "scores on the test split: images (names), means (by group and metric: mean, low, high, n, of the images "
+    "on which the group has the metric), per_image (by group and metric, in the order of images; null where it does "
+    "not exist), field_of_view (whether the scores are inside it), partial (metrics not in all evaluations), "
+    "evaluation (settings that differ); null without two groups of run folders",
+    "tests": "for each two groups and metric: a, b, metric, n (images on which both have the metric, and which all "
+    "values here are of), mean_a, mean_b, difference (b minus a), low, high (bootstrap 95 % over images), p (Wilcoxon "
+    "signed-rank), p_holm (over all tests here), effect (matched-pairs rank-biserial), detectable (found in 80 % of "
+    "repetitions), images_needed (for the difference found), low_a, high_a, low_b, high_b (bootstrap 95 % of the "
+    "means), better (by the means alone), winner (null where refused)",
+    "seeds": "for each group of several seeds and figure: group, metric, values by seed, images (how many; every "
+    "run of these groups has the metric on them; null for a figure of the training), mean, low, high (Student t)",
     "seed_tests": "for each two such groups and figure: a, b, metric, n_a, n_b, paired, difference, low, high, "
     "detectable",
     "winners": "for each two groups and item: item, between, winner (null where refused), reason, rule (its name)",
@@ -80,7 +82,10 @@ def summarize(evidence: Evidence, words: Words) -> dict[str, Any]:
             {**asdict(one), "better": one.better, "winner": winners[TEST + one.metric, one.a, one.b]}
             for one in (test.tests if test is not None else [])
         ],
-        "seeds": [{"group": s.group, "metric": s.metric, "values": s.values, **vars(s.mean)} for s in evidence.seeds],
+        "seeds": [
+            {"group": s.group, "metric": s.metric, "values": s.values, "images": s.images, **vars(s.mean)}
+            for s in evidence.seeds
+        ],
         "seed_tests": [asdict(found) for found in evidence.seed_tests],
         "winners": [_winner(judgement, words) for judgement in evidence.judgements],
         "headline": [words.say(message) for message in headline(evidence)],

@@ -156,8 +156,9 @@ def steadiness(report: Report, t: Words) -> Table:
 def tests(report: Report, t: Words, a: str, b: str) -> Table:
     """The test scores of two groups, a row for each metric."""
 
-    def mean(name: str, one: dict[str, Any]) -> Cell:
-        return estimate(report["test"]["means"][name][one["metric"]], digits(one), to=t("to"))
+    def mean(side: str, one: dict[str, Any]) -> Cell:
+        found = {part: one[f"{part}_{side}"] for part in ("mean", "low", "high")}
+        return estimate(found if found["mean"] is not None else None, digits(one), to=t("to"))
 
     def digits(one: dict[str, Any]) -> int:
         return metric(one["metric"]).unit.decimals
@@ -168,8 +169,8 @@ def tests(report: Report, t: Words, a: str, b: str) -> Table:
     return table(
         [one for one in report["tests"] if (one["a"], one["b"]) == (a, b)],
         (t("metric"), lambda one: t.metric(one["metric"]) + t.arrow(one["metric"])),
-        (a, partial(mean, a)),
-        (b, partial(mean, b)),
+        (a, partial(mean, "a")),
+        (b, partial(mean, "b")),
         (t("difference"), difference),
         ("p", lambda one: small(one["p"])),
         (t("p_holm"), lambda one: small(one["p_holm"])),
@@ -199,8 +200,13 @@ def seeds(report: Report, t: Words) -> Table:
     for a, b in pairs:
         columns.append((f"{b} − {a}", partial(value, (a, b))))
         columns.append((t("detectable"), partial(detectable, (a, b))))
-    figures = dict.fromkeys(s["metric"] for s in report["seeds"])
-    return table(figures, (t("metric"), t.metric), *columns, title=t("h_seeds"))
+    figures = {s["metric"]: s["images"] for s in report["seeds"]}
+
+    def label(key: str) -> Cell:
+        whole = figures[key] in (None, len(report["test"]["images"]))
+        return Cell(t.metric(key), "" if whole else t("of_images", n=figures[key]))
+
+    return table(figures, (t("metric"), label), *columns, title=t("h_seeds"))
 
 
 def images(report: Report, t: Words, key: str, folded: bool) -> Table:

@@ -38,6 +38,7 @@ PAGE: dict[str, tuple[str, str]] = {
     "set_up": ("set-up", "설정"),
     "seeds": ("seeds", "시드"),
     "of_seeds": ("{n:#seed}", "시드 {n}개"),
+    "of_images": ("{n:#image}", "영상 {n}장"),
     "parameters": ("parameters", "파라미터 수"),
     "base": ("base network", "기본 네트워크"),
     "conditioner": ("FiLM conditioner", "FiLM 조건 모듈"),
@@ -112,9 +113,9 @@ PAGE: dict[str, tuple[str, str]] = {
     # Test scores.
     "test_how": (
         "{n:#test image}, the same in all evaluations. Means with bootstrap 95 % intervals over images; differences "
-        "are paired, image by image.",
+        "are paired, image by image. A table's row is over the images on which both set-ups have the metric.",
         "테스트 영상 {n}장이며 모든 평가에서 같습니다. 평균과 영상에 대한 부트스트랩 95 % 신뢰구간을 적었고, 차이는 "
-        "영상별로 짝지어 구했습니다.",
+        "영상별로 짝지어 구했습니다. 각 행은 두 설정 모두 값이 있는 영상만으로 계산했습니다.",
     ),
     "test_inside": (
         "All scores are inside the field of view: pixels outside it do not count.",
@@ -140,9 +141,10 @@ PAGE: dict[str, tuple[str, str]] = {
     ),
     "seeds_note": (
         "Means over seeds with Student's t 95 % intervals. If both groups have the same seeds, differences are "
-        "paired by seed; otherwise the interval is Welch's.",
+        "paired by seed; otherwise the interval is Welch's. A row is over the images on which every one of these runs "
+        "has the metric; their number is given where it is not all.",
         "시드 평균과 t 분포 95 % 신뢰구간입니다. 양쪽의 시드가 같으면 시드별로 짝지어, 다르면 Welch 방식으로 차이를 "
-        "구했습니다.",
+        "구했습니다. 각 행은 이 실행들 모두에 값이 있는 영상만으로 계산했으며, 전체보다 적으면 그 수를 적었습니다.",
     ),
     # Image by image.
     "image": ("image", "영상"),

@@ -213,6 +213,35 @@ def test_groups_are_compared_over_seeds(tmp_path: Path) -> None:
     assert "시드" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
 
 
+def test_means_that_stand_side_by_side_are_over_the_same_images(tmp_path: Path) -> None:
+    """Where a run lacks the error of its easiest image, no mean or seed beside it counts that image."""
+    made = {
+        name: [scores(first + s, shift) for s in (0, 1)]
+        for name, first, shift in (("base", 1, 0.0), ("film", 6, 0.04))
+    }
+    easiest = int(np.argmin([v if v is not None else np.inf for v in made["base"][0]["hd95"]]))
+    made["base"][1]["hd95"][easiest] = None
+    for name, of_seeds in made.items():
+        for seed, values in enumerate(of_seeds):
+            config = FILM if name == "film" else None
+            make_run(tmp_path / name / str(seed), seed=seed, scores=values, images=names(), config=config)
+    found = compare(tmp_path / "out", tmp_path / "base", tmp_path / "film")
+    kept = [i for i in range(COUNT) if i not in (0, easiest)]
+    means = {n: np.mean([[one["hd95"][i] for i in kept] for one in of_seeds], axis=1) for n, of_seeds in made.items()}
+    of_seeds = {s["group"]: s for s in found["seeds"] if s["metric"] == "hd95"}
+    for name, group in of_seeds.items():
+        np.testing.assert_allclose(list(group["values"].values()), means[name], rtol=1e-5)
+        assert group["images"] == COUNT - 2
+    test = next(one for one in found["tests"] if one["metric"] == "hd95")
+    np.testing.assert_allclose((test["mean_a"], test["mean_b"]), [means[n].mean() for n in made], rtol=1e-5)
+    over = next(s for s in found["seed_tests"] if s["metric"] == "hd95")
+    assert over["difference"] == pytest.approx(test["difference"], rel=1e-5)
+    for file in ("report.md", "report.html"):
+        page = (tmp_path / "out" / file).read_text(encoding="utf-8")
+        assert f"{test['mean_b']:.2f}" in page and f"{COUNT - 2} images" in page
+        assert f"{found['test']['means']['film']['hd95']['mean']:.2f}" not in page
+
+
 def test_three_set_ups_are_compared_two_by_two(runs: Path, tmp_path: Path) -> None:
     third = make_run(tmp_path / "film", scores=scores(9), images=names(), config=FILM, dices={1: 0.4})
     found = compare(tmp_path / "out", runs / f"{MARKUP}good", runs / "damaged", third)
