@@ -28,6 +28,7 @@ def make_run(
     maps: bool = True,
     pixels: int = 0,
     size: tuple[int, int] = (40, 48),
+    about: Mapping[str, object] | None = None,
 ) -> Path:
     """A run's folder.
 
@@ -40,6 +41,7 @@ def make_run(
         network: what another program trained.
         maps: whether there are maps of probability and uncertainty.
         pixels: seeds the test images; runs with the same value have the same test set.
+        about: further fields of metrics.json.
     """
     values = {"model": NARROW, "train": {"epochs": len(losses)}, **(config or {})}
     run = create_run(path, from_dict(Config, {"seed": seed, **values}), None, network)
@@ -52,7 +54,7 @@ def make_run(
     if scores is not None:
         names = images or [f"test/{i + 1:04d}" for i in range(len(next(iter(scores.values()))))]
         sampler = {} if network else {"sampler": {"sampler": "euler", "steps": 1}}
-        _evaluate(path / "eval" / "test", names, scores, sampler, maps, pixels, seed, size)
+        _evaluate(path / "eval" / "test", names, scores, {**sampler, **(about or {})}, maps, pixels, seed, size)
     return path
 
 
@@ -60,7 +62,7 @@ def _evaluate(
     folder: Path,
     names: Sequence[str],
     scores: Mapping[str, Sequence[float | None]],
-    sampler: Mapping[str, object],
+    about: Mapping[str, object],
     maps: bool,
     pixels: int,
     seed: int,
@@ -73,8 +75,8 @@ def _evaluate(
         for i, name in enumerate(names):
             cells = [scores[m][i] for m in scores]
             writer.writerow([name, *("" if v is None else f"{v:.6f}" for v in cells), "0.600000"])
-    about = {"data": "data", **sampler, "frangi": {"settings": {"scale": 2.0}}}
-    (folder / "metrics.json").write_text(json.dumps(about))
+    written = {"data": "data", **about, "frangi": {"settings": {"scale": 2.0}}}
+    (folder / "metrics.json").write_text(json.dumps(written))
     for i, name in enumerate(names):
         image, truth = drawn_image(pixels + i, size)
         rng = np.random.default_rng([seed, i])

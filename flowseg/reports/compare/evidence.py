@@ -41,8 +41,8 @@ class OnTest:
 
     @property
     def evaluation(self) -> list[dict]:
-        """Settings of sampling in which the evaluations differ."""
-        return setups.differing_evaluation(self.first)
+        """Settings of sampling and mask rules in which the evaluations of all runs differ."""
+        return setups.differing_evaluation(self.scores)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from flowseg.reports.compare.events import STEP, falls, jumps, loss_anomalies
 from flowseg.reports.compare.evidence import Evidence
 from flowseg.reports.compare.judgements import TEST, Judgement
 from flowseg.reports.compare.log import RunLog
+from flowseg.reports.compare.setups import MASK
 from flowseg.reports.compare.sources import only_seeds_differ
 from flowseg.reports.messages import Message
 from flowseg.reports.verdict import MIN_DIFFERENCE
@@ -171,8 +172,11 @@ def limits(evidence: Evidence) -> list[Message]:
                 found.append(Message("limit_power", values))
         found.append(Message("limit_independent"))
         fields = [row["field"] for row in evidence.on_test.evaluation if row["field"] not in ("data", "window_batch")]
-        if fields:
-            found.append(Message("limit_evaluated_apart", {"fields": fields}))
+        asked = [field for field in fields if not field.startswith(MASK)]
+        if asked:
+            found.append(Message("limit_evaluated_apart", {"fields": asked}))
+        elif fields:
+            found.append(Message("limit_mask_rules"))
         if evidence.on_test.partial:
             found.append(Message("limit_partial", {"metrics": evidence.on_test.partial}))
     without = [log.name for log in evidence.logs if log.run is None]

@@ -38,7 +38,8 @@ KEYS = {
     "test": "scores on the test split: images (names), means (by group and metric: mean, low, high, n, of the images "
     "on which the group has the metric), per_image (by group and metric, in the order of images; null where it does "
     "not exist), field_of_view (whether the scores are inside it), partial (metrics not in all evaluations), "
-    "evaluation (settings that differ); null without two groups of run folders",
+    "evaluation (what differs between the runs' evaluations: field, values by group, a list where a group's runs "
+    "differ; mask.threshold and mask.min_component are what made the masks); null without two groups of run folders",
     "tests": "for each two groups and metric: a, b, metric, n (images on which both have the metric, and which all "
     "values here are of), mean_a, mean_b, difference (b minus a), low, high (bootstrap 95 % over images), p (Wilcoxon "
     "signed-rank), p_holm (over all tests here), effect (matched-pairs rank-biserial), detectable (found in 80 % of "

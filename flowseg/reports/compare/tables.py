@@ -29,16 +29,16 @@ def set_ups(report: Report, t: Words) -> Table:
     )
 
 
-def differing(report: Report, t: Words) -> Table:
-    """The settings in which set-ups differ."""
+def differing(rows: list[dict[str, Any]], t: Words) -> Table:
+    """The settings in which set-ups or their evaluations differ."""
 
     def value(name: str, row: dict[str, Any]) -> str:
         found = row["values"][name]
         return "–" if found is None else str(found)
 
-    names = report["differing"][0]["values"]
+    names = rows[0]["values"]
     return table(
-        report["differing"],
+        rows,
         (t("setting"), lambda row: row["field"]),
         *((Column(name, "short"), partial(value, name)) for name in names),
     )

@@ -174,6 +174,12 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "평가 설정이 서로 다릅니다({fields:list}). 차이가 여기에서 비롯되었을 수 있으므로 같은 설정으로 다시 "
         "평가하십시오(flowseg eval RUN ... --out RUN/eval/test).",
     ),
+    "limit_mask_rules": (
+        "The masks were made by different rules (the table under Test scores): each run's rule was tuned on its own "
+        "validation images, so it is a part of what is compared.",
+        "마스크를 만든 규칙이 실행마다 다릅니다(테스트 점수의 표 참고). 각 실행의 규칙은 자체 검증 영상으로 정한 "
+        "것이므로 비교 대상에 포함됩니다.",
+    ),
     "limit_partial": (
         "Not compared, since only some evaluations have them: {metrics:metrics}.",
         "일부 평가에만 있어 비교하지 않은 지표: {metrics:metrics}.",

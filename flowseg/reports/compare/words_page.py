@@ -121,6 +121,10 @@ PAGE: dict[str, tuple[str, str]] = {
         "All scores are inside the field of view: pixels outside it do not count.",
         "모든 점수는 시야(field of view) 안의 픽셀만으로 계산했으며, 시야 밖의 픽셀은 제외했습니다.",
     ),
+    "evaluated_apart": (
+        "The evaluations differ in these settings and in what made the masks (mask.threshold, mask.min_component):",
+        "평가 설정과 마스크 규칙(mask.threshold, mask.min_component)에서 서로 다른 항목:",
+    ),
     "metric": ("metric", "지표"),
     "p_holm": ("p (Holm)", "p(Holm)"),
     "effect": ("effect size", "효과 크기"),

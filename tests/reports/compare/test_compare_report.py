@@ -242,6 +242,33 @@ def test_means_that_stand_side_by_side_are_over_the_same_images(tmp_path: Path) 
         assert f"{found['test']['means']['film']['hd95']['mean']:.2f}" not in page
 
 
+def test_mask_rules_of_all_runs_are_shown(runs: Path, tmp_path: Path) -> None:
+    """Rules that were tuned differently are a part of the comparison; settings that differ are a warning."""
+
+    def compared(name: str, **second: object) -> dict:
+        """Against two seeds of a group whose second evaluation is as given."""
+        tuned = {"threshold": "tuned", "min_component": "auto"}
+        for seed, said in enumerate(({}, second)):
+            about = {"sampler": tuned, "threshold": 0.5, "min_component": 0} | said
+            common = {"images": names(), "config": FILM, "about": about, "scores": scores(seed + 5)}
+            make_run(tmp_path / name / str(seed), seed=seed, **common)
+        other = make_run(tmp_path / f"{name}-b", images=names(), scores=scores(1), about={"sampler": tuned})
+        return compare(tmp_path / f"{name}-out", tmp_path / name, other)
+
+    found = compared("rules", threshold=0.41, min_component=30)
+    assert found["test"]["evaluation"] == [
+        {"field": "mask.threshold", "values": {"rules": [0.5, 0.41], "rules-b": 0.5}},
+        {"field": "mask.min_component", "values": {"rules": [0, 30], "rules-b": 0}},
+    ]
+    assert sum("The masks were made by different rules" in line for line in found["limits"]) == 1
+    assert not any("differ in their settings" in line for line in found["limits"])
+    assert "[0.5, 0.41]" in (tmp_path / "rules-out" / "report.html").read_text(encoding="utf-8")
+    found = compared("asked", sampler={"threshold": "fixed", "min_component": 30}, min_component=30)
+    assert any("differ in their settings (min_component and threshold)" in line for line in found["limits"])
+    assert not any("different rules" in line for line in found["limits"])
+    assert compared("alike")["test"]["evaluation"] == []
+
+
 def test_three_set_ups_are_compared_two_by_two(runs: Path, tmp_path: Path) -> None:
     third = make_run(tmp_path / "film", scores=scores(9), images=names(), config=FILM, dices={1: 0.4})
     found = compare(tmp_path / "out", runs / f"{MARKUP}good", runs / "damaged", third)
