@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.stats import rankdata, wilcoxon
+from scipy.stats import rankdata, t, wilcoxon
 
 from flowseg.evaluation.metrics import bootstrap_mean
 
-Z_INTERVAL, Z_POWER = 1.96, 0.84
-"""Normal quantiles: of a two-sided test at the 5 % level, and of a power of 80 %."""
+LEVEL, POWER = 0.05, 0.8
+"""The level of a test, after correction, and the share of repetitions in which it is to find a difference."""
 
 _DIGITS = 12  # rounding noise of 1e-16 in the differences would break ties between ranks
 
@@ -34,9 +34,10 @@ class Paired:
     """See `detectable`."""
 
 
-def compare(first: Sequence[float], second: Sequence[float], seed: int = 0) -> Paired:
+def compare(first: Sequence[float], second: Sequence[float], seed: int = 0, tests: int = 1) -> Paired:
     """Compares two conditions by one value per image, of the same images in the same order.
 
+    `tests` is the number of tests that Holm's correction will cover; `detectable` takes it into account, p does not.
     Raises a ValueError if lengths differ, there are fewer than two images, or a value is not finite.
     """
     if len(first) != len(second) or len(first) < 2:
@@ -47,7 +48,7 @@ def compare(first: Sequence[float], second: Sequence[float], seed: int = 0) -> P
         **asdict(interval),
         p=wilcoxon_p(differences),
         changed=int(np.count_nonzero(differences)),
-        detectable=detectable(differences),
+        detectable=detectable(differences, tests),
     )
 
 
@@ -65,21 +66,39 @@ def wilcoxon_p(differences: Float64[np.ndarray, " n"]) -> float:
     return float(wilcoxon(kept).pvalue) if len(kept) else 1.0
 
 
-def detectable(differences: Float64[np.ndarray, " n"]) -> float:
-    """The smallest mean difference that so many images with this spread detect at the 5 % level with a power of 80 %.
+def detectable(differences: Float64[np.ndarray, " n"], tests: int = 1) -> float:
+    """The mean difference that at least two images with this spread show in about 80 % of repetitions.
 
-    It is 1.96 + 0.84 standard errors of the mean, of at least two images. It is 0 if all differences are equal, since
+    "Show" means: p is below 0.05 after Holm's correction for so many tests. Holm multiplies p by the number of tests
+    at most, so with other differences in the family a smaller one may do. It is 0 if all differences are equal, since
     such data say nothing about the spread.
     """
-    return float((Z_INTERVAL + Z_POWER) * differences.std(ddof=1) / np.sqrt(len(differences)))
+    return float(differences.std(ddof=1)) * _shown(len(differences), tests)
 
 
-def images_needed(n: int, smallest: float, target: float) -> int:
-    """The number of images that detect a mean difference of `target`, if n images detect `smallest`.
+def _shown(n: int, tests: int) -> float:
+    """The mean difference that n images show in 80 % of repetitions, in standard deviations of the differences.
 
-    The detectable difference falls with the square root of the number of images.
+    It is that of the t test, of which Wilcoxon's needs pi / 3 as many images if differences are normal (Hodges and
+    Lehmann 1956).
     """
-    return max(2, math.ceil(n * (smallest / abs(target)) ** 2))
+    quantiles = t.ppf(1 - LEVEL / 2 / tests, n - 1) + t.ppf(POWER, n - 1)
+    return float(quantiles * math.sqrt(math.pi / 3 / n))
+
+
+def images_needed(n: int, smallest: float, target: float, tests: int = 1) -> int:
+    """The number of images that show a mean difference of `target` if n images show `smallest`, as in `detectable`."""
+    wanted = _shown(n, tests) * abs(target) / smallest
+    fewest, most = 2, 2
+    while _shown(most, tests) > wanted or smallest_p(most, tests) >= LEVEL:
+        fewest, most = most + 1, 2 * most
+    while fewest < most:
+        middle = (fewest + most) // 2
+        if _shown(middle, tests) > wanted or smallest_p(middle, tests) >= LEVEL:
+            fewest = middle + 1
+        else:
+            most = middle
+    return most
 
 
 def rank_biserial(differences: Float64[np.ndarray, " n"]) -> float:
@@ -111,4 +130,4 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 def smallest_p(n: int, tests: int) -> float:
     """The smallest Holm-corrected p value that one of several tests of n images can give."""
-    return min(1.0, tests * 2.0 / 2.0**n)
+    return min(1.0, tests * 2.0 * 0.5**n)

@@ -44,7 +44,7 @@ KEYS = {
     "and low and high of its bootstrap 95 % interval over images), per_image (of each measure: a value per image)",
     "differences": "for each condition, for each measure, own minus it: mean, low and high (bootstrap 95 % over "
     "images), p (Wilcoxon signed-rank), p_holm (corrected across the conditions; Dice only), n, changed (images that "
-    "differ), detectable (smallest mean difference found in 80 % of repetitions)",
+    "differ), detectable (mean difference found in 80 % of repetitions; for Dice after that correction)",
     "modulation": "for each stage, for gamma (its distance from 1) and beta: total (mean square over images and "
     "channels) = constant (square of the mean over images) + between (variance between images); share = between / "
     "total, null without modulation",
@@ -65,7 +65,11 @@ def summarize(effect: FilmEffect, about: dict[str, Any], seed: int, words: Words
     """Returns the values of `KEYS`, sentences in the language of `words`; `about` says what was analysed."""
     others = [c.name for c in effect.conditions if c.name != OWN]
     paired = {
-        name: {m: compare(effect.values(OWN, m), effect.values(name, m), seed) for m in MEASURES} for name in others
+        name: {
+            m: compare(effect.values(OWN, m), effect.values(name, m), seed, len(others) if m == "dice" else 1)
+            for m in MEASURES
+        }
+        for name in others
     }
     differences = {name: {m: asdict(found) for m, found in by.items()} for name, by in paired.items()}
     dice = {}

@@ -64,7 +64,7 @@ def judge(
     n = other.n
     reasons = [_said(*one) for one in deciding]
     reservations = [
-        Message("film_power", {"n": n, "other": other.detectable, "none": none.detectable}),
+        Message("film_power", {"n": n, "tests": tests, "other": other.detectable, "none": none.detectable}),
         Message("film_one_seed"),
         Message("film_off"),
         Message("film_independent"),

@@ -83,11 +83,10 @@ FILM: dict[str, tuple[str, str]] = {
     # Reservations.
     "film_power": (
         "With {n} images of this spread, a mean difference of {other:.4f} (own - other) or {none:.4f} (own - none) "
-        "is "
-        "found in 80 % of repetitions; smaller ones would often be missed.",
-        "이 정도 산포의 영상 {n}장으로는 평균 차이 {other:.4f}(own - other), {none:.4f}(own - none)을 검정력 80 %로 "
-        "찾을 "
-        "수 있습니다. 그보다 작은 차이는 놓치기 쉽습니다.",
+        "is found in 80 % of repetitions, after Holm's correction for {tests} tests; smaller ones would often be "
+        "missed.",
+        "이 정도 산포의 영상 {n}장으로는 검정 {tests}회에 대한 Holm 보정 후 평균 차이 {other:.4f}(own - other), "
+        "{none:.4f}(own - none)을 검정력 80 %로 찾을 수 있습니다. 그보다 작은 차이는 놓치기 쉽습니다.",
     ),
     "film_unseen": (
         "{name}: effects between {least} and {detectable:.4f} may have gone unseen.",

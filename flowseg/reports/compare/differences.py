@@ -52,9 +52,9 @@ class Test:
     effect: float | None
     """Matched-pairs rank-biserial correlation, -1 to 1."""
     detectable: float | None
-    """The smallest mean difference that this test set would show in 80 % of repetitions."""
+    """The mean difference that these images would show in 80 % of repetitions, after Holm's correction."""
     images_needed: int | None
-    """The number of images that would show a difference of the size found in 80 % of repetitions."""
+    """The number of images that would show a difference of the size found in 80 % of repetitions, after it."""
     low_a: float | None = None
     high_a: float | None = None
     low_b: float | None = None
@@ -122,24 +122,26 @@ def image_mean(values: Values) -> Mean | None:
 
 def image_tests(groups: dict[str, dict[str, Values]]) -> list[Test]:
     """Every metric of every two groups, image by image in one order, with Holm's correction over all of them."""
+    cases = [(metric, a, b) for a, b in combinations(groups, 2) for metric in groups[a]]
+    both = [np.isfinite(groups[a][metric]) & np.isfinite(groups[b][metric]) for metric, a, b in cases]
+    count = sum(int(kept.sum()) > 1 for kept in both)
     tests = [
-        _image_test(metric, a, b, groups[a][metric], groups[b][metric])
-        for a, b in combinations(groups, 2)
-        for metric in groups[a]
+        _image_test(metric, a, b, groups[a][metric][kept], groups[b][metric][kept], count)
+        for (metric, a, b), kept in zip(cases, both, strict=True)
     ]
     corrected = iter(holm([test.p for test in tests if test.p is not None]))
     return [replace(test, p_holm=next(corrected)) if test.p is not None else test for test in tests]
 
 
-def _image_test(metric: str, a: str, b: str, first: Values, second: Values) -> Test:
-    both = np.isfinite(first) & np.isfinite(second)
-    n = int(both.sum())
+def _image_test(metric: str, a: str, b: str, first: Values, second: Values, count: int) -> Test:
+    """One of `count` tests, from the values of the images that both have."""
+    n = len(first)
     if n < 2:
-        means = (float(first[both][0]), float(second[both][0])) if n else (None, None)
+        means = (float(first[0]), float(second[0])) if n else (None, None)
         return Test(metric, a, b, n, *means, *[None] * 8)
-    one, two = list(first[both]), list(second[both])
-    found = compare(two, one)
-    needed = images_needed(n, found.detectable, found.mean) if found.mean and found.detectable else None
+    one, two = list(first), list(second)
+    found = compare(two, one, tests=count)
+    needed = images_needed(n, found.detectable, found.mean, count) if found.mean and found.detectable else None
     values = (fmean(one), fmean(two), found.mean, found.low, found.high, found.p, None)
     effect = rank_biserial(paired_differences(two, one))
     of_a, of_b = bootstrap_mean(one), bootstrap_mean(two)

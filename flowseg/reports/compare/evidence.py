@@ -35,6 +35,11 @@ class OnTest:
     """Of each group, by seed."""
 
     @property
+    def compared(self) -> int:
+        """The number of tests that Holm's correction covers."""
+        return sum(test.p is not None for test in self.tests)
+
+    @property
     def first(self) -> dict[str, Scores]:
         """The scores of each group's first run, whose pictures are shown."""
         return {name: next(iter(group.values())) for name, group in self.scores.items()}
@@ -103,7 +108,7 @@ def gather(groups: Sequence[Group], early_range: tuple[int, int] | None) -> Evid
     for found in seeds:
         figures.setdefault(found.group, {})[found.metric] = found.values
     tests = on_test.tests if on_test is not None else []
-    compared = sum(test.p is not None for test in tests)
+    compared = on_test.compared if on_test is not None else 0
     totals = {name: count["total"] if count is not None else None for name, count in counts.items()}
     pairs = list(combinations(groups, 2))
     return Evidence(

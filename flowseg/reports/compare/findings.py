@@ -169,6 +169,7 @@ def limits(evidence: Evidence) -> list[Message]:
         for test in evidence.on_test.tests:
             if test.metric == "dice" and test.detectable:
                 values = {"a": test.a, "b": test.b, "n": test.n, "detectable": test.detectable}
+                values["tests"] = evidence.on_test.compared
                 found.append(Message("limit_power", values))
         found.append(Message("limit_independent"))
         fields = [row["field"] for row in evidence.on_test.evaluation if row["field"] not in ("data", "window_batch")]
@@ -237,9 +238,11 @@ def _more_trials(evidence: Evidence) -> Iterator[Message]:
             spreads = [stdev(s.values.values()) for s in of_pair]
             yield Message("next_more_seeds", values | {"n": seeds_needed(max(spreads), target)})
         elif dice.values["detectable"]:
-            images = images_needed(dice.values["n"], dice.values["detectable"], target)
-            if images > dice.values["n"]:
-                yield Message("next_images", values | {"n": images, "have": dice.values["n"]})
+            assert evidence.on_test is not None
+            tests, have = evidence.on_test.compared, dice.values["n"]
+            images = images_needed(have, dice.values["detectable"], target, tests)
+            if images > have:
+                yield Message("next_images", values | {"n": images, "have": have, "tests": tests})
 
 
 def _judgement(evidence: Evidence, item: str, a: str, b: str) -> Judgement | None:

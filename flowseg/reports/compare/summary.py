@@ -43,8 +43,8 @@ KEYS = {
     "tests": "for each two groups and metric: a, b, metric, n (images on which both have the metric, and which all "
     "values here are of), mean_a, mean_b, difference (b minus a), low, high (bootstrap 95 % over images), p (Wilcoxon "
     "signed-rank), p_holm (over all tests here), effect (matched-pairs rank-biserial), detectable (found in 80 % of "
-    "repetitions), images_needed (for the difference found), low_a, high_a, low_b, high_b (bootstrap 95 % of the "
-    "means), better (by the means alone), winner (null where refused)",
+    "repetitions after Holm's correction), images_needed (for the difference found, likewise), low_a, high_a, low_b, "
+    "high_b (bootstrap 95 % of the means), better (by the means alone), winner (null where refused)",
     "seeds": "for each group of several seeds and figure: group, metric, values by seed, images (how many; every "
     "run of these groups has the metric on them; null for a figure of the training), mean, low, high (Student t)",
     "seed_tests": "for each two such groups and figure: a, b, metric, n_a, n_b, paired, difference, low, high, "

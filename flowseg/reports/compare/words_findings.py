@@ -158,9 +158,9 @@ FINDINGS: dict[str, tuple[str, str]] = {
     ),
     "limit_power": (
         "With {n:#image} of this spread, a mean difference of Dice of {detectable:.4f} between {a} and {b} is found "
-        "in 80 % of repetitions; smaller ones would often be missed.",
-        "{a} / {b}: 산포가 이 정도인 영상 {n}장으로 검정력 80 %에서 찾을 수 있는 평균 Dice 차이는 "
-        "{detectable:.4f}입니다. 이보다 작은 차이는 놓치기 쉽습니다.",
+        "in 80 % of repetitions, after Holm's correction for {tests:#test}; smaller ones would often be missed.",
+        "{a} / {b}: 산포가 이 정도인 영상 {n}장으로 검정 {tests}회에 대한 Holm 보정 후 검정력 80 %에서 찾을 수 있는 "
+        "평균 Dice 차이는 {detectable:.4f}입니다. 이보다 작은 차이는 놓치기 쉽습니다.",
     ),
     "limit_independent": (
         "Images count as independent; several images of one patient make the intervals too narrow. Metrics are "
@@ -235,9 +235,9 @@ FINDINGS: dict[str, tuple[str, str]] = {
     ),
     "next_images": (
         "{a} and {b}: about {n:,} test images would show a difference of Dice of {target:.4f} in 80 % of "
-        "repetitions; there are {have}.",
-        "{a} / {b}: {target:.4f}의 Dice 차이를 검정력 80 %로 확인하려면 테스트 영상이 약 {n:,}장 필요합니다. 현재 "
-        "{have}장입니다.",
+        "repetitions, after Holm's correction for {tests:#test}; there are {have}.",
+        "{a} / {b}: 검정 {tests}회에 대한 Holm 보정 후 {target:.4f}의 Dice 차이를 검정력 80 %로 확인하려면 테스트 "
+        "영상이 약 {n:,}장 필요합니다. 현재 {have}장입니다.",
     ),
     "next_steady": (
         "{name}: make the training steadier ({falls:#fall}, {anomalies:#loss} out of line): a lower learning rate or "

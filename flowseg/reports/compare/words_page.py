@@ -136,12 +136,12 @@ PAGE: dict[str, tuple[str, str]] = {
     "test_note": (
         "↑ higher is better, ↓ lower. Difference: mean and bootstrap 95 % interval. p: Wilcoxon signed-rank; Holm's "
         "correction covers all tests of this report. Effect size: matched-pairs rank-biserial correlation, −1 to 1. "
-        "Detectable: the mean difference that this test set shows in 80 % of repetitions. Images: those on which "
-        "both have the metric.",
+        "Detectable: the mean difference that these images show in 80 % of repetitions, after Holm's correction. "
+        "Images: those on which both have the metric.",
         "↑ 높을수록, ↓ 낮을수록 좋은 지표입니다. 차이: 평균과 부트스트랩 95 % 신뢰구간. p: Wilcoxon 부호순위 "
         "검정이며 Holm 보정은 이 보고서의 모든 검정에 적용했습니다. 효과 크기: 대응표본 순위 양분 상관(−1~1). 검출 "
-        "가능한 차이: 이 테스트 영상으로 검정력 80 %에서 찾을 수 있는 평균 차이. 영상 수: 두 쪽 모두 값이 있는 영상의 "
-        "수.",
+        "가능한 차이: 이 테스트 영상으로 Holm 보정 후 검정력 80 %에서 찾을 수 있는 평균 차이. 영상 수: 두 쪽 모두 "
+        "값이 있는 영상의 수.",
     ),
     "seeds_note": (
         "Means over seeds with Student's t 95 % intervals. If both groups have the same seeds, differences are "

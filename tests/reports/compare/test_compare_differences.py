@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import t
 
 from flowseg.evaluation.metric_table import IMAGE_METRICS
-from flowseg.evaluation.paired import compare, holm
+from flowseg.evaluation.paired import compare, detectable, holm, images_needed
 from flowseg.reports.compare.differences import (
     autocorrelation,
     better,
@@ -68,11 +68,17 @@ def test_too_few_values_are_no_test_and_take_no_part_in_the_correction() -> None
     assert dice.p_holm == dice.p
 
 
-def test_the_images_needed_would_show_the_difference() -> None:
-    one, *_ = image_tests(scores(4, dice=0.004))
-    assert one.detectable is not None and one.difference is not None and one.images_needed is not None
-    at = one.detectable * np.sqrt(one.n / one.images_needed)
-    assert at <= abs(one.difference) < at * np.sqrt(one.images_needed / (one.images_needed - 1)) * 1.0001
+def test_what_is_detectable_depends_on_how_many_tests_are_corrected_for() -> None:
+    shifts = {"dice": 0.004, "iou": 0.0, "precision": 0.0, "recall": 0.0}
+    groups = scores(4, **shifts)
+    family = image_tests(groups)
+    alone = image_tests({name: {"dice": by["dice"]} for name, by in groups.items()})[0]
+    one = family[0]
+    assert one.detectable is not None and one.difference is not None and alone.detectable is not None
+    off = groups["b"]["dice"] - groups["a"]["dice"]
+    assert one.detectable == pytest.approx(detectable(off, len(shifts)))
+    assert alone.detectable == pytest.approx(detectable(off, 1)) and alone.detectable < one.detectable
+    assert one.images_needed == images_needed(one.n, one.detectable, one.difference, len(shifts))
 
 
 def test_seed_intervals_are_student_s() -> None:
