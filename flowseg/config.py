@@ -146,7 +146,8 @@ class DataConfig(Section, path="data"):
     target: TargetKind = "mask"
     """What the training asks for, as a map in [-1, 1]. mask: 2 mask - 1 (published with the binary flow). coverage:
     2 c - 1, where c is the share of the pixel's area that is vessel; it differs from mask where images are downsampled
-    (max_side). sauna: the SAUNA map (published with the Gaussian flow)."""
+    (max_side). sauna: the SAUNA map (published with the Gaussian flow, which alone takes it); what is learnt from it
+    is no probability, so that its calibration cannot be measured."""
     crop: Crop = 320
     """Side of a training crop and of an evaluation window, in pixels; a multiple of 8, and at most the side of a large
     image."""
@@ -320,6 +321,11 @@ class Config(Section):
             sampling.sampler in samplers,
             f"eval.sampler = {sampling.sampler!r}",
             f"the {family} family has {', '.join(samplers)}",
+        )
+        require(
+            family == "gaussian" or self.data.target != "sauna",
+            "data.target = 'sauna'",
+            f"the {family} family learns probabilities, which a SAUNA map does not hold; use mask or coverage",
         )
         for name in ("steps", "ensemble"):
             alone = family != "supervised" or getattr(sampling, name) == 1

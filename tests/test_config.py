@@ -12,7 +12,9 @@ from flowseg.commands.presets import cpu_preset
 from flowseg.config import (
     Config,
     DataConfig,
+    EvalConfig,
     FilmConfig,
+    FlowConfig,
     TrainConfig,
     check_batch,
     differences,
@@ -79,6 +81,7 @@ def test_defaults_are_the_published_recipe() -> None:
         ("data.fold", "2/5 "),
         ("data.channel", "yellow"),
         ("data.target", "distance"),
+        ("data.target", "sauna"),  # for probabilities
         ("data.flip", True),
         ("data.crop", 64.0),
         ("data.max_side", "256"),
@@ -206,6 +209,14 @@ def test_every_section_checks_itself() -> None:
     ):
         with pytest.raises(UserError, match=re.escape(field)):
             make()
+
+
+def test_the_gaussian_family_alone_learns_sauna_maps() -> None:
+    data = DataConfig(target="sauna")
+    assert Config(flow=FlowConfig(family="gaussian"), eval=EvalConfig(sampler="midpoint"), data=data).data == data
+    for flow, sampling in ((FlowConfig(), EvalConfig()), (FlowConfig(family="supervised"), EvalConfig(steps=1))):
+        with pytest.raises(UserError, match=f"the {flow.family} family learns probabilities"):
+            Config(flow=flow, eval=sampling, data=data)
 
 
 @pytest.mark.parametrize(("batch", "devices"), [(6, 4), (1, 2), (8, 3)])

@@ -13,6 +13,9 @@ from flowseg.evaluation.arrays import Mask, Probability
 BINS = 15
 """The number of bins of the calibration error, as in Guo et al. (ICML 2017)."""
 
+CALIBRATION = ("ece", "brier")
+"""The metrics that take the map for probabilities; the others only rank its pixels. A SAUNA map is no probability."""
+
 _ROUNDING = 1e-6  # a mean of float32 probabilities can exceed 1 by this much
 
 

@@ -15,7 +15,8 @@ def expected_error(probability: Float32[np.ndarray, "h w"], mask: Mask) -> float
 
     If each pixel were vessel with its probability p, the mask M would overlap with the truth by the sum of p over
     M on average, and the truth's size would be the sum of p over the image: the expected Dice is about
-    2 sum_M p / (|M| + sum p). It is as good as the probabilities are calibrated.
+    2 sum_M p / (|M| + sum p). It is as good as the probabilities are calibrated, and says nothing of a SAUNA map
+    (data.target), which is no probability.
     """
     total = float(np.count_nonzero(mask)) + float(probability.sum(dtype=np.float64))
     return 1 - 2 * float(probability[mask].sum(dtype=np.float64)) / total if total else 0.0

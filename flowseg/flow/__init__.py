@@ -65,7 +65,10 @@ class Flow(Protocol):
         """Draws what the randomness of one sample of an image is made of: a value per pixel, cut into windows."""
 
     def sample(self, predict: Predict, noise: Any, settings: EvalConfig) -> tuple[Maps, Float[Array, ""]]:
-        """Returns vessel probabilities in [0, 1] and the number of network evaluations (NFE).
+        """Returns maps in [0, 1] and the number of network evaluations (NFE).
+
+        A map holds vessel probabilities, or with SAUNA targets (data.target) the SAUNA map as (x + 1) / 2. Either way
+        the mask is where it exceeds 1/2.
 
         Args:
             predict: the network for this batch.

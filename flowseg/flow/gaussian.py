@@ -40,7 +40,10 @@ def velocity_loss(v: Maps, u: Maps, weight: Maps | None = None) -> Float[Array, 
 
 
 def probability(x1: Maps) -> Maps:
-    """Returns a map in [-1, 1] as a vessel probability: 2 p - 1, cut to [0, 1]."""
+    """Returns a map x in [-1, 1] as p = (x + 1) / 2, cut to [0, 1].
+
+    It is a vessel probability where x was learnt from masks or shares of vessel; of a SAUNA map it is not.
+    """
     return jnp.clip((x1 + 1) / 2, 0, 1)
 
 
@@ -64,7 +67,7 @@ class Family:
         return rng.standard_normal(shape, np.float32)
 
     def sample(self, predict: Predict, noise: Maps, settings: EvalConfig) -> tuple[Maps, Float[Array, ""]]:
-        """The end of the path, a map in [-1, 1], is read as 2 p - 1."""
+        """The end of the path, a map in [-1, 1], is read as 2 p - 1; see `probability`."""
 
         def velocity(x: Maps, t: Float[Array, ""]) -> Maps:
             return predict(x, jnp.full(x.shape[:1], t))

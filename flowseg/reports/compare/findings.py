@@ -5,6 +5,7 @@ from dataclasses import replace
 from statistics import stdev
 
 from flowseg.evaluation.paired import images_needed
+from flowseg.evaluation.soft import CALIBRATION
 from flowseg.reports.compare.differences import seeds_needed
 from flowseg.reports.compare.events import STEP, falls, jumps, loss_anomalies
 from flowseg.reports.compare.evidence import Evidence
@@ -178,6 +179,9 @@ def limits(evidence: Evidence) -> list[Message]:
             found.append(Message("limit_evaluated_apart", {"fields": asked}))
         elif fields:
             found.append(Message("limit_mask_rules"))
+        sauna = [group.name for group in evidence.groups if group.sauna]
+        if sauna:
+            found.append(Message("limit_sauna", {"names": sauna, "metrics": CALIBRATION}))
         if evidence.on_test.partial:
             found.append(Message("limit_partial", {"metrics": evidence.on_test.partial}))
     without = [log.name for log in evidence.logs if log.run is None]

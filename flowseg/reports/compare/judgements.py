@@ -5,6 +5,7 @@
     too few common measurements or images                 -> refused
     the 95 % interval of the difference includes zero     -> refused
     a test score's p is 0.05 or more after Holm           -> refused
+    calibration of a map that is no probability (SAUNA)   -> refused
     both have several seeds, whose interval includes zero -> refused
     otherwise                                             -> the better one
 
@@ -22,6 +23,7 @@ import numpy as np
 from scipy.stats import levene
 
 from flowseg.evaluation.paired import smallest_p
+from flowseg.evaluation.soft import CALIBRATION
 from flowseg.reports.compare.differences import Series, Test, better, course, seed_test
 from flowseg.reports.compare.events import residuals
 from flowseg.reports.compare.log import RunLog
@@ -192,6 +194,8 @@ def _test(
         return refuse("no_values")
     if only_seeds_differ(a, b):
         return refuse("seeds_only")
+    if test.metric in CALIBRATION and (a.sauna or b.sauna):
+        return refuse("no_probability")
     if smallest_p(test.n, comparisons) >= ALPHA:
         return refuse("few_images")
     if test.low <= 0 <= test.high:

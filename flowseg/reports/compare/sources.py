@@ -36,6 +36,11 @@ class Group:
         run = self.logs[0].run
         return run.network if run is not None else None
 
+    @property
+    def sauna(self) -> bool:
+        """Whether its maps are SAUNA maps, not probabilities."""
+        return self.config is not None and self.config.data.target == "sauna"
+
     def by_seed(self, value: Callable[[RunLog], float | None]) -> dict[int, float]:
         """A value of each of its run folders that has one, by seed."""
         found = {log.run.config.seed: value(log) for log in self.logs if log.run is not None}

@@ -180,6 +180,12 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "마스크를 만든 규칙이 실행마다 다릅니다(테스트 점수의 표 참고). 각 실행의 규칙은 자체 검증 영상으로 정한 "
         "것이므로 비교 대상에 포함됩니다.",
     ),
+    "limit_sauna": (
+        "{names:list}: trained on SAUNA maps, so what is scored is no vessel probability; {metrics:metrics} do not "
+        "measure its calibration, and name no winner.",
+        "{names:list}: SAUNA 맵으로 학습했으므로 출력은 혈관 확률이 아니며, 확률 보정 지표({metrics:metrics})로는 "
+        "우열을 판정하지 않습니다.",
+    ),
     "limit_partial": (
         "Not compared, since only some evaluations have them: {metrics:metrics}.",
         "일부 평가에만 있어 비교하지 않은 지표: {metrics:metrics}.",
@@ -311,6 +317,10 @@ FINDINGS: dict[str, tuple[str, str]] = {
     "overlap_images": (
         "{d:+.4f}: the interval over {n:#image} includes zero ({low:+.4f} to {high:+.4f}).",
         "{d:+.4f}: 영상 {n}장에서 구한 신뢰구간이 0을 포함합니다({low:+.4f} ~ {high:+.4f}).",
+    ),
+    "no_probability": (
+        "{d:+.4f}; a network trained on SAUNA maps gives no probabilities, so this does not compare calibration.",
+        "{d:+.4f}. SAUNA 맵으로 학습한 네트워크의 출력은 확률이 아니므로 확률 보정을 비교할 수 없습니다.",
     ),
     "holm": (
         "{d:+.4f} ({low:+.4f} to {high:+.4f}), but p {p:p} after correction for all metrics.",

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from flowseg.config import Config, TrainConfig
+from flowseg.config import Config, DataConfig, EvalConfig, FlowConfig, TrainConfig
+from flowseg.evaluation.metric_table import IMAGE_METRICS
 from flowseg.reports.compare.differences import Test as ImageTest
 from flowseg.reports.compare.judgements import Judgement, judge_pair
 from flowseg.reports.compare.log import Row, RunLog
@@ -106,10 +107,27 @@ def test_alike_losses_are_alike() -> None:
     assert (found.winner, found.reason) == (None, "alike_scatter")
 
 
-def test_losses_of_other_flows_are_not_compared() -> None:
-    b = group("b", HIGHER, width=2, losses=0.05)
-    run = b.logs[0].run
+def with_config(one: Group, **sections: object) -> Group:
+    """The group with other sections in the config of its only run."""
+    run = one.logs[0].run
     assert run is not None
-    other = replace(run, config=replace(run.config, flow=replace(run.config.flow, sigma=0.0)))
-    b = replace(b, logs=(replace(b.logs[0], run=other),))
+    return replace(one, logs=(replace(one.logs[0], run=replace(run, config=replace(run.config, **sections))),))
+
+
+def test_losses_of_other_flows_are_not_compared() -> None:
+    b = with_config(group("b", HIGHER, width=2, losses=0.05), flow=FlowConfig(sigma=0.0))
     assert judged(group("a", CURVE), b)["steadiness"].reason == "other_loss"
+
+
+@pytest.mark.parametrize("metric", [row.key for row in IMAGE_METRICS if row.of_probability])
+def test_the_calibration_of_a_sauna_map_names_no_winner(metric: str) -> None:
+    """Metrics that rank pixels, and the calibration of probabilities, do."""
+    test = replace(CLEAR, metric=metric)
+    a, b = group("a", CURVE), group("b", HIGHER, width=2)
+    gaussian = with_config(
+        b, flow=FlowConfig(family="gaussian"), data=DataConfig(target="sauna"), eval=EvalConfig(sampler="midpoint")
+    )
+    for pair in ((a, replace(gaussian, name="b")), (replace(gaussian, name="a"), replace(a, name="b"))):
+        found = judged(*pair, test)[f"test:{metric}"]
+        assert (found.reason == "no_probability") == (metric in ("ece", "brier")) == (found.winner is None)
+    assert judged(a, b, test)[f"test:{metric}"].winner is not None

@@ -269,6 +269,21 @@ def test_mask_rules_of_all_runs_are_shown(runs: Path, tmp_path: Path) -> None:
     assert compared("alike")["test"]["evaluation"] == []
 
 
+def test_a_report_with_sauna_maps_says_what_they_are_not(runs: Path, tmp_path: Path) -> None:
+    other = {"flow": {"family": "gaussian"}, "data": {"target": "sauna"}, "eval": {"sampler": "midpoint"}}
+    for name, shift, config in (("a", 0.0, None), ("b", 0.05, other)):
+        dice = list(dice_of(COUNT) - shift)
+        make_run(tmp_path / name, scores={"dice": dice, "ece": dice}, images=names(), config=config)
+    found = compare(tmp_path / "out", tmp_path / "a", tmp_path / "b")
+    assert {row["item"]: row["rule"] for row in found["winners"] if row["item"].startswith("test:")} == {
+        "test:dice": "wins_images",
+        "test:ece": "no_probability",
+    }
+    assert sum(line.startswith("b: trained on SAUNA maps") for line in found["limits"]) == 1
+    found = compare(tmp_path / "out", tmp_path / "a", runs / "other-seed")
+    assert not any("SAUNA" in line for line in found["limits"])
+
+
 def test_three_set_ups_are_compared_two_by_two(runs: Path, tmp_path: Path) -> None:
     third = make_run(tmp_path / "film", scores=scores(9), images=names(), config=FILM, dices={1: 0.4})
     found = compare(tmp_path / "out", runs / f"{MARKUP}good", runs / "damaged", third)
