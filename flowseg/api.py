@@ -11,12 +11,13 @@ from jaxtyping import Bool, Float32, Num
 
 from flowseg.cache import cache_folder
 from flowseg.config import Config, EvalConfig
-from flowseg.data.arrays import grey_values
+from flowseg.data.arrays import check_fov, grey_values
 from flowseg.data.dataset import network_input
 from flowseg.data.image_files import channel_name, content_hash, scaled
 from flowseg.data.inputs import Input
 from flowseg.errors import UserError
 from flowseg.evaluation.score import check_finite
+from flowseg.progress import messages_on_stderr
 from flowseg.runs.ensemble import common_rule, open_runs, open_together
 from flowseg.runs.prepare import embedding_source_for
 from flowseg.runs.trained import Trained
@@ -53,7 +54,9 @@ class Model:
         self.rule: MaskRule = common_rule(members)
         """What makes the masks: its `threshold`, and its `min_component` in pixels."""
 
-    def segment(self, image: Num[np.ndarray, "h w"] | Num[np.ndarray, "h w 3"]) -> Prediction:
+    def segment(
+        self, image: Num[np.ndarray, "h w"] | Num[np.ndarray, "h w 3"], fov: Bool[np.ndarray, "h w"] | None = None
+    ) -> Prediction:
         """Returns the prediction for an image. The first call compiles the network.
 
         The same pixels always give the same prediction: that of `flowseg predict` for this image alone.
@@ -61,16 +64,20 @@ class Model:
         Args:
             image: grey values or RGB, of any size. uint8, uint16 or floating-point numbers of any range: each image is
                 scaled by its own smallest and largest value. Of RGB the network sees what `data.channel` says.
+                Whole numbers of another dtype count as uint8 if they fit, else as uint16.
+            fov: the field of view, outside of which nothing is vessel; None: the whole image.
 
         Raises:
-            UserError: an image of another form, one without contrast or with values that are not finite, or one that
-                the embedding store lacks.
+            UserError: an image of another form, one without contrast or with values that are not finite, one that the
+                embedding store lacks, or a field of view that does not fit.
         """
         channel = self.config.data.channel
         grey, values = grey_values(image, _NAME), grey_values(image, _NAME, channel)
         luminance = scaled(grey, _NAME, _REMEDY)
         seen = luminance if channel == "luminance" else scaled(values, channel_name(_NAME, channel), _REMEDY)
-        return self._predict(_NAME, seen, luminance, content_hash(grey), "DATA")
+        if fov is not None:
+            check_fov(fov, grey.shape)
+        return self._predict(_NAME, seen, luminance, content_hash(grey), "DATA", fov)
 
     def segment_input(self, item: Input) -> Prediction:
         """Returns the prediction for an image or DICOM frame that `flowseg.data.inputs.read_inputs` has read.
@@ -80,19 +87,21 @@ class Model:
         Raises:
             UserError: one that the embedding store lacks.
         """
-        return self._predict(item.name, item.image, item.luminance, item.content, str(item.path.parent))
+        return self._predict(item.name, item.image, item.luminance, item.content, str(item.path.parent), None)
 
+    @messages_on_stderr()
     def with_settings(self, **settings: Any) -> "Model":
         """Returns a model of the same checkpoints with other sampling settings: fields of `flowseg.config.EvalConfig`.
 
-        It compiles programs of its own.
+        It compiles programs of its own. What is to be tuned is, as by `load`.
 
         Raises:
             UserError: a setting that does not exist or is out of its bounds.
         """
-        asked = replace(self.config.eval, **_known(settings))
+        asked = _asked(self.config.eval, settings, "; another embedding store is an argument of flowseg.load")
         return Model([member.with_settings(asked) for member in self._members])
 
+    @messages_on_stderr()
     def _predict(
         self,
         name: str,
@@ -100,18 +109,25 @@ class Model:
         luminance: Float32[np.ndarray, "h w"],
         content: str,
         data: str,
+        fov: Bool[np.ndarray, "h w"] | None,
     ) -> Prediction:
         embedding = None
         if self._source is not None:
             embedding = self._source.of_images([name], [luminance], [content], data)[0]
         given = network_input(name, content, values, embedding, self.config.data.max_side)
-        (found,) = pooled([segment(member.sampler, member.params, [given]) for member in self._members])
+        (whole,) = pooled([segment(member.sampler, member.params, [given]) for member in self._members])
+        found = whole.inside(fov)
         check_finite(name, found.probability)
-        return Prediction(found.probability, self.rule.mask(found.probability), found.uncertainty)
+        return Prediction(found.probability, self.rule.mask(found.probability, fov), found.uncertainty)
 
 
+@messages_on_stderr()
 def load(path: str | Path, *, embeddings: str | Path | None = None, **settings: Any) -> Model:
     """Returns the model of a run's best checkpoint, of those of several runs of one config, or an exported model.
+
+    Where masks are to be tuned (`threshold="tuned"` or `min_component="auto"`) and the run does not keep a rule for
+    these settings yet, its validation images are read and segmented for it, which takes as long as `flowseg eval` on
+    them, and the rule is written to RUN/threshold.json. Messages go to standard error.
 
     Compiled programs are kept where the `flowseg` command keeps them (FLOWSEG_CACHE, or ~/.cache/flowseg), unless JAX
     has been told of another folder.
@@ -129,17 +145,17 @@ def load(path: str | Path, *, embeddings: str | Path | None = None, **settings: 
             setting that does not exist or is out of its bounds.
     """
     runs = open_runs(Path(path))
-    asked = replace(runs[0].config.eval, **_known(settings))
+    asked = _asked(runs[0].config.eval, settings, ", embeddings")
     _keep_programs()
     return Model(open_together(runs, asked, None if embeddings is None else str(embeddings)))
 
 
-def _known(settings: dict[str, Any]) -> dict[str, Any]:
-    """Returns the settings; one that EvalConfig does not have is a UserError."""
+def _asked(own: EvalConfig, settings: dict[str, Any], further: str) -> EvalConfig:
+    """Returns a run's own settings with others in place; a UserError, which ends with `further`, if one is unknown."""
     known = [field.name for field in fields(EvalConfig)]
     if unknown := [name for name in settings if name not in known]:
-        raise UserError(f"{unknown[0]}: no such setting; choose from {', '.join(known)}, embeddings")
-    return settings
+        raise UserError(f"{unknown[0]}: no such setting; choose from {', '.join(known)}{further}")
+    return replace(own, **settings)
 
 
 def _keep_programs() -> None:

@@ -18,11 +18,11 @@ _SECONDS_BETWEEN_LINES = 10.0
 @contextmanager
 def messages_on_stderr() -> Iterator[None]:
     """Sends progress and messages to standard error while the block runs, so that standard output holds data alone."""
-    console.stderr = True
+    before, console.stderr = console.stderr, True
     try:
         yield
     finally:
-        console.stderr = False
+        console.stderr = before
 
 
 def warn(text: str) -> None:

@@ -1,7 +1,7 @@
 """Images that are given as arrays: which are taken, and what grey values they have."""
 
 import numpy as np
-from jaxtyping import Num
+from jaxtyping import Bool, Num
 
 from flowseg.config import Channel
 from flowseg.data.image_files import plain_type
@@ -18,9 +18,9 @@ def grey_values(
 ) -> Num[np.ndarray, "h w"]:
     """Returns the grey values of an image, as `decode` in image_files.py returns those of a file with them.
 
-    uint8 and uint16 are kept, other whole numbers become uint16 if they fit, and everything else becomes float32. RGB
-    becomes luminance (ITU-R 601), which is rounded for whole numbers, or one channel; uint16 keeps its 16 bits, where
-    Pillow reads a colour file with 8. `name` is the image's name in messages.
+    uint8 and uint16 are kept, other whole numbers become uint8 or uint16, whichever fits, and everything else becomes
+    float32. RGB becomes luminance (ITU-R 601), which is rounded for whole numbers, or one channel; uint16 keeps its 16
+    bits, where Pillow reads a colour file with 8. `name` is the image's name in messages.
 
     Raises:
         UserError: not an array of numbers, another shape, no pixels, or values that are not finite in float32.
@@ -34,11 +34,23 @@ def grey_values(
         raise UserError(f"{name}: has the shape {image.shape}; give a grey image (h, w) or RGB (h, w, 3)")
     with np.errstate(over="ignore"):  # what overflows float32 is refused below
         values = plain_type(image)
+    is_uint16 = (image.dtype.kind, image.dtype.itemsize) == ("u", 2)
+    if values.dtype == np.uint16 and not is_uint16 and values.max() < 2**8:
+        values = values.astype(np.uint8)
     if values.dtype.kind == "f" and not np.isfinite(values).all():
         raise UserError(f"{name}: has values that are not finite numbers in float32; replace them")
     if values.ndim == 2:
         return values
     return _luminance(values) if channel == "luminance" else values[..., _CHANNELS.index(channel)]
+
+
+def check_fov(fov: Bool[np.ndarray, "h w"], shape: tuple[int, ...]) -> None:
+    """Raises a UserError unless a field of view is a boolean array of the image's height and width with some True."""
+    if not isinstance(fov, np.ndarray) or fov.dtype != np.bool_ or fov.shape != shape:
+        given = f"dtype {fov.dtype}, shape {fov.shape}" if isinstance(fov, np.ndarray) else type(fov).__name__
+        raise UserError(f"the field of view: is {given}; give a boolean array of the image's shape {shape}")
+    if not fov.any():
+        raise UserError("the field of view: has no pixel inside; give one that is True inside, or None")
 
 
 def _luminance(rgb: Num[np.ndarray, "h w 3"]) -> Num[np.ndarray, "h w"]:

@@ -21,7 +21,7 @@ from flowseg.data.image_files import content_hash, decode
 from flowseg.embeddings.source import IMAGE_STATS
 from flowseg.embeddings.store import write_store
 from flowseg.evaluation import prediction
-from flowseg.evaluation.overlays import grey
+from flowseg.evaluation.overlays import grey, save_png
 from flowseg.sampling.mask import MaskRule
 from flowseg.sampling.segment import Segmentation, segment
 
@@ -75,6 +75,35 @@ def test_its_maps_are_those_of_predict(
     assert model.rule.threshold != 0.5
 
 
+def test_a_field_of_view_is_that_of_predict(
+    flowseg: Flowseg, run: Path, model: Model, image: np.ndarray, tiny_data: Path, tmp_path: Path
+) -> None:
+    file = first(tiny_data, "image", "test")
+    fov = np.hypot(*(np.indices(image.shape) - 30)) < 20
+    (tmp_path / "fov").mkdir()
+    save_png(tmp_path / "fov" / file.name, grey(fov))
+    how = ("--ensemble", 3, "--threshold", "tuned", "--min-component", "auto")
+    assert flowseg("predict", run, file, "--out", tmp_path / "out", "--fov", tmp_path / "fov", *how).status == 0
+    found = model.segment(image, fov)
+    assert found.uncertainty is not None
+    for kind, values in asdict(found).items():
+        np.testing.assert_array_equal(grey(values), decode(tmp_path / "out" / f"{file.stem}_{kind}.png"))
+    assert not found.probability[~fov].any() and not found.mask[~fov].any() and found.probability[fov].any()
+    for wrong, said in (
+        (fov[1:], "shape (63, 64); give a boolean array of the image's shape (64, 64)"),
+        (grey(fov), "dtype uint8"),
+        (fov.tolist(), "is list"),
+        (np.zeros_like(fov), "has no pixel inside"),
+    ):
+        assert said in refusal(lambda wrong=wrong: model.segment(image, wrong))
+
+
+def test_only_what_python_prints_is_on_standard_output(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    load(run)
+    said = capsys.readouterr()
+    assert "checkpoint of step" in said.err and not said.out
+
+
 def test_a_folder_of_runs_is_one_model(image: np.ndarray, tiny_data: Path, tmp_path: Path) -> None:
     runs = [trained_run(tmp_path / "runs" / f"seed-{k}", tiny_data, "supervised", seed=k) for k in (0, 1)]
     alone = [load(run).segment(image).probability for run in runs]
@@ -122,6 +151,10 @@ def test_what_cannot_be_used_is_refused(run: Path, model: Model, tmp_path: Path)
         ({"embeddings": tmp_path / "none"}, f"{tmp_path}/none: no such embedding store"),
     ):
         assert reason in refusal(lambda wrong=wrong: load(run, **wrong))  # type: ignore[misc]
+    for name, wrong in (("step", 3), ("embeddings", "other.safetensors")):
+        message = refusal(lambda name=name, wrong=wrong: model.with_settings(**{name: wrong}))
+        assert message.startswith(f"{name}: no such setting; choose from sampler, steps, ")
+        assert message.endswith("min_component; another embedding store is an argument of flowseg.load")
     assert f"{tmp_path}: no run there" in refusal(lambda: load(str(tmp_path)))
     unfinished = Path(shutil.copytree(run, tmp_path / "unfinished", ignore=shutil.ignore_patterns("checkpoints")))
     assert f"{unfinished}: has no best checkpoint" in refusal(lambda: load(unfinished))

@@ -262,7 +262,7 @@ def test_the_command_takes_a_folder_of_runs(
     runs = [Path(shutil.copytree(run, tmp_path / "runs" / name)) for name in ("a", "b")]
     outcome = flowseg("app", tmp_path / "runs", "--port", 0)
     assert outcome.status == 0 and f"{tmp_path / 'runs'} is on http://127.0.0.1:" in outcome.out.replace("\n", "")
-    assert all(f"{one}: checkpoint of step" in outcome.out for one in runs)
+    assert all(f"{one}: checkpoint of step" in outcome.err for one in runs)
 
 
 @pytest.fixture(scope="module")

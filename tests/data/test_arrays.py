@@ -34,7 +34,15 @@ def test_grey_stored_as_rgb_is_grey(grey: np.ndarray) -> None:
 
 
 def test_the_type_follows_from_the_values() -> None:
-    """Byte order, strides and width do not matter; whole numbers stay whole where they fit 16 bits."""
+    """Byte order, strides and width do not matter; whole numbers stay whole where they fit 16 bits.
+
+    Those of an 8-bit image are that image in any type but uint16, in which files of 16 bits come.
+    """
+    for same in (BYTES.astype(np.int64), BYTES.astype(np.uint32), BYTES.astype(np.int16)):
+        assert content_hash(grey_values(same, "image")) == content_hash(BYTES)
+        assert content_hash(grey_values(same[..., None].repeat(3, 2), "image")) == content_hash(BYTES)
+    for deep in ("<u2", ">u2"):
+        assert content_hash(grey_values(BYTES.astype(deep), "image")) == content_hash(BYTES.astype(np.uint16))
     for same in (DEEP.astype(">u2"), DEEP.astype(np.int64), np.asfortranarray(DEEP)):
         assert content_hash(grey_values(same, "image")) == content_hash(DEEP)
     for same in (REAL.astype(np.float64), REAL.astype(">f4")):
