@@ -34,7 +34,7 @@ class Prediction:
     probability: Float32[np.ndarray, "h w"]
     """Probability that a pixel is vessel, in [0, 1]; with an ensemble or several runs, the mean over all samples."""
     mask: Bool[np.ndarray, "h w"]
-    """Where the probability exceeds the threshold of the model's rule, without parts that are too small."""
+    """Where the probability exceeds the threshold of the model's rule, without components that are too small."""
     uncertainty: Float32[np.ndarray, "h w"] | None
     """Entropy of the probability in bits, from 0 (certain) to 1 (even odds); None for a single sample."""
 

@@ -280,9 +280,9 @@ class EvalConfig(Section, path="eval"):
         Bound(lambda size: size == "auto" or size >= 0, "must be auto, or at least 0"),
         Bound(lambda size: size == "auto" or size <= 2**26, "must be auto, or at most 67,108,864 (a whole image)"),
     ] = "auto"
-    """Parts of a mask with fewer pixels than this are removed, at the image's stored size; 0 keeps all. auto: the size
-    that is best on the run's validation images without lowering their Dice, stored with the run. Validation during
-    training keeps all parts."""
+    """Connected components of a mask with fewer pixels than this are removed, at the image's stored size; 0 keeps all.
+    auto: the size that is best on the run's validation images without lowering their Dice, stored with the run.
+    Validation during training keeps all of them."""
 
 
 @dataclass(frozen=True)
@@ -372,7 +372,7 @@ def saved_config(values: object) -> Config:
     """Returns the config that a run or checkpoint saved, by this version or an older one.
 
     What older versions did not have is set to what they did: the Gaussian flow, one crop per image and epoch, and
-    masks of which no part is removed.
+    masks of which no component is removed.
 
     Raises:
         UserError: as from `from_dict`.

@@ -85,8 +85,8 @@ IMAGE_METRICS = (
            definition="harmonic mean of two shares: of P's skeleton in T, and of T's skeleton in P; skeletons by the "
            "method of Zhang and Suen", if_empty="1; 0; 0", source="Shit et al., CVPR 2021, arXiv:2003.07311"),
     Metric("betti0_error", "Betti-0 error", "Betti-0 오차", "lower", COUNT, topology_metrics, terminal=7,
-           definition="difference of the numbers of connected parts; pixels that touch at an edge or a corner are "
-           "connected (8-connectivity)", if_empty="0; parts of P; parts of T",
+           definition="difference of the numbers of connected components; pixels that touch at an edge or a corner "
+           "are connected (8-connectivity)", if_empty="0; components of P; components of T",
            source="Hu et al., NeurIPS 2019, arXiv:1906.05404, who average it over patches"),
     Metric("betti1_error", "Betti-1 error", "Betti-1 오차", "lower", COUNT, topology_metrics, terminal=8,
            definition="difference of the numbers of holes: parts of the background, connected at edges "

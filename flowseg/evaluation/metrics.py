@@ -69,7 +69,7 @@ def image_metrics(
         truth: the true mask, of the same shape.
         threshold: a pixel is predicted vessel if its probability exceeds it.
         fov: the field of view, of the same shape: pixels outside do not count. None: all count.
-        min_component: parts of the mask with fewer pixels are removed.
+        min_component: connected components of the mask with fewer pixels are removed.
 
     Raises:
         ValueError: as `soft_metrics`, a threshold outside [0, 1], or a field of view that does not fit.

@@ -20,7 +20,7 @@ _EIGHT = np.ones((3, 3), dtype=bool)
 
 @dataclass(frozen=True)
 class Betti:
-    """The numbers of connected parts (b0) and of holes (b1) of a mask."""
+    """The numbers of connected components (b0) and of holes (b1) of a mask."""
 
     b0: int
     b1: int

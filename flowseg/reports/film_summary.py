@@ -34,7 +34,7 @@ KEYS = {
     "mean_from": "which images' embeddings are averaged in the condition `mean`",
     "sampler": "how the flow was integrated and windows were laid",
     "threshold": "probability above which a pixel is vessel",
-    "min_component": "pixels; smaller parts of a mask are removed",
+    "min_component": "pixels; smaller connected components of a mask are removed",
     "noise_seed": "the config's seed, of which an image's noise is a function (and of its content)",
     "seed": "seed of the choice of images, of the partners and of the bootstrap",
     "images": "names of the analysed images; lists per image are in this order",

@@ -127,10 +127,9 @@ FILM: dict[str, tuple[str, str]] = {
         "95 % 신뢰구간입니다.",
     ),
     "film_conditions_note": (
-        "clDice: Shit et al. 2021 (arXiv:2003.07311). Betti errors: |predicted − true| number of connected parts (0; "
-        "8-connectivity) and of holes (1; 4-connectivity of the background), exact, whole images; lower is better. "
-        "The "
-        "mean embedding is that of {mean_from}.",
+        "clDice: Shit et al. 2021 (arXiv:2003.07311). Betti errors: |predicted − true| number of connected components "
+        "(0; 8-connectivity) and of holes (1; 4-connectivity of the background), exact, whole images; lower is "
+        "better. The mean embedding is that of {mean_from}.",
         "clDice: Shit 등 2021(arXiv:2003.07311). Betti 오차: 연결 성분(0차, 8-연결)과 구멍(1차, 배경의 4-연결) "
         "개수의 "
         "|예측 − 정답|이며 영상 전체에서 정확히 구했습니다. 낮을수록 좋습니다. 평균 임베딩의 출처: {mean_from}.",
@@ -276,7 +275,7 @@ FILM: dict[str, tuple[str, str]] = {
     "film_masks": ("Masks", "마스크"),
     "film_mask": ("probability above {threshold:g}", "확률 {threshold:g} 초과"),
     "film_mask_parts": (
-        "probability above {threshold:g}, parts of fewer than {min_component} pixels removed",
+        "probability above {threshold:g}, components of fewer than {min_component} pixels removed",
         "확률 {threshold:g} 초과, {min_component}화소 미만인 조각은 제거",
     ),
     "film_seed": ("Seed of partners, choice of images and bootstrap", "짝, 영상 선택, 부트스트랩의 시드"),

@@ -23,7 +23,7 @@ RUN: dict[str, tuple[str, str]] = {
         "확률이 {threshold:g}보다 큰 화소를 혈관으로 봅니다.",
     ),
     "mask_parts": (
-        "Parts of a mask with fewer than {min_component} pixels are removed.",
+        "Connected components of a mask with fewer than {min_component} pixels are removed.",
         "마스크에서 {min_component}화소 미만인 조각은 제거했습니다.",
     ),
     "scores_note": (

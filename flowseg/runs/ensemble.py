@@ -67,7 +67,7 @@ def open_together(
 
 
 def common_rule(members: Sequence[Trained]) -> MaskRule:
-    """Returns the mask rule of runs that are used as one: the mean threshold, and the median smallest part.
+    """Returns the mask rule of runs that are used as one: the mean threshold, and the median minimum size.
 
     It is not tuned anew: in a cross-validation, each image for validation was used to train some of them.
     """

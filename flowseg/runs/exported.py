@@ -2,7 +2,7 @@
 
     config.json         as in a run's folder; `exported` says what the weights are (the class `Exported`); has a digest
     model.safetensors   the averaged parameters by name, float32 (flowseg.models.network.by_name)
-    threshold.json      the tuned threshold and smallest part, if the run has them
+    threshold.json      the tuned threshold and minimum component size, if the run has them
     README.md           the model card
 
 `open_run` in `flowseg/runs/folder.py` opens it as it opens a run. It has no training state and no data of its own.

@@ -97,7 +97,7 @@ class Trained:
         """What makes a mask of a probability, as `eval.threshold` and `eval.min_component` say.
 
         What is tuned is tuned on the run's own validation images and embeddings, whatever images it is used for: a
-        threshold for the way of sampling that was asked for; at the fixed threshold, the size of the smallest part for
+        threshold for the way of sampling that was asked for; at the fixed threshold, the minimum component size for
         the run's own way, once.
         """
         asked = self.config.eval

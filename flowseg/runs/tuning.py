@@ -1,4 +1,4 @@
-"""The tuned mask rule, threshold and smallest part: chosen on the validation split, and kept with the run."""
+"""The tuned mask rule, threshold and minimum component size: chosen on the validation split, and kept with the run."""
 
 import json
 from collections.abc import Callable, Iterable, Sequence
@@ -14,12 +14,12 @@ from flowseg.errors import UserError
 from flowseg.files import parse_json, write_text
 from flowseg.progress import console
 from flowseg.runs.flat import description_digest
-from flowseg.sampling.mask import FIXED, MaskRule, parts
+from flowseg.sampling.mask import FIXED, MaskRule, components
 
 GRID = tuple(k / 100 for k in range(1, 100))
 """The thresholds that tuning chooses from; FIXED is one of them."""
 SIZES = (0, 5, 10, 15, 20, 30, 40, 50, 70, 100, 150, 200, 300, 500, 700, 1000, 1500, 2000, 3000, 5000)
-"""The sizes in pixels that tuning chooses from: smaller parts are removed; 0 keeps all."""
+"""The sizes in pixels that tuning chooses from: smaller components are removed; 0 keeps all."""
 FILE = "threshold.json"
 """Where a run keeps what was tuned."""
 SPLIT = "val"
@@ -32,13 +32,13 @@ Truths = Sequence[Bool[np.ndarray, "h w"]]
 
 @dataclass(frozen=True)
 class Removal:
-    """The size below which parts are removed at a threshold, and means over the validation images."""
+    """The size below which components are removed at a threshold, and means over the validation images."""
 
     min_component: int
     dice: float
     betti0_error: float
     dice_all: float
-    """With all parts."""
+    """With all components."""
     betti0_error_all: float
 
 
@@ -48,9 +48,9 @@ class Tuned:
 
     threshold: float
     dice: float
-    """Mean Dice at it, with all parts."""
+    """Mean Dice at it, with all components."""
     dice_fixed: float
-    """Mean Dice at FIXED, with all parts."""
+    """Mean Dice at FIXED, with all components."""
     images: int
     removal: Removal | None = None
     """At the tuned threshold; None in a file of an older version, as the next one."""
@@ -86,14 +86,14 @@ def dice_curve(
 
 
 def removal_curve(mask: Bool[np.ndarray, "h w"], truth: Bool[np.ndarray, "h w"]) -> Float64[np.ndarray, "2 sizes"]:
-    """Returns Dice and Betti-0 error of a mask without its parts below each of SIZES."""
-    numbers, sizes = parts(mask)
+    """Returns Dice and Betti-0 error of a mask without its components below each of SIZES."""
+    numbers, sizes = components(mask)
     hits = np.bincount(numbers[truth], minlength=len(sizes))
     kept = sizes[1:] >= np.asarray(SIZES)[:, None]  # the first one is the background
     total = kept @ sizes[1:] + np.count_nonzero(truth)
     dice = np.where(total > 0, 2 * (kept @ hits[1:]) / np.maximum(total, 1), 1.0)
-    true_parts = len(parts(truth)[1]) - 1
-    return np.stack([dice, np.abs(np.count_nonzero(kept, axis=1) - true_parts)])
+    true_components = len(components(truth)[1]) - 1
+    return np.stack([dice, np.abs(np.count_nonzero(kept, axis=1) - true_components)])
 
 
 def best_threshold(probabilities: Probabilities, truths: Truths) -> Tuned:
@@ -174,10 +174,10 @@ def _told(tuned: Tuned, settings: EvalConfig) -> str:
     removal = tuned.removal_for(settings)
     if settings.min_component == "auto" and removal is not None and removal.min_component:
         told.append(
-            f"without the parts Dice {removal.dice:.4f}, with them {removal.dice_all:.4f}, Betti-0 error "
+            f"without small components Dice {removal.dice:.4f}, with them {removal.dice_all:.4f}, Betti-0 error "
             f"{removal.betti0_error:.1f}, with them {removal.betti0_error_all:.1f}"
         )
-    gained = f" ({'; '.join(told)})" if told else ", all parts kept"
+    gained = f" ({'; '.join(told)})" if told else ", all components kept"
     return f"mask rule tuned on {SPLIT} ({tuned.images} images): {tuned.rule(settings)}{gained}"
 
 
@@ -206,7 +206,7 @@ class _Entry:
     tuned: Tuned
     step: int
     eval: dict[str, Any]
-    """The settings of sampling, as `_sampling` returns them."""
+    """The settings of sampling, as `sampling` returns them."""
 
 
 def _entries(file: Path) -> list[_Entry]:

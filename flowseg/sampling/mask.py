@@ -1,4 +1,4 @@
-"""From a probability to a mask: the threshold, and the size below which separate parts are removed."""
+"""From a probability to a mask: the threshold, and the size below which connected components are removed."""
 
 from dataclasses import dataclass
 
@@ -19,37 +19,38 @@ class MaskRule:
     threshold: float = FIXED
     """A pixel is vessel if its probability exceeds it."""
     min_component: int = 0
-    """Parts of the mask with fewer pixels are removed; 0 keeps all."""
+    """Connected components of the mask with fewer pixels are removed; 0 keeps all."""
 
     def mask(self, probability: Float32[np.ndarray, "h w"], fov: Mask | None = None) -> Mask:
-        """Returns the mask; with a field of view nothing outside is vessel, and parts are those of what is inside."""
+        """Returns the mask; with a field of view nothing outside is vessel, and components are of what is inside."""
         mask = probability > self.threshold
-        return without_small_parts(mask if fov is None else mask & fov, self.min_component)
+        return without_small_components(mask if fov is None else mask & fov, self.min_component)
 
     def __str__(self) -> str:
-        # No part has fewer than one pixel.
-        removed = f", parts of fewer than {self.min_component} pixels removed" if self.min_component > 1 else ""
+        # No component has fewer than one pixel.
+        removed = f", components of fewer than {self.min_component} pixels removed" if self.min_component > 1 else ""
         return f"probability above {self.threshold:g}{removed}"
 
 
 PLAIN = MaskRule()
-"""The rule without anything tuned: the fixed threshold, and all parts."""
+"""The rule without anything tuned: the fixed threshold, and all components."""
 
 
-def parts(mask: Mask) -> tuple[Int[np.ndarray, "h w"], Int[np.ndarray, " parts"]]:
-    """Returns the number of each pixel's part, 0 for background, and the size of each part in pixels, that of 0 first.
+def components(mask: Mask) -> tuple[Int[np.ndarray, "h w"], Int[np.ndarray, " components"]]:
+    """Returns the number of each pixel's connected component, 0 for background, and the size of each in pixels.
 
-    Pixels of a mask that touch at an edge or a corner belong to one part (8-connectivity, as the Betti numbers).
+    The first size is that of the background. Pixels that touch at an edge or a corner belong to one component
+    (8-connectivity, as the Betti numbers).
     """
     _, numbers, found, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     return numbers, found[:, cv2.CC_STAT_AREA]
 
 
-def without_small_parts(mask: Mask, size: int) -> Mask:
-    """Returns the mask without its parts of fewer than `size` pixels (`parts`)."""
+def without_small_components(mask: Mask, size: int) -> Mask:
+    """Returns the mask without its components of fewer than `size` pixels."""
     if size <= 1:
         return mask
-    numbers, sizes = parts(mask)
+    numbers, sizes = components(mask)
     kept = sizes >= size
     kept[0] = False
     return np.asarray(kept[numbers])

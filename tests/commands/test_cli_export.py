@@ -191,7 +191,8 @@ def test_the_smallest_part_goes_along(tiny_data: Path, tmp_path: Path) -> None:
     write_text(run / "threshold.json", json.dumps({"tuned": [kept]}))
     export_model.write_model(Trained.open(open_run(run)), model)
     assert (
-        "| masks | probability above 0.5, parts of fewer than 30 pixels removed |" in (model / "README.md").read_text()
+        "| masks | probability above 0.5, components of fewer than 30 pixels removed |"
+        in (model / "README.md").read_text()
     )
     for folder, asked in ((run, settings), (model, settings), (model, replace(settings, ensemble=3))):
         opened = Trained.open(open_run(folder), asked)
@@ -199,7 +200,7 @@ def test_the_smallest_part_goes_along(tiny_data: Path, tmp_path: Path) -> None:
     export_sampler.write_sampler(opened, tmp_path / "sampler", 1)
     signature = json.loads((tmp_path / "sampler" / "signature.json").read_text())
     assert (signature["threshold"], signature["min_component"]) == (0.5, 30)
-    assert "remove the parts of fewer than 30 pixels" in (tmp_path / "sampler" / "README.md").read_text()
+    assert "remove the components of fewer than 30 pixels" in (tmp_path / "sampler" / "README.md").read_text()
     (model / "threshold.json").unlink()
     assert "holds no mask rule for these settings" in refusal(lambda: Trained.open(open_run(model)).rule)
 

@@ -28,7 +28,7 @@ from flowseg.evaluation.overlays import PREDICTED
 from flowseg.runs.checkpoints import description_digest
 from flowseg.runs.folder import create_run, open_run
 from flowseg.runs.prepare import with_sources
-from flowseg.sampling.mask import without_small_parts
+from flowseg.sampling.mask import without_small_components
 from flowseg.sampling.segment import Segmentation
 
 PICTURES = ("mask", "overlay", "probability")
@@ -251,7 +251,7 @@ def test_other_frames_are_refused(text: str) -> None:
 
 
 def test_a_tuned_rule_is_made_once_and_used(flowseg: Flowseg, run: Path, tiny_data: Path, tmp_path: Path) -> None:
-    """Its threshold and its smallest part, whatever the file of the run says it is."""
+    """Its threshold and its minimum component size, whatever the file of the run says it is."""
     image, out, plain = first(tiny_data, "image", "test"), tmp_path / "out", tmp_path / "plain"
     tuned = ("predict", run, image, "--threshold", "tuned", "--out")
     outcome = flowseg(*tuned, plain)
@@ -261,12 +261,12 @@ def test_a_tuned_rule_is_made_once_and_used(flowseg: Flowseg, run: Path, tiny_da
     probability, mask = (grey(plain / f"{image.stem}_{kind}.png") for kind in ("probability", "mask"))
     beyond = np.abs(probability / 255 - kept["threshold"]) > 0.01
     np.testing.assert_array_equal(mask[beyond] > 0, probability[beyond] / 255 > kept["threshold"])
-    # The network is not trained, and its own threshold leaves no small parts. 255 / 2 lies between two grey values.
+    # The network is not trained, and its own threshold leaves no small components. 255 / 2 lies between two greys.
     other = {**kept, "threshold": 0.5, "removal": {**kept["removal"], "min_component": 20}}
     (run / "threshold.json").write_text(json.dumps({"tuned": [other]}))
     again = flowseg(*tuned, out, "--min-component", "auto")
     assert again.status == 0 and "tuned on" not in again.out
-    fewer = without_small_parts(probability > 127, 20)
+    fewer = without_small_components(probability > 127, 20)
     np.testing.assert_array_equal(grey(out / f"{image.stem}_mask.png") > 0, fewer)
     assert 0 < np.count_nonzero(fewer) < np.count_nonzero(probability > 127)
     said = [json.loads((folder / "prediction.json").read_text()) for folder in (out, plain)]

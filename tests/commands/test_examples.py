@@ -49,7 +49,7 @@ def test_the_page_s_examples_run(place: Path, tiny_data: Path, capsys: pytest.Ca
     Image.fromarray(image).save("new.png")
     write_dicom(place / "cine.dcm", np.stack([image, image[::-1]]))
     write_store(Path("qwen.safetensors"), IMAGE_STATS, ["new"], [content_hash(image)], np.ones((1, 2048), np.float32))
-    names: dict[str, object] = {"image": image}
+    names: dict[str, object] = {"image": image, "fov": np.ones(image.shape, bool)}
     uncertain = []
     for block in re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
         exec(compile(block, str(PAGE), "exec"), names)

@@ -23,7 +23,7 @@ from flowseg.evaluation.metrics import Interval, image_metrics, mask_metrics
 from flowseg.evaluation.uncertainty import uncertainty_auroc
 from flowseg.reports.compare.scores import read_scores
 from flowseg.runs.folder import Run
-from flowseg.sampling.mask import MaskRule, parts
+from flowseg.sampling.mask import MaskRule, components
 from flowseg.sampling.segment import predictive_entropy
 
 MARKUP = "[red]<b>x & y"
@@ -271,7 +271,7 @@ def test_small_parts_are_removed_from_the_masks_that_are_scored(data: dict[str, 
         found[size] = evaluate(opened(Specks(), MaskRule(0.5, size)), data, "test", tmp_path / str(size), {})
         assert (found[size]["threshold"], found[size]["min_component"]) == (0.5, size)
         prediction = np.asarray(Image.open(tmp_path / str(size) / "images" / "0001" / "prediction.png")) > 0
-        assert len(parts(prediction)[1]) - 1 == (1 if size == 5 else 2)
+        assert len(components(prediction)[1]) - 1 == (1 if size == 5 else 2)
     betti, dice = ([found[size]["model"][name]["mean"] for size in found] for name in ("betti0_error", "dice"))
     assert betti[0] == betti[1] == betti[2] + 1 and dice[0] == dice[1] < dice[2]
     assert found[0]["model"]["auc"] == found[5]["model"]["auc"]

@@ -72,7 +72,9 @@ def test_the_page_asks_for_nothing_and_escapes_names(run: Path, tmp_path: Path, 
     assert MARKUP in page.text and "script" in page.tags
     assert page.tags.count("img") == 6 * 5
     assert "0.7083" in page.text and "2 x cpu" in page.text
-    assert {"en": "0.47. Parts of a mask with fewer than 30 pixels", "ko": "30화소 미만인 조각"}[lang] in page.text
+    assert {"en": "0.47. Connected components of a mask with fewer than 30 pixels", "ko": "30화소 미만인 조각"}[
+        lang
+    ] in page.text
 
 
 def test_a_run_without_scores_is_refused_and_nothing_is_written(tmp_path: Path) -> None:

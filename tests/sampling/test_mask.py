@@ -1,4 +1,4 @@
-"""From probability to mask: the threshold, and which parts are too small."""
+"""From probability to mask: the threshold, and which components are too small."""
 
 from itertools import pairwise
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from flowseg.sampling.mask import MaskRule, parts, without_small_parts
+from flowseg.sampling.mask import MaskRule, components, without_small_components
 
 SIZES = (0, 1, 2, 3, 5, 8, 20, 10_000)
 
@@ -27,10 +27,10 @@ def test_pixels_that_touch_at_a_corner_are_one_part() -> None:
     """8-connectivity: a diagonal of three is one part, and a pixel two away is another."""
     mask = np.eye(3, 9, dtype=bool)
     mask[1, 6] = True
-    numbers, sizes = parts(mask)
+    numbers, sizes = components(mask)
     assert sizes.tolist() == [27 - 4, 3, 1] and numbers[0, 0] == numbers[2, 2] == 1 and numbers[1, 6] == 2
-    np.testing.assert_array_equal(without_small_parts(mask, 3), np.eye(3, 9, dtype=bool))
-    assert not without_small_parts(mask, 4).any()
+    np.testing.assert_array_equal(without_small_components(mask, 3), np.eye(3, 9, dtype=bool))
+    assert not without_small_components(mask, 4).any()
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -39,7 +39,7 @@ def test_what_is_left_are_the_whole_parts_of_at_least_that_size(size: int) -> No
         rule = MaskRule(0.5, size)
         plain, mask = probability > 0.5, rule.mask(probability)
         assert mask.dtype == np.bool_ and not (mask & ~plain).any(), "never adds a pixel"
-        np.testing.assert_array_equal(without_small_parts(mask, size), mask)  # idempotent
+        np.testing.assert_array_equal(without_small_components(mask, size), mask)  # idempotent
         labels, count = ndimage.label(plain, np.ones((3, 3)))
         for part in range(1, count + 1):
             inside = labels == part
@@ -65,4 +65,4 @@ def test_parts_are_those_inside_the_field_of_view() -> None:
 
 def test_a_rule_is_told_in_words() -> None:
     assert str(MaskRule()) == str(MaskRule(0.5, 1)) == "probability above 0.5"
-    assert str(MaskRule(0.47, 30)) == "probability above 0.47, parts of fewer than 30 pixels removed"
+    assert str(MaskRule(0.47, 30)) == "probability above 0.47, components of fewer than 30 pixels removed"
