@@ -82,6 +82,8 @@ class SeedTest:
     low: float
     high: float
     """95 % interval: Student's t of the pairs, or Welch's."""
+    p: float
+    """Of the same test, two-sided."""
     detectable: float
     """The smallest difference that as many seeds with this spread would show in 80 % of repetitions."""
 
@@ -102,6 +104,8 @@ class Course:
     ahead_a: int
     ahead_b: int
     """Epochs at which each had the higher Dice."""
+    p: float | None = None
+    """Two-sided, of the test that belongs to the interval."""
 
 
 def better(metric: str, a: str, b: str, difference: float | None) -> str | None:
@@ -172,12 +176,13 @@ def seed_test(metric: str, a: str, b: str, first: dict[int, float], second: dict
         found = ttest_ind(two, one, equal_var=False)
     difference = fmean(two) - fmean(one)
     interval = found.confidence_interval(LEVEL)
-    low, high, df = float(interval.low), float(interval.high), float(found.df)
-    if not np.isfinite(low) or not np.isfinite(high):  # no spread at all
-        return SeedTest(metric, a, b, len(one), len(two), paired, difference, difference, difference, 0.0)
+    low, high, p, df = float(interval.low), float(interval.high), float(found.pvalue), float(found.df)
+    if not np.isfinite([low, high, p]).all():  # no spread at all
+        p = 0.0 if difference else 1.0
+        return SeedTest(metric, a, b, len(one), len(two), paired, difference, difference, difference, p, 0.0)
     error = (high - low) / 2 / float(t.ppf((1 + LEVEL) / 2, df))
     detectable = error * float(t.ppf((1 + LEVEL) / 2, df) + t.ppf(0.8, df))
-    return SeedTest(metric, a, b, len(one), len(two), paired, difference, low, high, detectable)
+    return SeedTest(metric, a, b, len(one), len(two), paired, difference, low, high, p, detectable)
 
 
 def course(a: str, b: str, first: Series, second: Series) -> Course:
@@ -198,8 +203,10 @@ def course(a: str, b: str, first: Series, second: Series) -> Course:
         return Course(a, b, n, mean, None, None, None, ahead_a, ahead_b)
     r = autocorrelation(differences)
     worth = max(n * (1 - r) / (1 + r), 2.0)
-    reach = float(t.ppf((1 + LEVEL) / 2, worth - 1) * differences.std(ddof=1) / np.sqrt(worth))
-    return Course(a, b, n, mean, mean - reach, mean + reach, worth, ahead_a, ahead_b)
+    error = float(differences.std(ddof=1) / np.sqrt(worth))
+    reach = float(t.ppf((1 + LEVEL) / 2, worth - 1)) * error
+    p = 2 * float(t.sf(abs(mean) / error, worth - 1)) if error else float(not mean)
+    return Course(a, b, n, mean, mean - reach, mean + reach, worth, ahead_a, ahead_b, p)
 
 
 def autocorrelation(values: Float64[np.ndarray, " n"]) -> float:

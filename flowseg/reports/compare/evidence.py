@@ -11,7 +11,7 @@ from flowseg.errors import UserError
 from flowseg.reports.compare import cases, differences, setups
 from flowseg.reports.compare.cases import Case
 from flowseg.reports.compare.differences import Course, Mean, SeedTest, Test, course, image_tests, seed_mean, seed_test
-from flowseg.reports.compare.judgements import Judgement, judge_pair, mean_curve
+from flowseg.reports.compare.judgements import Judgement, corrected, judge_pair, mean_curve
 from flowseg.reports.compare.log import RunLog
 from flowseg.reports.compare.pictures import check_same_pixels
 from flowseg.reports.compare.scores import Scores, Values, check_same_images, mean_scores, read_scores, shared_metrics
@@ -127,7 +127,9 @@ def gather(groups: Sequence[Group], early_range: tuple[int, int] | None) -> Evid
             for metric in figures.get(a.name, {})
             if metric in figures.get(b.name, {})
         ],
-        judgements=[j for a, b in pairs for j in judge_pair(a, b, totals, early_range, tests, compared, figures)],
+        judgements=corrected(
+            [j for a, b in pairs for j in judge_pair(a, b, totals, early_range, tests, compared, figures)]
+        ),
     )
 
 

@@ -4,7 +4,8 @@
     one value stands against one value                    -> refused
     too few common measurements or images                 -> refused
     the 95 % interval of the difference includes zero     -> refused
-    a test score's p is 0.05 or more after Holm           -> refused
+    p is 0.05 or more after Holm's correction: of a test score for all of them, of a figure of the training for all
+    pairs                                                 -> refused
     calibration of a map that is no probability (SAUNA)   -> refused
     both have several seeds, whose interval includes zero -> refused
     otherwise                                             -> the better one
@@ -14,7 +15,7 @@ intervals of their means overlap: most of the spread of scores is between images
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import fmean
 from typing import Any
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import levene
 
-from flowseg.evaluation.paired import smallest_p
+from flowseg.evaluation.paired import holm, smallest_p
 from flowseg.evaluation.soft import CALIBRATION
 from flowseg.reports.compare.differences import Series, Test, better, course, seed_test
 from flowseg.reports.compare.events import residuals
@@ -76,6 +77,25 @@ def judge_pair(
     return [judgement for judgement in found if judgement is not None]
 
 
+def corrected(judgements: Sequence[Judgement]) -> list[Judgement]:
+    """Returns the judgements of all pairs, with figures of the training corrected for the number of pairs by Holm.
+
+    Each of these items is a family of its own. `judge_pair` is given test scores that are corrected already.
+    """
+    families: dict[str, list[int]] = {}
+    for i, judgement in enumerate(judgements):
+        if "p" in judgement.values and not judgement.item.startswith(TEST):
+            families.setdefault(judgement.item, []).append(i)
+    found = list(judgements)
+    for family in families.values():
+        for i, p in zip(family, holm([found[i].values["p"] for i in family]), strict=True):
+            one, values = found[i], found[i].values | {"p": p, "pairs": len(family)}
+            found[i] = replace(one, values=values)
+            if one.winner is not None and not p < ALPHA:
+                found[i] = Judgement(one.item, one.a, one.b, None, "holm_pairs", values)
+    return found
+
+
 def mean_curve(group: Group) -> Series:
     """Dice at the epochs that every run of a group has measured, averaged over its runs."""
     curves = [dice_curve(log) for log in group.logs]
@@ -98,7 +118,7 @@ def _of_training(
     item: str, a: Group, b: Group, means: Sequence[float], value: Callable[[RunLog], float | None]
 ) -> Judgement:
     """Judges a value that each training has one of; only seeds can tell whether it differs."""
-    values = {"value_a": means[0], "value_b": means[1]}
+    values: dict[str, Any] = {"value_a": means[0], "value_b": means[1]}
     if only_seeds_differ(a, b):
         return Judgement(item, a.name, b.name, None, "seeds_only", values)
     first, second = a.by_seed(value), b.by_seed(value)
@@ -106,6 +126,7 @@ def _of_training(
         return Judgement(item, a.name, b.name, None, "single_values", values)
     found = seed_test("dice", a.name, b.name, first, second)
     values |= {"d": found.difference, "low": found.low, "high": found.high, "n_a": found.n_a, "n_b": found.n_b}
+    values["p"] = found.p
     if found.low <= 0 <= found.high:
         return Judgement(item, a.name, b.name, None, "seeds_overlap", values)
     return Judgement(item, a.name, b.name, better("dice", a.name, b.name, found.difference), "wins_seeds", values)
@@ -126,7 +147,7 @@ def _equal_epochs(a: Group, b: Group, item: str, between: tuple[int, int] | None
     if len(a.seeds) > 1 and len(b.seeds) > 1:
         return _of_training(item, a, b, means, lambda log: mean(dice_curve(log)))
     found = course(a.name, b.name, *curves)
-    values = {"n": found.n, "d": found.difference, "low": found.low, "high": found.high}
+    values: dict[str, Any] = {"n": found.n, "d": found.difference, "low": found.low, "high": found.high}
     values |= {"value_a": means[0], "value_b": means[1]}
     values |= {"ahead_a": found.ahead_a, "ahead_b": found.ahead_b, "needed": MIN_COMMON}
     if only_seeds_differ(a, b):
@@ -135,6 +156,7 @@ def _equal_epochs(a: Group, b: Group, item: str, between: tuple[int, int] | None
         return Judgement(item, a.name, b.name, None, "single_values", values)
     if found.n < MIN_COMMON or found.low is None or found.high is None:
         return Judgement(item, a.name, b.name, None, "few_common", values)
+    values["p"] = found.p
     if found.low <= 0 <= found.high:
         return Judgement(item, a.name, b.name, None, "overlap_epochs", values)
     return Judgement(item, a.name, b.name, better("dice", a.name, b.name, found.difference), "wins_epochs", values)

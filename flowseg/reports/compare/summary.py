@@ -34,7 +34,7 @@ KEYS = {
     "equal": "where runs stood at the last epoch that all logged: epoch, per_run (name, dice, measured_at, best); "
     "null where they share none",
     "courses": "validation Dice at the epochs measured in both, for each two groups: a, b, n, difference (b minus a), "
-    "low, high (95 %, for autocorrelation), independent, ahead_a, ahead_b",
+    "low, high (95 %, for autocorrelation), independent, ahead_a, ahead_b, p",
     "test": "scores on the test split: images (names), means (by group and metric: mean, low, high, n, of the images "
     "on which the group has the metric), per_image (by group and metric, in the order of images; null where it does "
     "not exist), field_of_view (whether the scores are inside it), partial (metrics not in all evaluations), "
@@ -47,7 +47,7 @@ KEYS = {
     "high_b (bootstrap 95 % of the means), better (by the means alone), winner (null where refused)",
     "seeds": "for each group of several seeds and figure: group, metric, values by seed, images (how many; every "
     "run of these groups has the metric on them; null for a figure of the training), mean, low, high (Student t)",
-    "seed_tests": "for each two such groups and figure: a, b, metric, n_a, n_b, paired, difference, low, high, "
+    "seed_tests": "for each two such groups and figure: a, b, metric, n_a, n_b, paired, difference, low, high, p, "
     "detectable",
     "winners": "for each two groups and item: item, between, winner (null where refused), reason, rule (its name)",
     "headline": "the answer, a sentence for each two groups",

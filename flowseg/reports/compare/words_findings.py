@@ -326,6 +326,10 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "{d:+.4f} ({low:+.4f} to {high:+.4f}), but p {p:p} after correction for all metrics.",
         "{d:+.4f}({low:+.4f} ~ {high:+.4f})이지만, 전체 지표에 대해 보정한 p {p:p}입니다.",
     ),
+    "holm_pairs": (
+        "{value_a:.4f} and {value_b:.4f}; p {p:p} after correction for {pairs} pairs of set-ups.",
+        "{value_a:.4f}, {value_b:.4f}. 설정 쌍 {pairs}개에 대해 보정한 p {p:p}입니다.",
+    ),
     "no_direction": (
         "{d:+.4f}; whether higher or lower is better is not known for this column.",
         "{d:+.4f}. 높은 쪽이 좋은지 낮은 쪽이 좋은지 알 수 없는 항목입니다.",

@@ -143,6 +143,29 @@ def test_only_common_epochs_count() -> None:
     assert one.low is None and one.difference == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_p_is_below_five_percent_where_the_interval_excludes_zero(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for shift in np.linspace(0, 2, 40):
+        one, two = dict(enumerate(rng.normal(0, 1, 5))), dict(enumerate(rng.normal(shift, 1, 5)))
+        curve = course("a", "b", one, two)
+        assert curve.low is not None and curve.high is not None and curve.p is not None
+        for test in (
+            (curve.low, curve.high, curve.p),
+            *(
+                (found.low, found.high, found.p)
+                for found in (
+                    seed_test("dice", "a", "b", one, two),
+                    seed_test("dice", "a", "b", one, {s + 9: d for s, d in two.items()}),
+                )
+            ),
+        ):
+            low, high, p = test
+            assert (p < 0.05) == (not low <= 0 <= high)
+    assert course("a", "b", {1: 0.1, 2: 0.1, 3: 0.1}, {1: 0.2, 2: 0.2, 3: 0.2}).p == pytest.approx(0)
+    assert seed_test("dice", "a", "b", one, dict(one)).p == 1
+
+
 def test_autocorrelation_of_known_series() -> None:
     assert autocorrelation(np.ones(5)) == 0
     assert autocorrelation(np.array([1.0, -1.0] * 10)) == 0

@@ -8,7 +8,7 @@ import pytest
 from flowseg.config import Config, DataConfig, EvalConfig, FlowConfig, TrainConfig
 from flowseg.evaluation.metric_table import IMAGE_METRICS
 from flowseg.reports.compare.differences import Test as ImageTest
-from flowseg.reports.compare.judgements import Judgement, judge_pair
+from flowseg.reports.compare.judgements import Judgement, corrected, judge_pair
 from flowseg.reports.compare.log import Row, RunLog
 from flowseg.reports.compare.sources import Group
 from flowseg.runs.folder import Run
@@ -112,6 +112,26 @@ def with_config(one: Group, **sections: object) -> Group:
     run = one.logs[0].run
     assert run is not None
     return replace(one, logs=(replace(one.logs[0], run=replace(run, config=replace(run.config, **sections))),))
+
+
+def test_figures_of_the_training_are_corrected_for_the_number_of_pairs() -> None:
+    """Each item by itself; the scores of the test images have been corrected already."""
+    pairs = (("a", "b", 0.01), ("a", "c", 0.03), ("b", "c", 0.2))
+    found = [
+        Judgement(item, a, b, b if p < 0.05 else None, "rule", {"p": p})
+        for item in ("best_dice", "steadiness", "test:dice")
+        for a, b, p in pairs
+    ]
+    found.append(Judgement("best_dice", "a", "d", None, "single_values"))  # no test
+    after = corrected(found)
+    for item in ("best_dice", "steadiness"):
+        assert [(j.winner, j.reason, round(j.values["p"], 9)) for j in after if j.item == item and j.values] == [
+            ("b", "rule", 0.03),
+            (None, "holm_pairs", 0.06),
+            (None, "rule", 0.2),
+        ]
+    assert [j for j in after if j.item == "test:dice"] == [j for j in found if j.item == "test:dice"]
+    assert [j.winner for j in corrected(found[1:2])] == ["c"]  # a single pair
 
 
 def test_losses_of_other_flows_are_not_compared() -> None:
