@@ -261,7 +261,8 @@ class EvalConfig(Section, path="eval"):
     """Steps from noise to mask (fixed-step samplers; published with the binary flow: 50). A step evaluates the network
     once with euler, twice with midpoint or heun (the binary flow's last heun step once), 4 times with rk4."""
     tolerance: Fraction = 1e-4
-    """Relative and absolute tolerance (dopri5)."""
+    """Relative and absolute tolerance (dopri5), for all windows of a batch together: what is sampled depends on
+    window_batch within it."""
     overlap: Annotated[float, Bound(lambda x: 0 <= x <= 0.75, "must lie between 0 and 0.75")] = 0.25
     """Overlap of neighbouring windows, as a share of their side."""
     window_batch: bounds.Windows = 6

@@ -28,8 +28,9 @@ def evaluation_folder(trained: Trained, split: str) -> Path:
                 words.append(f"{word}-{_tag(Path(given).resolve())}")
     for field in fields(EvalConfig):
         value = getattr(asked.eval, field.name)
-        # How many windows are sampled at once does not change what is sampled.
-        if field.name != "window_batch" and value != getattr(own.eval, field.name):
+        # How many windows are sampled at once does not change what is sampled, except by adaptive steps.
+        counts = field.name != "window_batch" or asked.eval.sampler == "dopri5"
+        if counts and value != getattr(own.eval, field.name):
             words.append(f"{field.name}-{value}")
     return trained.run.results / "eval" / "-".join(words)
 

@@ -40,7 +40,8 @@ def integrate(
     Args:
         velocity: (B, H, W, 1) state and scalar time to velocity.
         steps: steps of equal length (fixed-step samplers).
-        tolerance: relative and absolute local tolerance (dopri5).
+        tolerance: relative and absolute local tolerance (dopri5), of the root mean square over the whole batch: its
+            examples share their steps, so a solution depends, within the tolerance, on what else is in the batch.
 
     Returns:
         x(1), and the number of velocity evaluations (NFE). x(1) is NaN if dopri5 cannot keep its tolerance within

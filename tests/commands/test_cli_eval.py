@@ -113,6 +113,16 @@ def test_tolerance_is_the_adaptive_sampler_s(
     assert used == asdict(replace(SETTINGS, sampler="dopri5", tolerance=0.1))
 
 
+def test_the_number_of_windows_counts_where_steps_are_adaptive(
+    flowseg: Flowseg, unsampled: None, tiny_data: Path, tmp_path: Path
+) -> None:
+    """The windows of a batch then share their steps."""
+    for sampler, folder in (("euler", "test"), ("dopri5", "test-window_batch-2")):
+        run = trained_run(tmp_path / sampler, tiny_data, "gaussian", sampler=sampler)
+        assert flowseg("eval", run, "--window-batch", 2).status == 0
+        assert [path.name for path in (run / "eval").iterdir()] == [folder]
+
+
 @pytest.mark.parametrize(
     ("option", "value", "told"),
     [
