@@ -216,7 +216,7 @@ class OptimConfig(Section, path="optim"):
     warmup_steps: Annotated[Natural, at_most(bounds.MOST_STEPS, "steps are counted in 32 bits")] = 0
     """Updates of linear warm-up (cosine); one takes optim.accumulate steps."""
     plateau_patience: Annotated[Count, at_most(bounds.MOST_EPOCHS, "no run has more validations")] = 5
-    """Validations without a better Dice before the learning rate is reduced."""
+    """Validations without a better Dice before the learning rate is reduced; better is by more than 1e-4."""
     plateau_factor: Fraction = 0.5
     """What the learning rate is then multiplied by."""
     accumulate: Annotated[Count, at_most(1_000_000, "the parameters would hardly ever change")] = 8

@@ -12,6 +12,7 @@ from jaxtyping import Float32, Float64
 from skimage.filters import frangi
 
 from flowseg.evaluation.arrays import Grey, Mask, check_grey, check_masks, pixels_inside
+from flowseg.sampling.mask import dice_by_threshold
 
 BASE_SIGMAS = (1.0, 2.0**0.5, 2.0)
 """Gaussian widths in pixels, to be multiplied by `FrangiSettings.scale`. A vessel responds most at half its width."""
@@ -78,13 +79,9 @@ def vesselness(image: Grey, scale: float, dark_vessels: bool, fov: Mask | None =
 
 def _dice_curve(response: Response, mask: Mask) -> Float64[np.ndarray, "99"]:
     """The Dice of `response >= t` for every t in THRESHOLDS, from one histogram."""
-    # For each pixel the number of thresholds that it reaches: it reaches threshold k if that number exceeds k.
-    passed = np.searchsorted(THRESHOLDS, response.ravel(), side="right")
-    bins = len(THRESHOLDS) + 1
-    predicted = np.bincount(passed, minlength=bins)[::-1].cumsum()[::-1][1:]
-    hit = np.bincount(passed[mask.ravel()], minlength=bins)[::-1].cumsum()[::-1][1:]
-    total = predicted + np.count_nonzero(mask)
-    return np.where(total > 0, 2.0 * hit / np.maximum(total, 1), 1.0)  # both masks empty: 1
+    return dice_by_threshold(
+        np.searchsorted(THRESHOLDS, response.ravel(), side="right"), mask.ravel(), len(THRESHOLDS)
+    )
 
 
 def tune(images: Sequence[Grey], masks: Sequence[Mask], fovs: Sequence[Mask | None] | None = None) -> FrangiSettings:

@@ -89,7 +89,7 @@ def junctions(thin: Mask) -> Mask:
     """The pixels of a skeleton that have at least three skeleton pixels among their eight neighbours.
 
     A branching point is usually a cluster of two to four such pixels, so use them to locate junctions, not to count
-    them.
+    them. FiLM's gate (`flowseg.models.junctions`) takes the crossing number instead.
     """
     check_masks(thin.shape, skeleton=thin)
     neighbours = ndimage.convolve(thin.astype(np.uint8), _EIGHT.astype(np.uint8), mode="constant") - thin

@@ -53,7 +53,10 @@ def thin(mask: Mask) -> Mask:
 
 
 def junctions(skeleton: Mask) -> Mask:
-    """Returns the pixels of a skeleton where three or more branches meet (crossing number of at least 3)."""
+    """Returns the pixels of a skeleton where three or more branches meet (crossing number of at least 3).
+
+    `flowseg.evaluation.topology.junctions` counts neighbours instead, and so finds the pixels beside these, too.
+    """
     return skeleton & (_crossings(_ring(skeleton)) >= 3)
 
 

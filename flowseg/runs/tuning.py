@@ -14,7 +14,7 @@ from flowseg.errors import UserError
 from flowseg.files import parse_json, write_text
 from flowseg.progress import console
 from flowseg.runs.flat import description_digest
-from flowseg.sampling.mask import FIXED, MaskRule, components
+from flowseg.sampling.mask import FIXED, MaskRule, components, dice_by_threshold
 
 GRID = tuple(k / 100 for k in range(1, 100))
 """The thresholds that tuning chooses from; FIXED is one of them."""
@@ -75,14 +75,9 @@ def dice_curve(
     probability: Float32[np.ndarray, "h w"], truth: Bool[np.ndarray, "h w"]
 ) -> Float64[np.ndarray, " thresholds"]:
     """Returns the exact Dice of `probability > t` for every t of GRID; 1 where both masks are empty."""
-    # Counts pixels by the number of thresholds that they pass. Both sides are float32, as in `probability > t`.
+    # Both sides are float32, as in `probability > t`.
     passed = np.searchsorted(np.asarray(GRID, np.float32), probability.ravel(), side="left")
-    all_pixels, vessel_pixels = (
-        np.bincount(levels, minlength=len(GRID) + 1)[::-1].cumsum()[::-1][1:]
-        for levels in (passed, passed[truth.ravel()])
-    )
-    total = all_pixels + np.count_nonzero(truth)
-    return np.where(total > 0, 2 * vessel_pixels / np.maximum(total, 1), 1.0)
+    return dice_by_threshold(passed, truth.ravel(), len(GRID))
 
 
 def removal_curve(mask: Bool[np.ndarray, "h w"], truth: Bool[np.ndarray, "h w"]) -> Float64[np.ndarray, "2 sizes"]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float32, Int
+from jaxtyping import Bool, Float32, Float64, Int
 
 FIXED = 0.5
 """The fixed threshold."""
@@ -44,6 +44,21 @@ def components(mask: Mask) -> tuple[Int[np.ndarray, "h w"], Int[np.ndarray, " co
     """
     _, numbers, found, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     return numbers, found[:, cv2.CC_STAT_AREA]
+
+
+def dice_by_threshold(
+    passed: Int[np.ndarray, " pixels"], truth: Bool[np.ndarray, " pixels"], thresholds: int
+) -> Float64[np.ndarray, " thresholds"]:
+    """Returns the Dice of the pixels that pass each of so many ascending thresholds; 1 where both masks are empty.
+
+    Args:
+        passed: how many of the thresholds each pixel passes.
+    """
+    predicted, hit = (
+        np.bincount(counts, minlength=thresholds + 1)[::-1].cumsum()[::-1][1:] for counts in (passed, passed[truth])
+    )
+    total = predicted + np.count_nonzero(truth)
+    return np.where(total > 0, 2 * hit / np.maximum(total, 1), 1.0)
 
 
 def without_small_components(mask: Mask, size: int) -> Mask:

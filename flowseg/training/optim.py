@@ -44,7 +44,10 @@ def _clip_by_global_norm(limit: float) -> optax.GradientTransformation:
 
 
 def plateau(config: OptimConfig) -> optax.GradientTransformationExtraArgs:
-    """The rule that scales the rate when validation stalls; stepped once a validation with 1 - Dice."""
+    """The rule that scales the rate when validation stalls; stepped once a validation with 1 - Dice.
+
+    A Dice that is higher by 1e-4 or less does not count as better.
+    """
     return optax.contrib.reduce_on_plateau(
         factor=config.plateau_factor, patience=config.plateau_patience, rtol=0.0, atol=1e-4
     )
