@@ -30,7 +30,7 @@ from flowseg.commands.train import Params, Train, params, train
 from flowseg.commands.trained import AnalyzeFilm, Eval, Predict, analyze_film, evaluate, predict
 from flowseg.errors import UserError, tell
 from flowseg.files import is_text
-from flowseg.training.interrupt import Interrupted
+from flowseg.training.interrupt import Interrupted, ctrl_c_raised
 
 _DEBUG = "--debug"
 _LONGEST = 300  # characters of an unexpected error's message
@@ -90,20 +90,13 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except Exception as error:
-        if _caused_by_ctrl_c(error):
+        if ctrl_c_raised():  # a library has made another error of it
             _end("stopped", 128 + signal.SIGINT)
         if len(arguments) < len(given):
             raise
         if isinstance(error, OSError) and error.errno is not None:
             _end(_of_file_system(error), 1)
         _end(_unexpected(error), os.EX_SOFTWARE)
-
-
-def _caused_by_ctrl_c(error: BaseException | None) -> bool:
-    """Whether an error is what a library made of a KeyboardInterrupt, such as NumPy's SystemError."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
 
 
 def _run(arguments: list[str]) -> None:

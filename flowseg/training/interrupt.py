@@ -198,6 +198,11 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+def ctrl_c_raised() -> bool:
+    """Returns whether a Ctrl-C has been raised as a KeyboardInterrupt. JAX and NumPy may make other errors of it."""
+    return _raised
+
+
 def _raise_again(lost: "sys.UnraisableHookArgs") -> None:
     """Sends a Ctrl-C once more whose KeyboardInterrupt fell into a finaliser or a callback of the garbage collector.
 
