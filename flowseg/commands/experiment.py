@@ -179,7 +179,7 @@ def _run(command: str, arguments: list[str]) -> None:
         UserError: the command failed.
     """
     from flowseg.progress import console
-    from flowseg.training.interrupt import Interrupted, answering, start_child
+    from flowseg.training.interrupt import Interrupted, answering, handled_by, start_child
 
     child = start_child([command, *arguments])
     stopped: list[int] = []
@@ -188,13 +188,8 @@ def _run(command: str, arguments: list[str]) -> None:
         stopped.append(signum)
         child.send_signal(signal.SIGTERM if signum == signal.SIGHUP else signum)
 
-    previous = {s: signal.signal(s, pass_on) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        with answering(None):  # the child does
-            status = child.wait()
-    finally:
-        for signum, handler in previous.items():
-            signal.signal(signum, handler)
+    with handled_by(pass_on, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)), answering(None):  # the child answers
+        status = child.wait()
     if stopped:
         raise Interrupted(stopped[0])
     if status:

@@ -13,11 +13,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from threading import Thread, Timer
 from types import FrameType
-from typing import Any
 
 from flowseg import hosts
 
@@ -72,6 +71,22 @@ class JointStop(StopRequest):
 
 
 @contextmanager
+def handled_by(handle: Callable[[int, FrameType | None], None], signals: Iterable[signal.Signals]) -> Iterator[None]:
+    """Calls `handle` for some signals within the block.
+
+    A signal that this process ignores stays ignored: `nohup` asks for that with SIGHUP, and a shell that starts a
+    program in the background with SIGINT.
+    """
+    taken = [signum for signum in signals if signal.getsignal(signum) is not signal.SIG_IGN]
+    previous = {signum: signal.signal(signum, handle) for signum in taken}
+    try:
+        yield
+    finally:
+        for signum, before in previous.items():
+            signal.signal(signum, before)
+
+
+@contextmanager
 def stop_on_signals(when: str) -> Iterator[StopRequest]:
     """Within the block SIGINT and SIGTERM only set the request. A second request is left to the thread that listens.
 
@@ -82,7 +97,6 @@ def stop_on_signals(when: str) -> Iterator[StopRequest]:
     """
     together = hosts.count() > 1
     request = JointStop() if together else StopRequest()
-    previous: dict[int, Any] = {}
 
     def handle(signum: int, frame: FrameType | None) -> None:
         if request.signum is not None:
@@ -91,14 +105,8 @@ def stop_on_signals(when: str) -> Iterator[StopRequest]:
         if together:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with answering(when):
-        for signum in (signal.SIGINT,) if together else _SIGNALS:
-            previous[signum] = signal.signal(signum, handle)
-        try:
-            yield request
-        finally:
-            for s, old in previous.items():
-                signal.signal(s, old)
+    with answering(when), handled_by(handle, (signal.SIGINT,) if together else _SIGNALS):
+        yield request
 
 
 def end_joint_stops() -> None:

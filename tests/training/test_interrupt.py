@@ -6,10 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 
 import pytest
 
-from flowseg.training.interrupt import _ONE_REQUEST
+from flowseg.commands import experiment
+from flowseg.training import interrupt
+from flowseg.training.interrupt import _ONE_REQUEST, Interrupted, stop_on_signals
 
 # One call of C that takes minutes and lets other threads run, as the compilation of a program is. It has begun when
 # the other thread says so.
@@ -160,3 +163,44 @@ def test_a_signal_within_a_callback_of_the_garbage_collector_is_not_lost() -> No
         out, err = process.communicate(timeout=50)
     assert (process.returncode, out) == (130, "stopped\n")
     assert err == "flowseg: Ctrl-C: stopping when the present operation ends; once more stops at once\n"
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_signal_that_the_process_ignores_does_not_stop_it(ignored: bool) -> None:
+    """A shell ignores SIGINT for what it starts in the background."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
+    try:
+        with stop_on_signals("now") as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stop.signum == (None if ignored else signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) == (signal.SIG_IGN if ignored else signal.default_int_handler)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class HungUp:
+    """A training in whose midst the terminal of its experiment is closed; it ends well."""
+
+    def __init__(self) -> None:
+        self.sent: list[int] = []
+
+    def wait(self) -> int:
+        os.kill(os.getpid(), signal.SIGHUP)
+        return 0
+
+    def send_signal(self, signum: int) -> None:
+        self.sent.append(signum)
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_an_experiment_under_nohup_outlives_its_terminal(monkeypatch: pytest.MonkeyPatch, ignored: bool) -> None:
+    """`nohup` makes a process ignore SIGHUP, which the end of a terminal sends."""
+    training = HungUp()
+    monkeypatch.setattr(interrupt, "start_child", lambda arguments: training)
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else lambda signum, frame: None)
+    try:
+        with nullcontext() if ignored else pytest.raises(Interrupted):
+            experiment._run("train", [])
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert training.sent == ([] if ignored else [signal.SIGTERM])
