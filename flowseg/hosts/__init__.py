@@ -96,8 +96,14 @@ def is_first() -> bool:
 
 
 def own_part(length: int) -> range:
-    """Returns this process's part of `length` things. The parts are contiguous, and differ by at most one in size."""
-    return range(length * index() // count(), length * (index() + 1) // count())
+    """Returns this process's part of `length` things, for example images.
+
+    The parts are contiguous, and differ by at most one in size. The first processes have the larger ones, so
+    process 0 has something unless there is nothing.
+    """
+    size, larger = divmod(length, count())
+    start = index() * size + min(index(), larger)
+    return range(start, start + size + (index() < larger))
 
 
 def gather(value: Any) -> list[Any]:

@@ -105,6 +105,21 @@ def test_what_differs_is_named_with_its_process(monkeypatch: pytest.MonkeyPatch)
     assert told == "configs: y is 2 on process 0, and 3 on process 2 (c); do this"
 
 
+@pytest.mark.parametrize(("length", "processes"), [(7, 3), (2, 4), (0, 2), (6, 3)])
+def test_the_parts_of_the_processes_are_everything_once_and_the_first_has_most(
+    monkeypatch: pytest.MonkeyPatch, length: int, processes: int
+) -> None:
+    """Process 0 draws the picture of its images, so it has some if there are any."""
+    monkeypatch.setattr(hosts, "count", lambda: processes)
+    parts = []
+    for process in range(processes):
+        monkeypatch.setattr(hosts, "index", lambda process=process: process)
+        parts.append(list(hosts.own_part(length)))
+    assert [one for part in parts for one in part] == list(range(length))
+    sizes = [len(part) for part in parts]
+    assert sizes == sorted(sizes, reverse=True) and max(sizes) - min(sizes) <= 1
+
+
 def test_alone_everything_is_trivial(tmp_path: Path) -> None:
     assert (hosts.count(), hosts.index(), hosts.is_first()) == (1, 0, True)
     assert hosts.gather({"a": 1}) == [{"a": 1}] and hosts.from_first(3) == 3
