@@ -96,7 +96,7 @@ class Training:
         self.driver = make_driver(config, self.total)
         self.state, self.record, self.step = self._start()
         first = hosts.is_first()
-        self.trace = StepTrace(run.path / "profile", self.step) if profile and first else None
+        self.trace = StepTrace(run.path / "profile", self.step, self.total) if profile and first else None
         self.log: NoLog = NoLog()
         if first:
             self.log = Log(run.path, self.step, self.record.validated, open_trackers())

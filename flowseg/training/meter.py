@@ -28,8 +28,8 @@ class Meter:
         self._config = config
         self._run = run
         self._pending: tuple[int, Float[Array, " m"]] | None = None
-        self._started = time.monotonic()
         self._speed = self._last_note = ""
+        self.restart_clock()
 
     def add(self, step: int, metrics: Float[Array, " m"]) -> None:
         """Takes the metrics of one step; those of the step before are read while this one computes."""
@@ -48,6 +48,7 @@ class Meter:
         values = dict(zip(METRICS, np.asarray(jax.device_get(metrics)).tolist(), strict=True))
         self._pending = None
         self.window.append(values)
+        self._timed += 1
         if values["bad_run"] >= self._config.train.max_bad_steps:
             raise UserError(
                 f"{self._run}: the loss was not finite for {values['bad_run']:.0f} steps in a row (step {step}); "
@@ -56,15 +57,18 @@ class Meter:
 
     def restart_clock(self) -> None:
         """Leaves what came since the last line out of the speed."""
-        self._started = time.monotonic()
+        self._started, self._timed = time.monotonic(), 0
 
     def line(self) -> dict[str, Any]:
-        """Returns one line for the steps since the last, and begins the next."""
+        """Returns one line for the steps since the last, and begins the next.
+
+        Its `images_per_s` is the speed since the clock was last restarted, or None if no step was taken since then.
+        """
         self.settle()
         seconds = time.monotonic() - self._started
         good = [m for m in self.window if np.isfinite(m["loss"])]
-        images = len(self.window) * self._config.train.batch / max(seconds, 1e-9)
-        self._speed = f"{images:.1f} images/s"
+        images = self._timed * self._config.train.batch / max(seconds, 1e-9)
+        self._speed = f"{images:.1f} images/s" if self._timed else ""
         self._last_note = self._note()
         last = self.window[-1]
         values = {
@@ -73,7 +77,7 @@ class Meter:
             "grad_norm": float(np.mean([m["grad_norm"] for m in good])) if good else None,
             "lr": last["lr"],
             "skipped": int(last["skipped"]),
-            "images_per_s": round(images, 2),
+            "images_per_s": round(images, 2) if self._timed else None,
         }
         self.window.clear()
         self.restart_clock()
