@@ -70,8 +70,16 @@ def train(
         Interrupted: stopped by a signal; everything is saved.
     """
     when = "after the present step or batch of windows, with the state saved (a compilation is finished first)"
-    with closing(Checkpoints(run.path)) as checkpoints, stop_on_signals(when) as stop:
-        return Training(run, datasets, checkpoints, stop, check_folder, profile, open_trackers).run_to_end()
+    with stop_on_signals(when) as stop:
+        with closing(Checkpoints(run.path)) as checkpoints:
+            training = Training(run, datasets, checkpoints, stop, check_folder, profile, open_trackers)
+            record = training.run_to_end()
+        try:
+            stop.check()  # asked for while the last checkpoint was written
+        except Interrupted as interrupted:
+            training.tell(interrupted)
+            raise
+        return record
 
 
 class Training:
@@ -117,9 +125,9 @@ class Training:
             self._mend_best()
             while True:
                 self._validate_or_save_if_due()
+                self.stop.check_step(self.step)
                 if self.step == self.total:
                     break
-                self.stop.check_step(self.step)
                 if self.trace:
                     self.trace.before(self.step)
                 started = time.monotonic()
@@ -137,10 +145,7 @@ class Training:
             self.meter.settle()
             self._save("latest")
             self.checkpoints.close()
-            console.print(
-                f"stopped by {interrupted} at step {self.step} of {self.total}, saved in {self.run.path}; "
-                "continue with the same command and --resume auto (make: RESUME=auto)"
-            )
+            self.tell(interrupted)
             raise
         finally:
             if self.trace:
@@ -151,6 +156,13 @@ class Training:
         traces = self.validation.sampler.traces
         assert traces <= 1, f"the sampler was traced {traces} times: shapes changed"
         return self.record
+
+    def tell(self, interrupted: Interrupted) -> None:
+        """Says where a training that was stopped has been saved, and how to continue it."""
+        console.print(
+            f"stopped by {interrupted} at step {self.step} of {self.total}, saved in {self.run.path}; "
+            "continue with the same command and --resume auto (make: RESUME=auto)"
+        )
 
     def _record(self) -> Record:
         """Returns the record of a fresh start."""

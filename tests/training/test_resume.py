@@ -198,6 +198,26 @@ def test_a_stop_amid_the_last_validation_is_no_end_and_changes_nothing(
     assert_as_uninterrupted(run, world)
 
 
+@pytest.mark.parametrize(("place", "method"), [(loop.Training, "_validate"), (Checkpoints, "close")])
+def test_a_stop_after_the_last_window_ends_the_training_before_its_scores(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: type, method: str
+) -> None:
+    """It comes after the last validation, or while the last checkpoint is written."""
+    run = replace(world.whole, path=Path(shutil.copytree(world.killed[8], tmp_path / "run")))
+    called = getattr(place, method)
+
+    def stopped(self: Any) -> None:
+        called(self)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, method, lambda self: stopped(self))
+        with pytest.raises(Interrupted):
+            go(run, world.prepared)
+    go(run, world.prepared)
+    assert_as_uninterrupted(run, world)
+
+
 @pytest.mark.parametrize("copied_back", [False, True])
 def test_a_run_whose_folder_is_removed_is_not_written_to(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied_back: bool
