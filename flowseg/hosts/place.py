@@ -94,11 +94,10 @@ def find_place(
 
 def slurm_coordinator(environ: Mapping[str, str]) -> str:
     """Returns the first host of a Slurm step, with a port that another job is unlikely to take."""
-    first = re.match(r"[^,\[]+", environ["SLURM_STEP_NODELIST"])
-    numbers = re.match(r"[^,\[]+\[(\d+)", environ["SLURM_STEP_NODELIST"])
+    first = re.match(r"(?:[^,\[\]]|\[\d[^\]]*\])+", environ["SLURM_STEP_NODELIST"])
     if first is None:
         raise UserError(f"SLURM_STEP_NODELIST = {environ['SLURM_STEP_NODELIST']}: names no host; give --coordinator")
-    host = first[0] + (numbers[1] if numbers else "")
+    host = re.sub(r"\[(\d+)[^\]]*\]", r"\1", first[0])  # rack[1-2]node[03,07] begins with rack1node03
     return f"{host}:{20000 + _number('SLURM_JOB_ID', environ) % 10000}"
 
 

@@ -25,6 +25,12 @@ MPI = {"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"}
         (("[fe80::1]:29500", 2, 0), {}, Place("[fe80::1]:29500", 2, 0)),
         ((None, None, None), SLURM, Place("gpu007:23456", 4, 2)),
         ((None, None, None), SLURM | {"SLURM_STEP_NODELIST": "a-1,b2"}, Place("a-1:23456", 4, 2)),
+        (
+            (None, None, None),
+            SLURM | {"SLURM_STEP_NODELIST": "rack[1-2]node[03-04]"},
+            Place("rack1node03:23456", 4, 2),
+        ),
+        ((None, None, None), SLURM | {"SLURM_STEP_NODELIST": "gpu[02,01].a.org,b"}, Place("gpu02.a.org:23456", 4, 2)),
         (("node01:29500", 4, None), SLURM, Place("node01:29500", 4, 2)),
         # One task, or a batch script, is alone.
         ((None, None, None), SLURM | {"SLURM_STEP_NUM_TASKS": "1", "SLURM_PROCID": "0"}, None),
