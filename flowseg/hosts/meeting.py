@@ -5,6 +5,7 @@ exchange go through it, and when it breaks, its process has ended. JAX's own run
 heartbeats only, and end the process with a page of text.
 """
 
+import ipaddress
 import json
 import os
 import queue
@@ -22,8 +23,11 @@ _HELLO = 10.0
 """Seconds that a connection may take to say who it is."""
 _FAREWELL = 5.0
 """Seconds that process 0 waits for the others to end, once one is lost. If it goes first, they end with JAX's text."""
-_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4}
-"""After 30 seconds without an answer from the other host, a connection counts as broken."""
+_ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
+"""After 30 seconds without an answer from the other host, a connection counts as broken; the last is in milliseconds.
+
+The first three hold for a connection without traffic; the last one, which Linux has, for data that nobody acknowledges.
+"""
 
 
 class Disagreement(UserError):
@@ -36,9 +40,9 @@ class Link:
     def __init__(self, connection: socket.socket):
         connection.settimeout(None)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, seconds in _ALIVE.items():
+        for name, value in _ALIVE.items():
             if hasattr(socket, name):
-                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         self.host = ""
         self.values: queue.Queue[Any] = queue.Queue()
         self.closed = threading.Event()
@@ -120,6 +124,7 @@ class Meeting:
         """Waits for all other processes, and tells them that all are there."""
         place, host, port = self._place, *self._place.address
         try:
+            _check_not_loopback(place)
             server = socket.create_server((host, port), family=family(host, port))
         except OSError as error:
             raise UserError(
@@ -137,8 +142,14 @@ class Meeting:
                         f"{len(missing)} of {place.processes} processes have not come to {place.coordinator} within "
                         f"{seconds:g} s (process {', '.join(missing)}); start them, or see what ended them"
                     )
-        for process in self._links:
-            self._send(process, {"value": "all are here"})
+        for process, link in self._links.items():
+            try:
+                link.send({"value": "all are here"})
+            except OSError:
+                self._refuse(
+                    f"process {process} ({link.host}) has ended before all processes were there; see its message, "
+                    "then start all again"
+                )
 
     def _welcome(self, link: Link) -> None:
         try:
@@ -186,6 +197,12 @@ class Meeting:
         try:
             link.send({"process": place.process, "processes": place.processes, "host": socket.gethostname()})
             answer = link.receive(max(deadline - time.monotonic(), 0) + _HELLO)
+        except TimeoutError:
+            raise UserError(
+                f"--coordinator {place.coordinator}: process 0 does not say within {seconds:g} s that all "
+                f"{place.processes} processes are there; start them within this time, or give all a larger "
+                "--peer-timeout"
+            ) from None
         except (OSError, ValueError) as error:
             raise UserError(
                 f"--coordinator {place.coordinator}: process 0 has ended before all processes were there ({error}); "
@@ -241,6 +258,21 @@ class Meeting:
 def family(host: str, port: int) -> socket.AddressFamily:
     """Returns the address family (IPv4 or IPv6) of a host's name."""
     return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+
+
+def _check_not_loopback(place: Place) -> None:
+    """Raises a UserError if other hosts could not reach process 0, because its host's name means the host itself.
+
+    Debian gives a host's name the address 127.0.1.1 in /etc/hosts.
+    """
+    host, port = place.address
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0]
+    if host == "localhost" or host == found or not ipaddress.ip_address(found).is_loopback:
+        return
+    raise UserError(
+        f"--coordinator {place.coordinator}: {host} is {found} on this host (/etc/hosts), where no other host can "
+        "connect; give its address in the network"
+    )
 
 
 def _reason(error: OSError) -> str:

@@ -3,6 +3,7 @@
 import socket
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from refusals import refusal
 
 from flowseg import hosts
 from flowseg.errors import UserError
-from flowseg.hosts.meeting import Meeting
+from flowseg.hosts import meeting
+from flowseg.hosts.meeting import Link, Meeting
 from flowseg.hosts.place import Place
 
 
@@ -41,10 +43,10 @@ def test_every_process_gets_what_all_gave(address: str) -> None:
     with ThreadPoolExecutor(3) as pool:
         for turn in range(3):
             given = [{"turn": turn, "of": process, "x": 0.1} for process in (2, 1, 0)]
-            found = list(pool.map(lambda meeting, value: meeting.gather(value), meetings, given))
+            found = list(pool.map(lambda one, value: one.gather(value), meetings, given))
             assert found == [given[::-1]] * 3
-    for meeting in meetings:
-        meeting.leave()
+    for one in meetings:
+        one.leave()
 
 
 def test_processes_that_do_not_come_are_named(address: str) -> None:
@@ -59,6 +61,48 @@ def test_an_address_where_nobody_listens(address: str) -> None:
     assert told.startswith(
         f"--coordinator {address}: process 0 does not answer there within 0.5 s (Connection refused)"
     )
+
+
+def test_a_name_by_which_other_hosts_do_not_reach_process_0_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian's /etc/hosts names a host so. On one host it is no mistake."""
+    for allowed in (Place("localhost:0", 2, 0), Place("127.0.0.1:0", 2, 0)):
+        assert "1 of 2 processes have not come" in refusal(partial(Meeting, allowed, 0.1))
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.1.1", 29500))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, **more: found)
+    told = refusal(lambda: Meeting(Place("node01:29500", 2, 0), 0.1))
+    assert told.startswith("--coordinator node01:29500: node01 is 127.0.1.1 on this host (/etc/hosts), where no other")
+
+
+def test_a_process_that_ends_before_all_are_there_is_named(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    send = Link.send
+
+    def broken(self: Link, message: dict[str, Any]) -> None:
+        if message == {"value": "all are here"} and self.host == "gone":
+            raise BrokenPipeError
+        send(self, message)
+
+    monkeypatch.setattr(Link, "send", broken)
+    monkeypatch.setattr(socket, "gethostname", iter(["gone", "node"]).__next__)
+    (told,) = refusals(meet(*places(address, 0, 1, of=2)))
+    assert told.startswith("process 1 (gone) has ended before all processes were there")
+
+
+def test_a_process_0_that_is_silent_has_not_ended(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meeting, "_HELLO", 0.1)
+    host, _, port = address.partition(":")
+    with socket.create_server((host, int(port))):
+        told = refusal(lambda: Meeting(Place(address, 3, 1), 0.2))
+    assert told.startswith(f"--coordinator {address}: process 0 does not say within 0.2 s that all 3 processes are")
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="needs Linux")
+def test_a_host_that_vanishes_is_noticed_within_30_seconds() -> None:
+    """Also amid a message to it, when the kernel sends no keepalive."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        connection = socket.create_connection(server.getsockname())
+        link = Link(connection)
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 30_000
+        link.close()
 
 
 def test_an_address_that_is_taken_or_another_machine_s(address: str) -> None:
@@ -88,8 +132,8 @@ def test_other_programs_that_connect_do_not_disturb(address: str) -> None:
                 stranger = socket.create_connection((host, int(port)))
         stranger.sendall(b"GET / HTTP/1.1\r\n\r\n")
         second = pool.submit(Meeting, Place(address, 2, 1), 20.0)
-        for meeting in (first.result(), second.result()):
-            meeting.leave()
+        for one in (first.result(), second.result()):
+            one.leave()
         stranger.close()
 
 
