@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -39,6 +40,19 @@ def parse_json(text: str | bytes) -> Any:
 def take(file: int | IO[str]) -> None:
     """Locks an open file until it is closed; raises an OSError if another process has it."""
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def seen_within(file: Path, seconds: float) -> bool:
+    """Returns whether a file of another machine is seen within some seconds.
+
+    Network file systems keep old listings for a while.
+    """
+    deadline = time.monotonic() + seconds
+    while not (seen := file.exists()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+        with suppress(OSError):
+            next(file.parent.iterdir(), None)  # makes a network file system look again
+    return seen
 
 
 def is_text(name: str) -> bool:

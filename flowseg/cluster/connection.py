@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from types import FrameType, ModuleType
 from typing import Any
 
-from flowseg import __version__
+from flowseg import software
 from flowseg.cluster.place import Place
 from flowseg.cluster.worker import Each, Node, last_line, look_around
 from flowseg.errors import UserError
+from flowseg.progress import console
 
 LOCAL = "local"
 AUTO = "auto"
@@ -22,9 +23,11 @@ REACH_SECONDS = 10.0
 CONNECT_SECONDS = 90
 """Within this time Ray must have connected; it would try for minutes."""
 SEEN_SECONDS = 30.0
-"""Within this time a node must see a new file. Network file systems keep old listings for a while."""
+"""Within this time a node must see a new file."""
 _LOOK_SECONDS = 120.0
 """Within this time every node must have answered; the first worker of a node takes seconds to start."""
+_FREE_SECONDS = 10.0
+"""After this time a line says that what is asked for is in use."""
 _STORE_BYTES = 100_000_000
 """Memory for Ray's objects in a cluster of this machine alone. Pieces exchange files, so it stays all but empty."""
 
@@ -81,7 +84,7 @@ class Cluster:
         return each
 
     def check(self, place: Place, seconds: float = SEEN_SECONDS) -> None:
-        """Raises a UserError if a node does not see the folder of the work or has another version of flowseg.
+        """Raises a UserError if a node does not see the folder of the work or runs other software.
 
         The place must be claimed; within `seconds` its token must be seen.
         """
@@ -108,20 +111,29 @@ class Cluster:
                     f"{place.path}: node {found.host} does not see this folder; give --out on storage that all nodes "
                     "share"
                 )
-            if found.version != __version__:
-                raise UserError(
-                    f"node {found.host}: has flowseg {found.version}, this process {__version__}; install the same"
-                )
+            for name, ours in software.facts().items():
+                if (theirs := found.software.get(name)) != ours:
+                    raise UserError(
+                        f"node {found.host}: {name} is {theirs} there and {ours} here; install the same on all nodes"
+                    )
 
     def ask(self, question: Callable[[], str], each: Each) -> str:
         """Returns what a function answers on a worker that has the resources of a piece.
+
+        It waits as long as others use these resources, and says so.
 
         Raises:
             UserError: it fails there.
         """
         task = self.ray.remote(question).options(num_cpus=each.cpus, num_gpus=each.gpus, max_retries=0, max_calls=1)
+        answer = task.remote()
+        ready, _ = self.ray.wait([answer], timeout=_FREE_SECONDS)
+        if not ready:
+            console.print(f"cluster {self.address}: waiting until {each} are free")
+        while not ready:
+            ready, _ = self.ray.wait([answer], timeout=_FREE_SECONDS)
         try:
-            return str(self.ray.get(task.remote(), timeout=300))
+            return str(self.ray.get(answer))
         except self.ray.exceptions.RayError as error:
             reason = last_line(str(error))
             raise UserError(f"--cluster {self.address}: a worker with {each} fails ({reason})") from None

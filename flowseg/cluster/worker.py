@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from flowseg import software
 from flowseg.cluster.place import Place
-from flowseg.files import take
+from flowseg.files import seen_within, take
 from flowseg.training.interrupt import start_child
 
 LOCK_SECONDS = 300.0
@@ -66,19 +67,13 @@ class Node:
 
     host: str
     sees_folder: bool
-    version: str
+    software: dict[str, str]
+    """As `flowseg.software.facts` has it."""
 
 
 def look_around(place: str, token: str, seconds: float) -> Node:
     """Returns what this node is, and whether it sees the folder of the work within some seconds."""
-    from flowseg import __version__
-
-    file, deadline = Path(place) / token, time.monotonic() + seconds
-    while not (seen := file.exists()) and time.monotonic() < deadline:
-        time.sleep(0.2)
-        with suppress(OSError):
-            next(file.parent.iterdir(), None)  # makes a network file system look again
-    return Node(socket.gethostname(), seen, __version__)
+    return Node(socket.gethostname(), seen_within(Path(place) / token, seconds), software.facts())
 
 
 def run_command(name: str, arguments: list[str], folder: str, shared: str, token: str, each: Each) -> Ended:

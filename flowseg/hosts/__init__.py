@@ -7,15 +7,15 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from flowseg.files import seen_within
 from flowseg.hosts.meeting import Disagreement, Meeting, family
 from flowseg.hosts.place import Place
 
 _SEEN = 30.0
-"""Seconds within which every host must see a new file. Network file systems keep old listings for a while."""
+"""Seconds within which every host must see a new file."""
 _LEAVE = 60
 """Seconds that JAX's runtime waits at its end for the other processes, which are then at their end, too."""
 
@@ -142,12 +142,7 @@ def check_shared(folder: Path, seconds: float = _SEEN) -> None:
     if is_first():
         probe.touch()
     gather(None)
-    deadline = time.monotonic() + seconds
-    while not (seen := probe.exists()) and time.monotonic() < deadline:
-        time.sleep(0.2)
-        with suppress(OSError):
-            next(folder.iterdir(), None)  # makes a network file system look again
-    answers = gather([socket.gethostname(), seen])
+    answers = gather([socket.gethostname(), seen_within(probe, seconds)])
     if is_first():
         probe.unlink()
     for process, (host, found) in enumerate(answers):

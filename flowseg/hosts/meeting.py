@@ -26,7 +26,7 @@ _FAREWELL = 5.0
 _ALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 4, "TCP_USER_TIMEOUT": 30_000}
 """After 30 seconds without an answer from the other host, a connection counts as broken; the last is in milliseconds.
 
-The first three hold for a connection without traffic; the last one, which Linux has, for data that nobody acknowledges.
+The first three hold for a connection without traffic; the last one, which Linux has, for data that is sent.
 """
 
 

@@ -1,15 +1,13 @@
 """From a config to a trained network and its scores: the story of one experiment."""
 
 import json
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from importlib.metadata import version
 from pathlib import Path
 
 import jax
 
-from flowseg import hosts
+from flowseg import hosts, software
 from flowseg.config import Config, TrackerName, flat
 from flowseg.data.folds import FOLD
 from flowseg.data.pipeline import total_steps
@@ -39,7 +37,6 @@ from flowseg.training.drivers import chosen_devices, with_precision
 from flowseg.training.interrupt import end_joint_stops
 from flowseg.training.loop import train
 from flowseg.training.memory import check_fits
-from flowseg.training.traces import LIBRARIES, SOFTWARE
 
 
 def run_experiment(
@@ -89,8 +86,7 @@ def _agree_on(config: Config) -> None:
     if hosts.count() == 1:
         return
     hosts.agree("configs", flat(config), "start all processes with the same command")
-    software = {name: version(name) for name in LIBRARIES} | {"Python": platform.python_version(), "source": SOFTWARE}
-    hosts.agree("software", software, "install the same on every host")
+    hosts.agree("software", software.facts(), "install the same on every host")
     own = jax.local_devices()
     hosts.agree("devices", {"kind": own[0].device_kind, "number": len(own)}, "use hosts of one kind")
 

@@ -8,9 +8,7 @@ custom calls, each of which an export would have to allow.
 
 import hashlib
 import os
-import sys
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +17,14 @@ import jax
 from jax import export
 from jax.sharding import Sharding
 
+from flowseg import software
 from flowseg.cache import expanded
 from flowseg.files import replaced_file
 from flowseg.progress import console
 
 VARIABLE = "FLOWSEG_TRACES"
 """Names the folder of the kept traces (flowseg.commands.startup sets it); if empty or absent, none are kept."""
-LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "opt_einsum", "ml_dtypes", "jaxtyping")
-PACKAGE = Path(__file__).resolve().parents[1]
 _DIGEST_BYTES = 32
-
-
-def _software() -> str:
-    """Returns a digest of the code that traces: the source files as they are now, Python, the libraries."""
-    digest = hashlib.sha256()
-    for file in sorted(PACKAGE.rglob("*.py")):
-        digest.update(f"{file.relative_to(PACKAGE)}\0".encode() + file.read_bytes() + b"\0")
-    digest.update(repr([sys.version_info[:3], *((name, version(name)) for name in LIBRARIES)]).encode())
-    return digest.hexdigest()
-
-
-# Taken at import: later the files may be newer than what was imported.
-SOFTWARE = _software()
 
 
 def _settings() -> list[str]:
@@ -160,9 +144,18 @@ class KeptTrace:
     def _file(self, leaves: Sequence[Any], structures: Sequence[str], how: dict[str, Any]) -> Path | None:
         """Returns the file of this trace; None if no folder is named or the sources have changed since the import."""
         folder = os.environ.get(VARIABLE)
-        if not folder or _software() != SOFTWARE:
+        if not folder or software.digest() != software.LOADED:
             return None
         shapes = [(x.shape, str(x.dtype), getattr(x, "weak_type", False)) for x in leaves]
         devices = len(jax.devices())
-        about = (self._identity, shapes, structures, str(self._result), str(how), devices, _settings(), SOFTWARE)
+        about = (
+            self._identity,
+            shapes,
+            structures,
+            str(self._result),
+            str(how),
+            devices,
+            _settings(),
+            software.LOADED,
+        )
         return expanded(folder, VARIABLE) / f"{hashlib.sha256(repr(about).encode()).hexdigest()}.stablehlo"

@@ -4,13 +4,16 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from refusals import refusal
 
-from flowseg.cluster.connection import connected
+from flowseg import software
+from flowseg.cluster.connection import Cluster, connected
 from flowseg.cluster.place import Place, Seen
-from flowseg.cluster.worker import Each, Ended
+from flowseg.cluster.worker import Each, Ended, Node
 from flowseg.commands.experiment import experiment
 from flowseg.errors import UserError
 from flowseg.runs.follow import Follower
@@ -64,6 +67,45 @@ def test_a_piece_without_a_gpu_keeps_to_its_cores() -> None:
     found = Each(3, 0).environment()
     assert found["NPROC"] == found["OMP_NUM_THREADS"] == "3" and found["CUDA_VISIBLE_DEVICES"] == ""
     assert Each(1, 1).environment() == {} and str(Each(1, 2)) == "2 GPUs and 1 core"
+
+
+class FakeRay:
+    """A cluster of one node whose workers are busy for some turns; a task gives what it is told to."""
+
+    def __init__(self, answer: object, busy: int = 0):
+        self.answer, self.busy = answer, busy
+        self.exceptions = SimpleNamespace(RayError=RuntimeError)
+
+    def nodes(self) -> list[dict[str, object]]:
+        return [{"Alive": True, "NodeID": "0" * 56, "NodeManagerHostname": "node02", "Resources": {}}]
+
+    def remote(self, function: object) -> Any:
+        task = SimpleNamespace(remote=lambda *values: "task")
+        return SimpleNamespace(options=lambda **more: task)
+
+    def wait(self, tasks: list[str], timeout: float, num_returns: int = 1) -> tuple[list[str], list[str]]:
+        self.busy -= 1
+        return ([], tasks) if self.busy >= 0 else (tasks, [])
+
+    def get(self, task: str) -> object:
+        return self.answer
+
+
+def test_a_question_waits_for_a_worker_that_is_free(capsys: pytest.CaptureFixture[str]) -> None:
+    fake: Any = FakeRay("bf16", busy=3)
+    assert Cluster(fake, "auto").ask(lambda: "", Each(1, 1)) == "bf16"
+    assert capsys.readouterr().out == "cluster auto: waiting until 1 GPU and 1 core are free\n"
+
+
+def test_a_node_with_other_software_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs the cluster extra: pip install 'flowseg[cluster]'")
+    place = Place(tmp_path)
+    fake: Any = FakeRay(Node("node02", True, software.facts()))
+    Cluster(fake, "auto").check(place)
+    for name in ("source", "jax"):
+        fake = FakeRay(Node("node02", True, software.facts() | {name: "another"}))
+        told = refusal(lambda fake=fake: Cluster(fake, "auto").check(place))
+        assert told.startswith(f"node node02: {name} is another there and {software.facts()[name]} here; install the")
 
 
 def line(kind: str, step: int, **more: float) -> str:

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from flowseg import cli, hosts
+from flowseg import cli, hosts, software
 from flowseg.config import Config, saved_config
 from flowseg.errors import UserError
 from flowseg.hosts.place import Place
@@ -74,15 +74,15 @@ def refused(config: Config, out: str, here: dict[str, Any] | None = None) -> str
     other = (here or {}) if hosts.index() else {}
     cwd = Path.cwd()
     os.chdir(other.get("cwd", cwd))
-    software = experiment.SOFTWARE
-    experiment.SOFTWARE = other.get("software", software)
+    loaded = software.LOADED
+    software.LOADED = other.get("software", loaded)
     try:
         experiment.run_experiment(config, out=Path(out))
     except UserError as error:
         return str(error)
     finally:
         os.chdir(cwd)
-        experiment.SOFTWARE = software
+        software.LOADED = loaded
     return "not refused"
 
 

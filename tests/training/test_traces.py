@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from flowseg import software
 from flowseg.training import traces as kept
 
 EVERYWHERE = NamedSharding(jax.sharding.Mesh(np.asarray(jax.devices()[:1]), ("devices",)), PartitionSpec())
@@ -69,9 +70,9 @@ def test_another_shape_or_identity_is_another_trace(folder: Path) -> None:
 def test_changed_software_or_settings_trace_again(folder: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     run()
     if change == "software":
-        monkeypatch.setattr(kept, "version", lambda name: f"another version of {name}")
-        assert kept._software() != kept.SOFTWARE
-        monkeypatch.setattr(kept, "SOFTWARE", kept._software())
+        monkeypatch.setattr(software, "version", lambda name: f"another version of {name}")
+        assert software.digest() != software.LOADED
+        monkeypatch.setattr(software, "LOADED", software.digest())
     with jax.default_matmul_precision("float32") if change == "setting" else nullcontext():
         assert run()[1] == (change != "nothing")
 
@@ -82,7 +83,7 @@ def test_sources_newer_than_what_runs_are_neither_read_nor_kept_for(
     run()
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "step.py").write_text("edited since it was imported\n")
-    monkeypatch.setattr(kept, "PACKAGE", tmp_path / "package")
+    monkeypatch.setattr(software, "PACKAGE", tmp_path / "package")
     assert [run()[1], run()[1]] == [1, 1] and len(list(folder.iterdir())) == 1
 
 
