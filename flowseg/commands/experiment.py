@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from flowseg.bounds import Bound, Seed
 from flowseg.commands.on_cluster import OnCluster, check_cluster_options
-from flowseg.commands.parsing import default_is, find_config, load_config, parse_known
+from flowseg.commands.parsing import default_is, find_config, load_config, parse_known, value_of, with_value
 from flowseg.commands.train import Preset, Train, configured
 from flowseg.config import Config, differences
 from flowseg.data.folds import all_folds
@@ -106,8 +106,8 @@ def plan(asked: Experiment, more: list[str], precision: str | None = None) -> li
     for seed, fold in product(asked.seeds, folds):
         for file in configs:
             arguments = [str(file), "--preset", asked.preset, "--seed", str(seed), *more]
-            if precision is not None and load_config(file).precision == "auto" and "--precision" not in given:
-                arguments += ["--precision", precision]
+            if precision is not None and _leaves_precision(file, more):
+                arguments = with_value(arguments, "--precision", precision)
             if fold is not None:
                 arguments += ["--data.fold", fold]
             if asked.data is not None:
@@ -136,6 +136,11 @@ def plan(asked: Experiment, more: list[str], precision: str | None = None) -> li
             "config or a seed, or use flowseg train"
         )
     return planned
+
+
+def _leaves_precision(config: Path, more: list[str]) -> bool:
+    """Returns whether a config with more options leaves its precision to the machine that trains it."""
+    return value_of(more, "--precision", load_config(config).precision) == "auto"
 
 
 def _check_others(planned: Sequence[Planned]) -> None:
@@ -225,7 +230,8 @@ def experiment(args: list[str]) -> None:
 
     with opened(asked) as cluster:
         settled = replace(asked, preset=cluster.preset(asked.preset))
-        _run_all(asked, plan(settled, more, cluster.precision), cluster.run)
+        leaves = any(_leaves_precision(find_config(str(file)), more) for file in asked.configs)
+        _run_all(asked, plan(settled, more, cluster.precision() if leaves else None), cluster.run)
 
 
 def _run_all(asked: Experiment, planned: list[Planned], run_jobs: Callable[[list[Job]], None]) -> None:

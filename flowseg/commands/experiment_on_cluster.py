@@ -30,8 +30,10 @@ class Opened:
     cluster: Cluster
     place: Place
     each: Each
-    precision: str
-    """What `precision = auto` means on its workers."""
+
+    def precision(self) -> str:
+        """Returns what `precision = auto` means on its workers; one with a GPU is asked, once it is free."""
+        return self.cluster.ask(auto_precision, self.each) if self.each.gpus else "float32"
 
     def preset(self, asked: "Preset") -> "Preset":
         """Returns the preset that a training has there: `auto` depends on whether it gets a GPU."""
@@ -73,12 +75,11 @@ def opened(asked: "Experiment") -> Iterator[Opened]:
         cluster.check(place)
         # The GPUs of this machine are for the trainings.
         jax.config.update("jax_platforms", "cpu")
-        precision = cluster.ask(auto_precision, each) if each.gpus else "float32"
         console.print(
             f"cluster {cluster.address}: {len(cluster.nodes())} nodes; {cluster.at_once(each)} trainings at a time, "
             f"each with {each}"
         )
-        yield Opened(cluster, place, each, precision)
+        yield Opened(cluster, place, each)
         place.remove()
 
 

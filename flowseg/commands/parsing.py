@@ -171,6 +171,17 @@ def value_of(args: list[str], flag: str, default: str) -> str:
     return default
 
 
+def with_value(args: list[str], flag: str, value: str) -> list[str]:
+    """Returns the arguments with an option set to a value, in place of the one that is given, if any."""
+    rest: list[str] = []
+    skip = False
+    for arg in args:
+        if not skip and arg != flag and not arg.startswith(f"{flag}="):
+            rest.append(arg)
+        skip = arg == flag
+    return [*rest, flag, value]
+
+
 def with_config(cls: type[T], args: list[str], command: str, adapt: Callable[[Config], Config]) -> T:
     """Parses a command with the fields `config_file` and `config`: the file's values are the options' defaults.
 

@@ -46,6 +46,17 @@ def test_seeds_come_first_and_only_film_gets_embeddings(tmp_path: Path) -> None:
     assert planned[3].folder == tmp_path / "out" / "vlm_film" / "seed-1"
 
 
+@pytest.mark.parametrize("given", [[], ["--precision", "auto"], ["--precision=auto"]])
+def test_precision_that_is_left_to_the_machine_is_that_of_the_workers(tmp_path: Path, given: list[str]) -> None:
+    """A run of theirs is then known by this process, which may be on another machine."""
+    planned = plan(asked(tmp_path / "out", tmp_path), given, "bf16")
+    assert {run.config.precision for run in planned} == {"bf16"}
+    (one,) = [i for i, argument in enumerate(planned[0].arguments) if argument.startswith("--precision")]
+    assert planned[0].arguments[one : one + 2] == ["--precision", "bf16"]
+    chosen = plan(asked(tmp_path / "out", tmp_path), ["--precision", "float32"], "bf16")
+    assert {run.config.precision for run in chosen} == {"float32"}
+
+
 def test_finished_runs_are_known_and_another_config_s_are_refused(tmp_path: Path, refused: Callable[..., str]) -> None:
     wanted = asked(tmp_path / "out", tmp_path)
     first, second, *_ = plan(wanted, [])
