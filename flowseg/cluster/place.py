@@ -15,6 +15,9 @@ from flowseg.errors import UserError
 from flowseg.files import naming, parse_json, take, write_text
 
 _PLAN = "plan.json"
+_OWNER = "owner.lock"
+_OF_PIECES = (".lock", ".out", ".err")
+"""Suffixes of what each piece has in the folder besides its results."""
 _COUNTED = re.compile(r"^(?P<what>\S.*?) (?P<done>\d+)/(?P<total>\d+)\b")
 
 
@@ -42,28 +45,28 @@ class Place:
         Raises:
             UserError: another process has it.
         """
-        own, probe = self.path / "owner.lock", self.path / self.token
+        own, probe = self.path / _OWNER, self.path / self.token
         missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         with naming(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            with own.open("w") as handle:
-                try:
-                    take(handle)
-                except BlockingIOError:
-                    raise UserError(
-                        f"{self.path}: another process gives out work there; wait for it or stop it"
-                    ) from None
-                except OSError:  # a file system without locks
-                    pass
-                try:
+            handle = own.open("w")
+        with handle:
+            try:
+                take(handle)
+            except BlockingIOError:
+                raise UserError(f"{self.path}: another process gives out work there; wait for it or stop it") from None
+            except OSError:  # a file system without locks
+                pass
+            try:
+                with naming(self.path):
                     probe.touch()
-                    yield
-                finally:
-                    with suppress(OSError):
-                        probe.unlink()
-                        own.unlink()
-                        for folder in missing:
-                            folder.rmdir()
+                yield
+            finally:
+                with suppress(OSError):
+                    probe.unlink()
+                    own.unlink()
+                    for folder in missing:
+                        folder.rmdir()
 
     @cached_property
     def token(self) -> str:
@@ -112,6 +115,8 @@ class Place:
     def agree(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Writes down what was asked for or, where that was done before, returns what was.
 
+        What another command has asked for counts only if a piece of it has written something.
+
         Args:
             facts: values by name, as JSON holds them. Names with a leading underscore are choices of the first start,
                 which a later one takes over; the others must be the same.
@@ -132,11 +137,20 @@ class Place:
             raise UserError(f"{file}: is damaged; delete {self.path} to begin again") from None
         for name, value in facts.items():
             if not name.startswith("_") and kept[name] != value:
-                raise UserError(
-                    f"{self.path}: holds unfinished work of another command ({name} differs); give that command "
-                    "again, choose another --out, or delete the folder"
-                )
+                if self._holds_results():
+                    raise UserError(
+                        f"{self.path}: holds unfinished work that was begun otherwise ({name} differs); give the same "
+                        "command with the same files, choose another --out, or delete the folder"
+                    )
+                write_text(file, json.dumps(facts, indent=2) + "\n")
+                return dict(facts)
         return kept
+
+    def _holds_results(self) -> bool:
+        """Returns whether there is any file that a piece has written, besides what it has printed."""
+        own = {_PLAN, _OWNER, self.token}
+        files = (path for path in self.path.rglob("*") if path.is_file())
+        return any(file.name not in own and file.suffix not in _OF_PIECES for file in files)
 
     def remove(self) -> None:
         """Deletes the folder with all that is in it."""

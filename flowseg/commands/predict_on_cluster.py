@@ -6,17 +6,21 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flowseg.cluster.connection import connected
 from flowseg.cluster.pieces import Piece, run_pieces
 from flowseg.cluster.place import Place
-from flowseg.commands.on_cluster import OnCluster
-from flowseg.data.inputs import input_files, stem_of
+from flowseg.data.inputs import fov_files, input_files, stem_of
 from flowseg.errors import UserError
-from flowseg.evaluation.finished import HOW, SUMMARY
+from flowseg.evaluation.finished import HOW, JOURNAL, SUMMARY
 from flowseg.files import naming, parse_json, write_text
 from flowseg.progress import console
+from flowseg.runs.folder import Run
+from flowseg.runs.prepare import embedding_source_for, with_sources
+
+if TYPE_CHECKING:
+    from flowseg.commands.trained import Predict
 
 PLACE = ".cluster"
 """The folder in OUT that the pieces share."""
@@ -26,24 +30,26 @@ FEWEST, MOST = 32, 1000
 """Files of a chunk. A start takes as long as many images; a chunk's images are in memory together."""
 
 
-def predict_on_cluster(asked: OnCluster, run: str, images: Sequence[Path], out: Path, options: Sequence[str]) -> None:
-    """Runs `flowseg predict` on chunks of the images, and brings what they have made together in `out`.
+def predict_on_cluster(asked: "Predict", run: Run, options: Sequence[str]) -> None:
+    """Runs `flowseg predict` on chunks of the images, and brings what they have made together in --out.
 
-    Each chunk has a folder of its own in OUT/.cluster until all are finished; the same command goes on there.
+    Each chunk has a folder of its own in OUT/.cluster until all are finished; the same command goes on there, if no
+    file that it reads has changed.
 
     Args:
-        asked: the cluster, and what each piece gets.
-        run: the run's folder, or that of several.
-        images: files and folders of images.
-        out: the folder for the masks.
-        options: the other options of `flowseg predict`.
+        asked: the options of the command.
+        run: the run, or the first of several.
+        options: those for each chunk, besides run, images and output folder.
 
     Raises:
-        UserError: there is no such cluster, two images have one name, `out` holds a finished prediction, or chunks
-            have failed.
+        UserError: there is no such cluster, two images have one name, a field of view or the embeddings are missing,
+            the output folder holds another prediction, or chunks have failed.
     """
-    files = input_files(images)
+    files, out = input_files(asked.images), asked.out
     _check(files, out)
+    fovs = fov_files(asked.fov, files) if asked.fov is not None else []
+    config = with_sources(run.config, None, asked.embeddings)
+    store = config.embeddings.store if embedding_source_for(run, config) is not None else None
     assert asked.cluster is not None
     place = Place(out / PLACE)
     with connected(asked.cluster) as cluster, place.claimed():
@@ -52,8 +58,10 @@ def predict_on_cluster(asked: OnCluster, run: str, images: Sequence[Path], out: 
         at_once = max(1, cluster.at_once(each))
         plan = place.agree(
             {
-                "command": ["predict", run, *options],
-                "images": hashlib.blake2b("\n".join(map(str, files)).encode(), digest_size=16).hexdigest(),
+                "command": ["predict", str(asked.run), *options],
+                "images": _state(files),
+                "fov": _state(fovs),
+                "embeddings": _state([Path(store)] if store is not None else []),
                 "_chunk": min(MOST, max(FEWEST, math.ceil(len(files) / (TURNS * at_once)))),
             }
         )
@@ -67,7 +75,9 @@ def predict_on_cluster(asked: OnCluster, run: str, images: Sequence[Path], out: 
             f"them finished; {at_once} at a time, each with {each}"
         )
         pieces = [
-            Piece(folder.name, ["predict", run, *map(str, part), "--out", str(folder), "--resume", *options])
+            Piece(
+                folder.name, ["predict", str(asked.run), *map(str, part), "--out", str(folder), "--resume", *options]
+            )
             for folder, part in waiting.items()
         ]
         run_pieces(cluster, place, pieces, each, "chunks")
@@ -92,6 +102,20 @@ def _check(files: Sequence[Path], out: Path) -> None:
         raise UserError(f"{out}: is the folder of the images; choose another --out")
     if (out / SUMMARY).exists():
         raise UserError(f"{out}: holds a finished prediction; choose another --out, or delete its {SUMMARY}")
+    if (out / JOURNAL).exists():
+        raise UserError(
+            f"{out}: holds an unfinished prediction without --cluster; go on with it by --resume without --cluster, "
+            f"choose another --out, or delete its {JOURNAL}"
+        )
+
+
+def _state(files: Sequence[Path]) -> str:
+    """Returns a digest of files' paths, sizes and times of change, which differs once a file has been replaced."""
+    made = hashlib.blake2b(digest_size=16)
+    for file in files:
+        found = file.stat()
+        made.update(f"{file}\0{found.st_size} {found.st_mtime_ns}\0".encode())
+    return made.hexdigest()
 
 
 def bring_together(chunks: Sequence[Path], out: Path) -> None:

@@ -179,10 +179,12 @@ def predict(args: list[str]) -> None:
     if parsed.cluster is not None:
         from flowseg.commands.predict_on_cluster import predict_on_cluster
 
+        if parsed.resume:
+            raise UserError("--resume: with --cluster the same command goes on by itself; leave it out")
         options = [*as_options(parsed.settings), "--frames", parsed.frames]
         options += ["--embeddings", parsed.embeddings] if parsed.embeddings is not None else []
         options += ["--fov", str(parsed.fov)] if parsed.fov is not None else []
-        predict_on_cluster(parsed, str(parsed.run), parsed.images, parsed.out, options)
+        predict_on_cluster(parsed, runs[0], options)
         return
     predict_images(
         runs,

@@ -101,16 +101,27 @@ def read_fovs(folder: Path, items: Sequence[Input]) -> list[Bool[np.ndarray, "h 
     Raises:
         UserError: there is no such folder, an image has no mask, or one does not fit.
     """
+    files, read = fov_files(folder, [item.path for item in items]), cache(read_fov)
+    fovs = []
+    for item, file in zip(items, files, strict=True):
+        fovs.append(read(file))
+        check_size(file, fovs[-1], item.image.shape, "a field of view")
+    return fovs
+
+
+def fov_files(folder: Path, images: Sequence[Path]) -> list[Path]:
+    """Returns the file of each image's field of view, of those in a folder; nothing is read.
+
+    Raises:
+        UserError: there is no such folder, or an image has no mask.
+    """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give one that holds a mask for each image")
-    files, read = list_images(folder), cache(read_fov)
-    fovs = []
-    for item in items:
-        if item.stem not in files:
-            raise missing_fov(item.path, folder / item.stem)
-        fovs.append(read(files[item.stem]))
-        check_size(files[item.stem], fovs[-1], item.image.shape, "a field of view")
-    return fovs
+    files = list_images(folder)
+    for image in images:
+        if stem_of(image) not in files:
+            raise missing_fov(image, folder / stem_of(image))
+    return [files[stem_of(image)] for image in images]
 
 
 def frames_and_size(path: Path) -> tuple[int, tuple[int, int]]:

@@ -139,14 +139,19 @@ def test_the_last_line_of_progress_counts(tmp_path: Path) -> None:
     assert place.printed("a/b") == Seen(2, 7, "prediction")
 
 
-def test_a_place_keeps_what_was_asked_for(tmp_path: Path) -> None:
+def test_a_place_keeps_what_was_asked_for_once_a_piece_has_a_result(tmp_path: Path) -> None:
     place = Place(tmp_path / "place")
     assert place.agree({"images": 3, "_pieces": 2}) == {"images": 3, "_pieces": 2}
     assert place.agree({"images": 3, "_pieces": 5}) == {"images": 3, "_pieces": 2}
-    told = refusal(lambda: place.agree({"images": 4, "_pieces": 2}))
-    assert told.startswith(f"{place.path}: holds unfinished work of another command (images differs)")
+    place.err("1").write_text("--option: is wrong")
+    (place.path / "1").mkdir()
+    assert place.agree({"images": 4, "_pieces": 5}) == place.agree({"images": 4, "_pieces": 6})
+    (place.path / "1" / "result").touch()
+    told = refusal(lambda: place.agree({"images": 3, "_pieces": 2}))
+    assert told.startswith(f"{place.path}: holds unfinished work that was begun otherwise (images differs)")
+    assert place.agree({"images": 4, "_pieces": 2})["_pieces"] == 5
     (place.path / "plan.json").write_text("[")
-    assert "plan.json: is damaged; delete" in refusal(lambda: place.agree({"images": 3, "_pieces": 2}))
+    assert "plan.json: is damaged; delete" in refusal(lambda: place.agree({"images": 4, "_pieces": 2}))
 
 
 def test_one_process_at_a_time_gives_out_work(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""What a command on a cluster checks itself: its options before Ray starts, and its files before it goes on."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from commands import Flowseg, first, write
+
+from flowseg.cluster.pieces import Piece
+from flowseg.cluster.worker import Each
+from flowseg.commands import embed_on_cluster, predict_on_cluster
+from flowseg.errors import UserError
+
+
+@pytest.fixture
+def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A command that starts Ray fails."""
+    for module in (embed_on_cluster, predict_on_cluster):
+        monkeypatch.setattr(module, "connected", lambda address: pytest.fail("Ray was started"))
+
+
+@pytest.fixture
+def one_chunk_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster that makes one chunk, and is then lost."""
+
+    @contextmanager
+    def connected(address: str) -> Iterator[SimpleNamespace]:
+        each = Each(1, 0)
+        yield SimpleNamespace(
+            address=address, share=lambda *asked: each, check=lambda place: None, at_once=lambda each: 2
+        )
+
+    def run_pieces(cluster: object, place: object, pieces: Sequence[Piece], each: Each, what: str) -> None:
+        (out,) = [Path(argument) for argument in pieces[0].arguments if "chunk-" in argument]
+        out.mkdir()
+        (out / "prediction.json").write_text("{}")
+        raise UserError("the cluster is lost")
+
+    monkeypatch.setattr(predict_on_cluster, "FEWEST", 2)
+    monkeypatch.setattr(predict_on_cluster, "connected", connected)
+    monkeypatch.setattr(predict_on_cluster, "run_pieces", run_pieces)
+
+
+@pytest.fixture
+def masks(data: Path, tmp_path: Path) -> Path:
+    """A folder with the field of view of each training image."""
+    folder = tmp_path / "masks"
+    folder.mkdir()
+    for image in (data / "train" / "image").iterdir():
+        write(folder / image.name, np.full((64, 64), 255, np.uint8))
+    return folder
+
+
+@pytest.mark.usefixtures("no_ray")
+def test_a_mistake_in_an_option_shows_before_ray_starts(
+    refused: Callable[..., str], run: Path, data: Path, masks: Path, tmp_path: Path
+) -> None:
+    embed = ("embed", data, "--out", tmp_path / "store", "--cluster", "local")
+    assert "--encoder qwen: choose one of" in refused(*embed, "--encoder", "qwen")
+    assert "--width: image-stats takes no such option" in refused(*embed, "--width", 8)
+    images = data / "train" / "image"
+    predict = ("predict", run, images, "--out", tmp_path / "out", "--cluster", "local")
+    assert "none: no such embedding store" in refused(*predict, "--embeddings", tmp_path / "none")
+    assert "none: no such folder; give one" in refused(*predict, "--fov", tmp_path / "none")
+    first(data, "image").rename(images / "other.png")
+    assert "other.png: has no field of view" in refused(*predict, "--fov", masks)
+    assert "--resume: with --cluster the same command goes on by itself; leave it out" in refused(*predict, "--resume")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "prediction.jsonl").touch()
+    assert "out: holds an unfinished prediction without --cluster; go on" in refused(*predict)
+
+
+@pytest.mark.usefixtures("one_chunk_each_time")
+@pytest.mark.parametrize("kind", ["images", "fov", "embeddings"])
+def test_a_prediction_does_not_go_on_after_a_file_was_replaced(
+    flowseg: Flowseg, run: Path, data: Path, masks: Path, tmp_path: Path, kind: str
+) -> None:
+    """Its finished chunks were made of the earlier file."""
+    store, images = tmp_path / "store", data / "train" / "image"
+    assert flowseg("embed", data, "--out", store).status == 0
+    command = ("predict", run, images, "--out", tmp_path / "out", "--cluster", "local", "--fov", masks)
+    command = (*command, "--embeddings", store)
+    for finished in ("3 chunks, 0 of them finished", "3 chunks, 1 of them finished"):
+        outcome = flowseg(*command)
+        assert finished in outcome.out and outcome.err == "flowseg: the cluster is lost\n", outcome.err
+    file = {"images": first(data, "image"), "fov": min(masks.iterdir()), "embeddings": store}[kind]
+    os.utime(file, ns=(0, 0))
+    told = flowseg(*command).err
+    assert f"out/.cluster: holds unfinished work that was begun otherwise ({kind} differs); give the same" in told
