@@ -8,7 +8,7 @@ import tyro
 
 from flowseg.commands.on_cluster import OnCluster, as_options, check_cluster_options
 from flowseg.commands.parsing import parse
-from flowseg.embeddings.encoders import HELP, Options, make_encoder
+from flowseg.embeddings.encoders import HELP, Options, chosen, make_encoder
 from flowseg.errors import UserError, first_of
 
 
@@ -67,6 +67,7 @@ def embed(args: list[str]) -> None:
 
         if parsed.shard != Embed.shard:
             raise UserError(f"--shard {parsed.shard}: with --cluster flowseg makes the shards; leave it out")
+        chosen(parsed.encoder, parsed.encoders)  # a mistake shows before Ray starts
         options = ["--encoder", parsed.encoder, *as_options(parsed.encoders)]
         embed_on_cluster(parsed, parsed.data, parsed.out, parsed.skip_bad, options)
         return

@@ -59,12 +59,11 @@ ENCODERS = (
 HELP = f"What makes the vectors. {'; '.join(f'{row.usage}: {row.about}' for row in ENCODERS)}."
 
 
-def make_encoder(encoder: str, options: Options, files: Mapping[str, Path], data: Path, skip_bad: bool) -> "Encoding":
-    """Returns the encoder that --encoder and its options ask for.
+def chosen(encoder: str, options: Options) -> tuple[Row, dict[str, object]]:
+    """Returns the row of the encoder that --encoder asks for, and those of its options that are given, by name.
 
     Raises:
-        UserError: there is no such encoder, it does not take an option, a value is out of range, or whatever making
-            the encoder raises.
+        UserError: there is no such encoder, it does not take an option, or a value is out of range.
     """
     name, colon, argument = encoder.partition(":")
     for row in ENCODERS:
@@ -78,5 +77,16 @@ def make_encoder(encoder: str, options: Options, files: Mapping[str, Path], data
         if option not in row.options:
             takers = ", ".join(other.usage for other in ENCODERS if option in other.options)
             raise UserError(f"--{option}: {row.usage} takes no such option, only {takers}; leave it out")
+    return row, given
+
+
+def make_encoder(encoder: str, options: Options, files: Mapping[str, Path], data: Path, skip_bad: bool) -> "Encoding":
+    """Returns the encoder that --encoder and its options ask for.
+
+    Raises:
+        UserError: what `chosen` refuses, and whatever making the encoder raises.
+    """
+    row, given = chosen(encoder, options)
+    _, colon, argument = encoder.partition(":")
     make: Callable[..., Encoding] = resolve_name(row.made_by)
     return make(argument, files, data, skip_bad, **given) if colon else make(**given)
