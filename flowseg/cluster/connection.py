@@ -11,7 +11,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from flowseg import software
-from flowseg.cluster.place import Place
+from flowseg.cluster.folder import SharedFolder
 from flowseg.cluster.worker import Each, Node, last_line, look_around
 from flowseg.errors import UserError
 from flowseg.progress import console
@@ -83,10 +83,10 @@ class Cluster:
             )
         return each
 
-    def check(self, place: Place, seconds: float = SEEN_SECONDS) -> None:
+    def check(self, shared: SharedFolder, seconds: float = SEEN_SECONDS) -> None:
         """Raises a UserError if a node does not see the folder of the work or runs other software.
 
-        The place must be claimed; within `seconds` its token must be seen.
+        The folder must be claimed; within `seconds` its token must be seen.
         """
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -94,7 +94,7 @@ class Cluster:
         for node in self.nodes():
             there = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             task = self.ray.remote(look_around).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
-            asked[task.remote(str(place.path.absolute()), place.token, seconds)] = node["NodeManagerHostname"]
+            asked[task.remote(str(shared.path.absolute()), shared.token, seconds)] = node["NodeManagerHostname"]
         _, silent = self.ray.wait(list(asked), num_returns=len(asked), timeout=_LOOK_SECONDS)
         if silent:
             raise UserError(f"node {asked[silent[0]]}: does not answer within {_LOOK_SECONDS:.0f} s; take it out")
@@ -108,7 +108,7 @@ class Cluster:
                 ) from None
             if not found.sees_folder:
                 raise UserError(
-                    f"{place.path}: node {found.host} does not see this folder; give --out on storage that all nodes "
+                    f"{shared.path}: node {found.host} does not see this folder; give --out on storage that all nodes "
                     "share"
                 )
             for name, ours in software.facts().items():

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from flowseg.cluster.place import Seen
+from flowseg.cluster.folder import Seen
 from flowseg.progress import console, duration
 
 _SECONDS_BETWEEN_LINES = 30.0

@@ -8,7 +8,7 @@ from typing import Any
 
 from flowseg.cluster.connection import Cluster
 from flowseg.cluster.display import Display, Row
-from flowseg.cluster.place import Place, Seen
+from flowseg.cluster.folder import Seen, SharedFolder
 from flowseg.cluster.worker import STOP_SECONDS, Each, Ended, last_line, run_command
 from flowseg.errors import UserError, first_of
 from flowseg.progress import console, duration, warn
@@ -56,23 +56,23 @@ class _Work:
             left = (time.monotonic() - moment) / gained * (self.seen.total - self.seen.done) if gained > 0 else None
         return Row(self.piece.name, self.state, self.node, self.seen, left)
 
-    def look(self, place: Place) -> None:
+    def look(self, shared: SharedFolder) -> None:
         """Finds out whether the piece has started on a node, and how far it is."""
-        starts = place.starts(self.piece.name)
+        starts = shared.starts(self.piece.name)
         if self.state == "waiting" and len(starts) > self.starts:
             self.state, self.node, self.before, self.begun = "running", starts[-1], None, time.monotonic()
         if self.state != "running":
             return
-        self.seen = self.piece.look() if self.piece.look is not None else place.printed(self.piece.name)
+        self.seen = self.piece.look() if self.piece.look is not None else shared.printed(self.piece.name)
         if self.seen is not None and (self.before is None or self.seen.done < self.before[1]):
             self.before = time.monotonic(), self.seen.done
 
 
-def run_pieces(cluster: Cluster, place: Place, pieces: Sequence[Piece], each: Each, what: str) -> None:
+def run_pieces(cluster: Cluster, shared: SharedFolder, pieces: Sequence[Piece], each: Each, what: str) -> None:
     """Runs all pieces, as many at a time as the cluster has room for, and shows how far they are.
 
     Args:
-        cluster, place: where they run, and the folder that they share.
+        cluster, shared: where they run, and the folder that they share.
         each: what every piece gets.
         what: the pieces in words, for example `trainings`.
 
@@ -88,7 +88,7 @@ def run_pieces(cluster: Cluster, place: Place, pieces: Sequence[Piece], each: Ea
 
     def start(work: _Work) -> None:
         piece, folder = work.piece, str(Path.cwd())
-        reference = task.remote(piece.name, piece.arguments, folder, str(place.path.absolute()), place.token, each)
+        reference = task.remote(piece.name, piece.arguments, folder, str(shared.path.absolute()), shared.token, each)
         running[reference] = work
 
     with (
@@ -97,18 +97,18 @@ def run_pieces(cluster: Cluster, place: Place, pieces: Sequence[Piece], each: Ea
     ):
         try:
             for work in works:
-                place.forget_starts(work.piece.name)
+                shared.forget_starts(work.piece.name)
                 start(work)
             room = time.monotonic()
             while running:
                 ended, _ = cluster.ray.wait(list(running), timeout=_TURN_SECONDS)
                 for reference in ended:
                     work = running.pop(reference)
-                    work.look(place)
-                    if not _ended(cluster, place, reference, work):
+                    work.look(shared)
+                    if not _ended(cluster, shared, reference, work):
                         start(work)
                 for work in running.values():
-                    work.look(place)
+                    work.look(shared)
                 display.show([work.row() for work in works])
                 request.check()
                 if time.monotonic() - room > _ROOM_SECONDS:
@@ -122,11 +122,11 @@ def run_pieces(cluster: Cluster, place: Place, pieces: Sequence[Piece], each: Ea
     if failed:
         raise UserError(
             f"{len(failed)} of {len(works)} {what} failed: {first_of(failed)}; the same command goes on with them "
-            f"(what they have printed is in {place.path})"
+            f"(what they have printed is in {shared.path})"
         )
 
 
-def _ended(cluster: Cluster, place: Place, reference: Any, work: _Work) -> bool:
+def _ended(cluster: Cluster, shared: SharedFolder, reference: Any, work: _Work) -> bool:
     """Settles a piece whose task has ended; returns False if it has to be started again."""
     errors, name = cluster.ray.exceptions, work.piece.name
     try:
@@ -155,7 +155,7 @@ def _ended(cluster: Cluster, place: Place, reference: Any, work: _Work) -> bool:
             console.print(f"{name}: failed on {ended.node}: {ended.said}")
             return True
         reason = f"a signal ended it (status {ended.status})"
-    work.lost, work.starts = work.lost + 1, len(place.starts(name))
+    work.lost, work.starts = work.lost + 1, len(shared.starts(name))
     if work.lost > LOSSES:
         work.state = "failed"
         console.print(f"{name}: failed: {reason}, for the {work.lost}th time")

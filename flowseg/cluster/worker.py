@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flowseg import software
-from flowseg.cluster.place import Place
+from flowseg.cluster.folder import SharedFolder
 from flowseg.files import seen_within, take
 from flowseg.training.interrupt import start_child
 
@@ -71,12 +71,12 @@ class Node:
     """As `flowseg.software.facts` has it."""
 
 
-def look_around(place: str, token: str, seconds: float) -> Node:
+def look_around(path: str, token: str, seconds: float) -> Node:
     """Returns what this node is, and whether it sees the folder of the work within some seconds."""
-    return Node(socket.gethostname(), seen_within(Path(place) / token, seconds), software.facts())
+    return Node(socket.gethostname(), seen_within(Path(path) / token, seconds), software.facts())
 
 
-def run_command(name: str, arguments: list[str], folder: str, shared: str, token: str, each: Each) -> Ended:
+def run_command(name: str, arguments: list[str], folder: str, path: str, token: str, each: Each) -> Ended:
     """Runs a command and returns how it ended.
 
     The command keeps the lock of its piece for as long as it lives. So a second start, after this process was killed,
@@ -86,19 +86,19 @@ def run_command(name: str, arguments: list[str], folder: str, shared: str, token
         name: the piece's.
         arguments: the command and its options.
         folder: the working folder.
-        shared, token: path and token of the `Place`.
+        path, token: of the `SharedFolder`.
         each: what the command may use.
     """
-    place, node = Place(Path(shared)), socket.gethostname()
-    if not (place.path / token).exists() or not Path(folder).is_dir():
-        return Ended(_FAILED, f"{node} does not see {shared} or {folder}; give folders that all nodes share", node)
-    with place.lock(name).open("a+") as lock:
+    shared, node = SharedFolder(Path(path)), socket.gethostname()
+    if not (shared.path / token).exists() or not Path(folder).is_dir():
+        return Ended(_FAILED, f"{node} does not see {path} or {folder}; give folders that all nodes share", node)
+    with shared.lock(name).open("a+") as lock:
         if not _locked(lock.fileno()):
             said = f"an earlier start of it still runs after {LOCK_SECONDS:.0f} s; end it, and give the command again"
             return Ended(_FAILED, said, node)
         lock.write(f"{node}\n")
         lock.flush()
-        with place.out(name).open("wb") as out, place.err(name).open("wb") as err:
+        with shared.out(name).open("wb") as out, shared.err(name).open("wb") as err:
             child = start_child(
                 arguments, each.environment(), folder, out.fileno(), err.fileno(), keep_open=(lock.fileno(),)
             )
@@ -111,7 +111,7 @@ def run_command(name: str, arguments: list[str], folder: str, shared: str, token
                 child.stdin.close()
                 with suppress(subprocess.TimeoutExpired):
                     child.wait(STOP_SECONDS)
-    said = last_line(place.err(name).read_text(errors="replace")) or f"it ended with status {status}"
+    said = last_line(shared.err(name).read_text(errors="replace")) or f"it ended with status {status}"
     return Ended(status, said.removeprefix("flowseg: "), node)
 
 

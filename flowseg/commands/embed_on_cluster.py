@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from flowseg.cluster.connection import connected
+from flowseg.cluster.folder import SharedFolder
 from flowseg.cluster.pieces import Piece, run_pieces
-from flowseg.cluster.place import Place
 from flowseg.commands.on_cluster import OnCluster
 from flowseg.embeddings.extract import check_writable
 from flowseg.embeddings.images import find_images
@@ -36,14 +36,14 @@ def embed_on_cluster(asked: OnCluster, data: Path, out: Path, skip_bad: bool, op
     check_writable(out)
     most = max(1, len(files) // FEWEST)
     assert asked.cluster is not None
-    place = Place(out.with_name(f"{out.name}.cluster"))
-    with connected(asked.cluster) as cluster, place.claimed():
+    shared = SharedFolder.beside(out)
+    with connected(asked.cluster) as cluster, shared.claimed():
         each = cluster.share(most, asked.cpus_each, asked.gpus_each)
-        cluster.check(place)
+        cluster.check(shared)
         options = [*options, *(["--skip-bad"] if skip_bad else [])]
         wanted = min(most, max(1, cluster.at_once(each)))
-        count = place.agree({"command": ["embed", str(data), *options], "_shards": wanted})["_shards"]
-        shards = {place.path / f"{i}-of-{count}.safetensors": f"{i}/{count}" for i in range(1, count + 1)}
+        count = shared.agree({"command": ["embed", str(data), *options], "_shards": wanted})["_shards"]
+        shards = {shared.path / f"{i}-of-{count}.safetensors": f"{i}/{count}" for i in range(1, count + 1)}
         waiting = {file: shard for file, shard in shards.items() if not file.exists()}
         console.print(
             f"cluster {cluster.address}: {len(files)} images in {count} shards, {count - len(waiting)} of them "
@@ -53,9 +53,9 @@ def embed_on_cluster(asked: OnCluster, data: Path, out: Path, skip_bad: bool, op
             Piece(file.stem, ["embed", str(data), *options, "--shard", shard, "--out", str(file)])
             for file, shard in waiting.items()
         ]
-        run_pieces(cluster, place, pieces, each, "shards")
+        run_pieces(cluster, shared, pieces, each, "shards")
     vectors, skipped = merge(list(shards), out, skip_bad)
-    place.remove()
+    shared.remove()
     console.print(f"{vectors} vectors of {count} shards: {out}")
     if skipped:
         console.print(f"without {len(skipped)} skipped images: {', '.join(skipped)}")

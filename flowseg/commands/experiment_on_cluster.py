@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flowseg.cluster.connection import Cluster, connected
+from flowseg.cluster.folder import Seen, SharedFolder
 from flowseg.cluster.pieces import Piece, run_pieces
-from flowseg.cluster.place import Place, Seen
 from flowseg.cluster.worker import Each
 from flowseg.progress import console
 from flowseg.runs.follow import Follower
@@ -19,16 +19,13 @@ if TYPE_CHECKING:
     from flowseg.commands.experiment import Experiment, Job
     from flowseg.commands.train import Preset
 
-PLACE = ".cluster"
-"""The folder in OUT that the pieces share."""
-
 
 @dataclass(frozen=True)
 class Opened:
     """A cluster that is ready for the trainings of an experiment."""
 
     cluster: Cluster
-    place: Place
+    shared: SharedFolder
     each: Each
 
     def precision(self) -> str:
@@ -52,7 +49,7 @@ class Opened:
             )
             pieces.append(Piece(name, [job.command, *job.arguments], look))
         run_pieces(
-            self.cluster, self.place, pieces, self.each, "trainings" if jobs and jobs[0].training else "scorings"
+            self.cluster, self.shared, pieces, self.each, "trainings" if jobs and jobs[0].training else "scorings"
         )
 
 
@@ -69,18 +66,18 @@ def opened(asked: "Experiment") -> Iterator[Opened]:
 
     runs = len(asked.configs) * len(asked.seeds) * (asked.folds or 1)
     assert asked.cluster is not None
-    place = Place(asked.out / PLACE)
-    with connected(asked.cluster) as cluster, place.claimed():
+    shared = SharedFolder.inside(asked.out)
+    with connected(asked.cluster) as cluster, shared.claimed():
         each = cluster.share(runs, asked.cpus_each, asked.gpus_each)
-        cluster.check(place)
+        cluster.check(shared)
         # The GPUs of this machine are for the trainings.
         jax.config.update("jax_platforms", "cpu")
         console.print(
             f"cluster {cluster.address}: {len(cluster.nodes())} nodes; {cluster.at_once(each)} trainings at a time, "
             f"each with {each}"
         )
-        yield Opened(cluster, place, each)
-        place.remove()
+        yield Opened(cluster, shared, each)
+        shared.remove()
 
 
 def _look(follower: Follower, epochs: int) -> Seen | None:

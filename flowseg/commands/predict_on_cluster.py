@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flowseg.cluster.connection import connected
+from flowseg.cluster.folder import SharedFolder
 from flowseg.cluster.pieces import Piece, run_pieces
-from flowseg.cluster.place import Place
 from flowseg.data.inputs import fov_files, input_files, stem_of
 from flowseg.errors import UserError
 from flowseg.evaluation.finished import HOW, JOURNAL, SUMMARY
@@ -22,8 +22,6 @@ from flowseg.runs.prepare import embedding_source_for, with_sources
 if TYPE_CHECKING:
     from flowseg.commands.trained import Predict
 
-PLACE = ".cluster"
-"""The folder in OUT that the pieces share."""
 TURNS = 4
 """Chunks for each one that runs at a time: a slow one, or one that is lost, then delays the end little."""
 FEWEST, MOST = 32, 1000
@@ -51,12 +49,12 @@ def predict_on_cluster(asked: "Predict", run: Run, options: Sequence[str]) -> No
     config = with_sources(run.config, None, asked.embeddings)
     store = config.embeddings.store if embedding_source_for(run, config) is not None else None
     assert asked.cluster is not None
-    place = Place(out / PLACE)
-    with connected(asked.cluster) as cluster, place.claimed():
+    shared = SharedFolder.inside(out)
+    with connected(asked.cluster) as cluster, shared.claimed():
         each = cluster.share(math.ceil(len(files) / FEWEST), asked.cpus_each, asked.gpus_each)
-        cluster.check(place)
+        cluster.check(shared)
         at_once = max(1, cluster.at_once(each))
-        plan = place.agree(
+        plan = shared.agree(
             {
                 "command": ["predict", str(asked.run), *options],
                 "images": _state(files),
@@ -67,7 +65,7 @@ def predict_on_cluster(asked: "Predict", run: Run, options: Sequence[str]) -> No
         )
         starts = range(0, len(files), plan["_chunk"])
         chunks = {
-            place.path / f"chunk-{i:05d}": files[start : start + plan["_chunk"]] for i, start in enumerate(starts)
+            shared.path / f"chunk-{i:05d}": files[start : start + plan["_chunk"]] for i, start in enumerate(starts)
         }
         waiting = {folder: part for folder, part in chunks.items() if not (folder / SUMMARY).exists()}
         console.print(
@@ -80,9 +78,9 @@ def predict_on_cluster(asked: "Predict", run: Run, options: Sequence[str]) -> No
             )
             for folder, part in waiting.items()
         ]
-        run_pieces(cluster, place, pieces, each, "chunks")
+        run_pieces(cluster, shared, pieces, each, "chunks")
     bring_together(list(chunks), out)
-    place.remove()
+    shared.remove()
 
 
 def _check(files: Sequence[Path], out: Path) -> None:

@@ -17,8 +17,8 @@ from ray_machines import Machines
 from refusals import refusal
 
 from flowseg.cluster.connection import Cluster
+from flowseg.cluster.folder import SharedFolder
 from flowseg.cluster.pieces import Piece, run_pieces
-from flowseg.cluster.place import Place
 from flowseg.cluster.worker import Each
 from flowseg.training.interrupt import Interrupted
 
@@ -57,9 +57,9 @@ def piece(tmp_path: Path) -> Callable[[str, str], Piece]:
 
 
 def run(cluster: Cluster, folder: Path, pieces: list[Piece]) -> None:
-    place = Place(folder / "place")
-    with place.claimed():
-        run_pieces(cluster, place, pieces, ONE, "things")
+    shared = SharedFolder(folder / "shared")
+    with shared.claimed():
+        run_pieces(cluster, shared, pieces, ONE, "things")
 
 
 def said(tmp_path: Path, name: str) -> list[tuple[str, int]]:
@@ -92,16 +92,16 @@ def test_the_parts_of_a_cluster_are_found(cluster: Cluster, tmp_path: Path) -> N
     assert cluster.share(4, None, None) == ONE and cluster.at_once(ONE) == 2
     told = refusal(lambda: cluster.share(4, 2, None))
     assert told.startswith(f"--cluster {cluster.address}: no node has 2 cores; the largest has 1 cores and 0 GPUs")
-    place = Place(tmp_path / "place")
-    with place.claimed():
-        cluster.check(place)
+    shared = SharedFolder(tmp_path / "shared")
+    with shared.claimed():
+        cluster.check(shared)
 
 
 def test_a_folder_that_a_node_does_not_see_is_refused(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Place, "token", "never-made")
-    told = refusal(lambda: cluster.check(Place(tmp_path), seconds=0.1))
+    monkeypatch.setattr(SharedFolder, "token", "never-made")
+    told = refusal(lambda: cluster.check(SharedFolder(tmp_path), seconds=0.1))
     assert told.startswith(f"{tmp_path}: node ") and "does not see this folder; give --out on storage" in told
 
 

@@ -12,7 +12,7 @@ from refusals import refusal
 
 from flowseg import software
 from flowseg.cluster.connection import Cluster, connected
-from flowseg.cluster.place import Place, Seen
+from flowseg.cluster.folder import Seen, SharedFolder
 from flowseg.cluster.worker import Each, Ended, Node
 from flowseg.commands.experiment import experiment
 from flowseg.errors import UserError
@@ -99,12 +99,12 @@ def test_a_question_waits_for_a_worker_that_is_free(capsys: pytest.CaptureFixtur
 
 def test_a_node_with_other_software_is_named(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="needs the cluster extra: pip install 'flowseg[cluster]'")
-    place = Place(tmp_path)
+    shared = SharedFolder(tmp_path)
     fake: Any = FakeRay(Node("node02", True, software.facts()))
-    Cluster(fake, "auto").check(place)
+    Cluster(fake, "auto").check(shared)
     for name in ("source", "jax"):
         fake = FakeRay(Node("node02", True, software.facts() | {name: "another"}))
-        told = refusal(lambda fake=fake: Cluster(fake, "auto").check(place))
+        told = refusal(lambda fake=fake: Cluster(fake, "auto").check(shared))
         assert told.startswith(f"node node02: {name} is another there and {software.facts()[name]} here; install the")
 
 
@@ -131,41 +131,41 @@ def test_a_log_is_followed_as_it_grows_and_when_it_is_written_anew(tmp_path: Pat
 
 
 def test_the_last_line_of_progress_counts(tmp_path: Path) -> None:
-    place = Place(tmp_path)
-    assert place.printed("a/b") is None
-    place.out("a/b").write_text(
+    shared = SharedFolder(tmp_path)
+    assert shared.printed("a/b") is None
+    shared.out("a/b").write_text(
         "run x/y: 3 things\nreading images 5/9  3 s left\nprediction 2/7  1 s left\nNOTE: z\npre"
     )
-    assert place.printed("a/b") == Seen(2, 7, "prediction")
+    assert shared.printed("a/b") == Seen(2, 7, "prediction")
 
 
-def test_a_place_keeps_what_was_asked_for_once_a_piece_has_a_result(tmp_path: Path) -> None:
-    place = Place(tmp_path / "place")
-    assert place.agree({"images": 3, "_pieces": 2}) == {"images": 3, "_pieces": 2}
-    assert place.agree({"images": 3, "_pieces": 5}) == {"images": 3, "_pieces": 2}
-    place.err("1").write_text("--option: is wrong")
-    (place.path / "1").mkdir()
-    assert place.agree({"images": 4, "_pieces": 5}) == place.agree({"images": 4, "_pieces": 6})
-    (place.path / "1" / "result").touch()
-    told = refusal(lambda: place.agree({"images": 3, "_pieces": 2}))
-    assert told.startswith(f"{place.path}: holds unfinished work that was begun otherwise (images differs)")
-    assert place.agree({"images": 4, "_pieces": 2})["_pieces"] == 5
-    (place.path / "plan.json").write_text("[")
-    assert "plan.json: is damaged; delete" in refusal(lambda: place.agree({"images": 4, "_pieces": 2}))
+def test_a_shared_folder_keeps_what_was_asked_for_once_a_piece_has_a_result(tmp_path: Path) -> None:
+    shared = SharedFolder(tmp_path / "shared")
+    assert shared.agree({"images": 3, "_pieces": 2}) == {"images": 3, "_pieces": 2}
+    assert shared.agree({"images": 3, "_pieces": 5}) == {"images": 3, "_pieces": 2}
+    shared.err("1").write_text("--option: is wrong")
+    (shared.path / "1").mkdir()
+    assert shared.agree({"images": 4, "_pieces": 5}) == shared.agree({"images": 4, "_pieces": 6})
+    (shared.path / "1" / "result").touch()
+    told = refusal(lambda: shared.agree({"images": 3, "_pieces": 2}))
+    assert told.startswith(f"{shared.path}: holds unfinished work that was begun otherwise (images differs)")
+    assert shared.agree({"images": 4, "_pieces": 2})["_pieces"] == 5
+    (shared.path / "plan.json").write_text("[")
+    assert "plan.json: is damaged; delete" in refusal(lambda: shared.agree({"images": 4, "_pieces": 2}))
 
 
 def test_one_process_at_a_time_gives_out_work(tmp_path: Path) -> None:
     """And what it has made for that is gone afterwards, unless there is more."""
-    place, other = (Place(tmp_path / "out" / "place") for _ in range(2))
-    with place.claimed():
-        assert (place.path / place.token).exists()
+    shared, other = (SharedFolder(tmp_path / "out" / "shared") for _ in range(2))
+    with shared.claimed():
+        assert (shared.path / shared.token).exists()
         with (
             pytest.raises(UserError, match="another process gives out work there; wait for it or stop it"),
             other.claimed(),
         ):
             raise AssertionError
-        assert (place.path / place.token).exists()
+        assert (shared.path / shared.token).exists()
     assert not (tmp_path / "out").exists()
-    with place.claimed():
-        place.out("a").touch()
-    assert [file.name for file in place.path.iterdir()] == ["a.out"]
+    with shared.claimed():
+        shared.out("a").touch()
+    assert [file.name for file in shared.path.iterdir()] == ["a.out"]

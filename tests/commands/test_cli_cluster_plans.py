@@ -31,10 +31,10 @@ def one_chunk_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
     def connected(address: str) -> Iterator[SimpleNamespace]:
         each = Each(1, 0)
         yield SimpleNamespace(
-            address=address, share=lambda *asked: each, check=lambda place: None, at_once=lambda each: 2
+            address=address, share=lambda *asked: each, check=lambda shared: None, at_once=lambda each: 2
         )
 
-    def run_pieces(cluster: object, place: object, pieces: Sequence[Piece], each: Each, what: str) -> None:
+    def run_pieces(cluster: object, shared: object, pieces: Sequence[Piece], each: Each, what: str) -> None:
         (out,) = [Path(argument) for argument in pieces[0].arguments if "chunk-" in argument]
         out.mkdir()
         (out / "prediction.json").write_text("{}")

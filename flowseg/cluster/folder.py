@@ -31,10 +31,20 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Place:
+class SharedFolder:
     """A folder on storage that all nodes see."""
 
     path: Path
+
+    @classmethod
+    def inside(cls, out: Path) -> "SharedFolder":
+        """Returns the folder for pieces whose results end up in a folder."""
+        return cls(out / ".cluster")
+
+    @classmethod
+    def beside(cls, out: Path) -> "SharedFolder":
+        """Returns the folder for pieces whose results end up in a file."""
+        return cls(out.with_name(f"{out.name}.cluster"))
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
