@@ -80,7 +80,7 @@ class Display(AbstractContextManager["Display"]):
     def _table(self, rows: Sequence[Row], done: float) -> Table:
         shown = rows if len(rows) <= _MOST_ROWS else [row for row in rows if _runs(row)][:_MOST_ROWS]
         table = Table(title=Text(self._summary(rows, done)), title_justify="left")
-        for name in ("piece", "state", "node", "step", "", "left"):
+        for name in ("task", "state", "node", "step", "", "left"):
             table.add_column(name, justify="right" if name in ("step", "left") else "left")
         for row in shown:
             seen = row.seen

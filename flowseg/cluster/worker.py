@@ -126,5 +126,5 @@ def _locked(lock: int) -> bool:
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.5)
-        except OSError:  # a file system without locks; what the command itself locks is refused there
+        except OSError:  # a file system without locks, which a training refuses; other commands need none
             return True

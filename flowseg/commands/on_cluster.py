@@ -19,9 +19,9 @@ class OnCluster:
     """Share the work out over a Ray cluster (docs/cluster.md). local: this machine; auto: the cluster that it is a
     node of; HOST:PORT: the cluster with its head there."""
     gpus_each: Annotated[Gpus | None, default_is("1 where the cluster has GPUs, else 0")] = None
-    """With --cluster: GPUs of each piece of work."""
+    """With --cluster: GPUs of each task."""
     cpus_each: Annotated[Cpus | None, default_is("1 beside a GPU, else an equal part of all")] = None
-    """With --cluster: cores of each piece of work."""
+    """With --cluster: cores of each task."""
 
 
 def check_cluster_options(asked: OnCluster) -> None:
