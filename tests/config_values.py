@@ -4,7 +4,8 @@ from typing import Any
 
 import refusals
 
-from flowseg.config import Config, from_dict
+from flowseg.config import Config
+from flowseg.config_values import from_dict
 
 
 def nested(path: str, value: object) -> dict[str, Any]:

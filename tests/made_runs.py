@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from flowseg.config import Config, from_dict
+from flowseg.config import Config
+from flowseg.config_values import from_dict
 from flowseg.evaluation.overlays import save_png
 from flowseg.runs.folder import OtherNetwork, create_run
 

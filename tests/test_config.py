@@ -9,17 +9,8 @@ from config_values import nested, refusal
 
 from flowseg.commands.parsing import load_config
 from flowseg.commands.presets import cpu_preset
-from flowseg.config import (
-    Config,
-    DataConfig,
-    EvalConfig,
-    FilmConfig,
-    FlowConfig,
-    TrainConfig,
-    check_batch,
-    differences,
-    from_dict,
-)
+from flowseg.config import Config, DataConfig, EvalConfig, FilmConfig, FlowConfig, TrainConfig, check_batch
+from flowseg.config_values import differences, from_dict
 from flowseg.errors import UserError
 from flowseg.models.network import abstract_params, parameter_counts
 

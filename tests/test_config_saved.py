@@ -14,11 +14,8 @@ from flowseg.config import (
     ModelConfig,
     OptimConfig,
     TrainConfig,
-    differences,
-    from_dict,
-    saved_config,
-    to_json,
 )
+from flowseg.config_values import differences, from_dict, saved_config, to_json
 
 
 def test_numbers_may_be_written_as_integers() -> None:

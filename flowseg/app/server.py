@@ -23,7 +23,7 @@ from starlette.routing import Route
 from flowseg.api import Model
 from flowseg.app.segmenter import MAX_ENSEMBLE, MAX_STEPS, Asked, Segmenter
 from flowseg.app.uploads import Uploads
-from flowseg.config import from_dict
+from flowseg.config_values import from_dict
 from flowseg.errors import UserError
 from flowseg.files import parse_json
 from flowseg.progress import console

@@ -12,7 +12,8 @@ from flowseg.bounds import Bound, Seed
 from flowseg.commands.on_cluster import OnCluster, check_cluster_options
 from flowseg.commands.parsing import default_is, find_config, load_config, parse_known, value_of, with_value
 from flowseg.commands.train import Preset, Train, configured
-from flowseg.config import Config, differences
+from flowseg.config import Config
+from flowseg.config_values import differences
 from flowseg.data.folds import all_folds
 from flowseg.errors import UserError
 from flowseg.phantoms.default import root_of

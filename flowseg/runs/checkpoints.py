@@ -21,7 +21,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from flowseg import hosts
-from flowseg.config import Config, differences, saved_config
+from flowseg.config import Config
+from flowseg.config_values import differences, saved_config
 from flowseg.errors import UserError
 from flowseg.models.network import Params, abstract_params
 from flowseg.models.vector import Layout

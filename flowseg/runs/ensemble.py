@@ -6,7 +6,8 @@ from pathlib import Path
 from statistics import fmean, median_low
 from typing import Any
 
-from flowseg.config import Config, EvalConfig, differences
+from flowseg.config import Config, EvalConfig
+from flowseg.config_values import differences
 from flowseg.errors import UserError, first_of
 from flowseg.files import parse_json
 from flowseg.progress import warn

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from flowseg import __version__
-from flowseg.config import Config, differences, saved_config, to_json
+from flowseg.config import Config
+from flowseg.config_values import differences, saved_config, to_json
 from flowseg.embeddings.store import Encoder
 from flowseg.errors import UserError
 from flowseg.files import is_text, naming, parse_json, sweep, take, write_text

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import UInt8
 
-from flowseg.config import flat
+from flowseg.config_values import flat
 from flowseg.runs.folder import Run
 from flowseg.runs.trackers import Point, title_of
 

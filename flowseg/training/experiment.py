@@ -8,7 +8,8 @@ from pathlib import Path
 import jax
 
 from flowseg import hosts, software
-from flowseg.config import Config, TrackerName, flat
+from flowseg.config import Config, TrackerName
+from flowseg.config_values import flat
 from flowseg.data.folds import FOLD
 from flowseg.data.pipeline import total_steps
 from flowseg.embeddings.store import Encoder

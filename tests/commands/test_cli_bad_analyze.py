@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from commands import first
 
-from flowseg.config import Config, from_dict
+from flowseg.config import Config
+from flowseg.config_values import from_dict
 from flowseg.embeddings.source import IMAGE_STATS
 from flowseg.models.network import init_params
 from flowseg.runs.checkpoints import Checkpoints

@@ -10,7 +10,8 @@ import pytest
 from commands import FILM, SMALL, Flowseg, first, wide_store, write
 from safetensors.numpy import load_file, save_file
 
-from flowseg.config import Config, from_dict
+from flowseg.config import Config
+from flowseg.config_values import from_dict
 from flowseg.embeddings.source import IMAGE_STATS
 from flowseg.embeddings.store import FORMAT
 from flowseg.runs.folder import create_run

@@ -13,7 +13,8 @@ from flowseg.cli import COMMANDS
 from flowseg.commands.import_torch import ImportTorch
 from flowseg.commands.parsing import parse, with_config
 from flowseg.commands.train import Params, Train, configured
-from flowseg.config import Config, EvalConfig, from_dict
+from flowseg.config import Config, EvalConfig
+from flowseg.config_values import from_dict
 
 CHANGED: dict[str, Any] = {
     "name": "other",

@@ -15,7 +15,8 @@ import jax
 import numpy as np
 import pytest
 
-from flowseg.config import Config, FilmConfig, TrainConfig, to_json
+from flowseg.config import Config, FilmConfig, TrainConfig
+from flowseg.config_values import to_json
 from flowseg.models.network import init_params
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import Run, create_run, open_run
@@ -181,7 +182,7 @@ def test_after_a_signal_and_a_kill_one_process_continues_to_the_same_end(
     config: Config, prepared: Prepared, alone: Run, tmp_path: Path
 ) -> None:
     run, file = tmp_path / "run", tmp_path / "config.py"
-    file.write_text(f"from flowseg.config import saved_config\nconfig = saved_config({asdict(config)!r})\n")
+    file.write_text(f"from flowseg.config_values import saved_config\nconfig = saved_config({asdict(config)!r})\n")
     command = ["train", str(file), "--preset", "full", "--out", str(run), "--resume", "auto"]
     stop = {"process": 1, "signal": "SIGTERM", "step": 4}
     ended = in_two_processes(tmp_path, command=command, disturbed=stop)

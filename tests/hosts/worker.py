@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from flowseg import cli, hosts, software
-from flowseg.config import Config, saved_config
+from flowseg.config import Config
+from flowseg.config_values import saved_config
 from flowseg.errors import UserError
 from flowseg.hosts.place import Place
 from flowseg.runs.prepare import prepare

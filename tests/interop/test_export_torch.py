@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from refusals import refusal
 
-from flowseg.config import Config, DataConfig, FilmConfig, FilmPoint, FlowConfig, ModelConfig, OptimConfig, from_dict
+from flowseg.config import Config, DataConfig, FilmConfig, FilmPoint, FlowConfig, ModelConfig, OptimConfig
+from flowseg.config_values import from_dict
 from flowseg.flow import make_flow
 from flowseg.interop import export_torch, import_torch
 from flowseg.interop.checkpoint_files import import_run

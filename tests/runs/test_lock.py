@@ -8,7 +8,8 @@ import pytest
 from made_runs import NARROW
 from refusals import refusal
 
-from flowseg.config import Config, from_dict
+from flowseg.config import Config
+from flowseg.config_values import from_dict
 from flowseg.runs import folder
 from flowseg.runs.folder import Lock, create_run
 

@@ -12,7 +12,8 @@ import pytest
 from made_runs import NARROW
 from refusals import refusal
 
-from flowseg.config import Config, from_dict
+from flowseg.config import Config
+from flowseg.config_values import from_dict
 from flowseg.runs.ensemble import common_rule, open_runs, open_together, scored_together
 from flowseg.runs.folder import create_run
 from flowseg.runs.trained import Trained

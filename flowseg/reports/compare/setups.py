@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from flowseg.config import flat
+from flowseg.config_values import flat
 from flowseg.reports.compare.scores import Scores
 from flowseg.reports.compare.sources import Group
 from flowseg.sampling.mask import FIXED
