@@ -13,6 +13,7 @@ from flowseg.config import Config
 from flowseg.data.folders import find_pairs
 from flowseg.data.pipeline import steps_per_epoch
 from flowseg.evaluation.label_survival import SIDES, working_side
+from flowseg.phantoms.angiogram import COUNTS
 from flowseg.progress import duration
 
 # One forward pass of one 320x320 image at dim 32, counted; a training step takes about three times as many.
@@ -120,7 +121,8 @@ def step_seconds(config: Config) -> float:
 
 def banner(full: Config, reduced: Config, preset: str) -> str:
     """Returns what was reduced and why, how to run the full recipe, and how long that would take here."""
-    images = 155  # of the published experiment; those of this one have not been read yet
+    root = reduced.data.root
+    images = len(find_pairs(Path(root), "train")) if root else COUNTS["train"]
     steps = full.train.epochs * steps_per_epoch(full, images)
     why = "no accelerator was found" if preset == "auto" else f"--preset {preset}"
     warning = gpu_unused() if preset == "auto" else ""

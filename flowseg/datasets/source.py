@@ -26,7 +26,16 @@ _KINDS = (*SUFFIXES, ".json")
 _ARCHIVES = (".zip", ".tar")
 _PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _AGAIN = "get it again from its site"
-_DAMAGE = (OSError, EOFError, zlib.error, zipfile.BadZipFile, tarfile.TarError, NotImplementedError, RuntimeError)
+_DAMAGE = (
+    OSError,
+    EOFError,
+    UnicodeError,
+    zlib.error,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    NotImplementedError,
+    RuntimeError,
+)
 """What the readers of archives raise for damaged ones."""
 
 

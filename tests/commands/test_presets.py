@@ -25,6 +25,12 @@ def test_the_banner_says_what_is_reduced_and_names_an_unused_gpu(monkeypatch: py
     assert banner("cpu").startswith("Because --preset cpu: ")
 
 
+def test_the_banner_counts_the_full_recipe_for_the_images_that_there_are(tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "data", size=64, counts={"train": 3, "val": 1, "test": 1})
+    full = replace(Config(), data=replace(Config().data, root=str(tmp_path / "data")))
+    assert "500 epochs (4,000 steps with 3 images)" in presets.banner(full, presets.cpu_preset(full), "cpu")
+
+
 def test_the_reduced_recipe_is_fitted_to_the_labels(tmp_path: Path) -> None:
     write_phantoms(tmp_path / "small", size=64, counts={"train": 2, "val": 1, "test": 1})
     of_data, of_phantoms = (presets.reduced_recipe(Config(), root) for root in (str(tmp_path / "small"), None))

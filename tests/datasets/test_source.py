@@ -144,10 +144,18 @@ def encrypted(path: Path) -> Path:
     return path
 
 
+def misnamed(path: Path) -> Path:
+    """A name that is said to be UTF-8, and is not."""
+    packed(path, {"\u00e4.png": b"1"})
+    path.write_bytes(path.read_bytes().replace("\u00e4".encode(), b"\x84\x84"))
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
         (damaged, "a.zip/a.png: cannot be read"),
+        (misnamed, "a.zip: cannot be read as a zip archive ('utf-8' codec can't decode byte 0x84"),
         (encrypted, "a.zip/a.png: is encrypted; unpack a.zip with its password"),
         (lambda path: packed(path, {"a.png": b"1"}, compression=zipfile.ZIP_LZMA), "is not packed by deflate"),
         (lambda path: (path.write_bytes(b"no archive"), path)[1], "is neither a folder nor a zip or tar archive"),
