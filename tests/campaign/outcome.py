@@ -157,7 +157,6 @@ def _become(
         os.setsid()
         for signum in (signal.SIGINT, signal.SIGTERM):
             signal.signal(signum, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         for target, file in enumerate((os.open(os.devnull, os.O_RDONLY), *outputs)):
             os.dup2(file, target)
         sys.stdout, sys.stderr = (open(n, "w", closefd=False) for n in (1, 2))  # noqa: SIM115
@@ -170,6 +169,9 @@ def _become(
         from flowseg.__main__ import run
 
         sys.argv = ["flowseg", *words]
+        # As Python sets it for a program; `run` lets a signal through once it can answer.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             run()
             status = 0
