@@ -68,7 +68,9 @@ def make_server(model: Model, name: str, host: str) -> uvicorn.Server:
             elsewhere reaches the server through a host name of its own.
     """
     app = _Requests(Segmenter(model), name).app(LOCAL if host in LOCAL else ("*",))
-    return uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=5))
+    # uvicorn's own set-up of logging would close the handlers of all other libraries, and with them their streams.
+    config = uvicorn.Config(app, log_config=None, log_level="error", timeout_graceful_shutdown=5)
+    return uvicorn.Server(config)
 
 
 class _Requests:

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import logging
 import shutil
 import sys
 import threading
@@ -232,6 +233,21 @@ def test_a_defect_is_one_line_and_the_server_goes_on(
     assert status == 500 and answer["error"].startswith("flowseg failed (ZeroDivisionError)")
     assert "Traceback" in capsys.readouterr().err
     assert site.segment(number)[0] == 200
+
+
+def test_the_server_leaves_the_logging_of_other_libraries_alone(model: Model) -> None:
+    """A handler that is closed may close its stream: absl's does, if standard error has been redirected since."""
+    closed = []
+
+    class Handler(logging.Handler):
+        def close(self) -> None:
+            closed.append(self)
+            super().close()
+
+    handler = Handler()
+    server.make_server(model, "run", "127.0.0.1")
+    assert closed == []
+    handler.close()
 
 
 def test_the_command_refuses(flowseg: Flowseg, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
