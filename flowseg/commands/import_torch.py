@@ -8,7 +8,7 @@ import tyro
 
 from flowseg.bounds import Side
 from flowseg.commands.parsing import default_is, parse
-from flowseg.config import FilmPoint
+from flowseg.config import FilmPoint, TargetKind
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,9 @@ class ImportTorch:
     flow: Literal["binary", "gaussian"] = "binary"
     """Flow that the checkpoint was trained by, which its file does not record. The published runs most likely had the
     binary one."""
+    target: Annotated[TargetKind | None, default_is("sauna for the Gaussian flow, mask for the binary one")] = None
+    """Target map that the checkpoint was trained on, which its file does not record. The maps of a network that was
+    trained on SAUNA maps are no probabilities."""
     film_point: FilmPoint = "after_block1"
     """Where in a decoder stage the checkpoint's FiLM modulates the feature map."""
 
@@ -41,6 +44,7 @@ def import_torch(args: list[str]) -> None:
         image_size=parsed.image_size,
         full_attention_at=parsed.full_attention_at,
         flow=parsed.flow,
+        target=parsed.target,
         film_point=parsed.film_point,
     )
     other = "gaussian" if parsed.flow == "binary" else "binary"

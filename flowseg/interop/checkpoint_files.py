@@ -8,9 +8,10 @@ from typing import Any, Literal
 import numpy as np
 from jaxtyping import Float32
 
-from flowseg.config import Config, DataConfig, EvalConfig, FilmPoint, FlowConfig
+from flowseg.config import Config, DataConfig, EvalConfig, FilmPoint, FlowConfig, TargetKind
 from flowseg.errors import UserError
 from flowseg.files import write_text
+from flowseg.interop.torch_names import PUBLISHED_TARGET
 from flowseg.interop.torch_weights import import_torch
 from flowseg.models.network import params_of
 from flowseg.models.vector import Layout
@@ -51,12 +52,15 @@ def import_run(
     image_size: int | None = None,
     full_attention_at: tuple[int, ...] | None = None,
     flow: Literal["binary", "gaussian"] = "binary",
+    target: TargetKind | None = None,
     film_point: FilmPoint = "after_block1",
 ) -> Run:
     """Makes a run in the folder `out` from an original checkpoint; sizes that are not given are read from it.
 
     Args:
         flow: the family that it was trained by, which no checkpoint records. A wrong one gives meaningless masks.
+        target: the target map that it was trained on, which no checkpoint records either; None: that of the published
+            runs of this flow. Masks do not depend on it, but whether the maps are taken for probabilities does.
 
     Raises:
         UserError: the file cannot be read, a size is neither given nor in it, or the weights do not fit.
@@ -84,7 +88,7 @@ def import_run(
         name="imported",
         model=model.config,
         flow=FlowConfig(family=flow),
-        data=DataConfig(crop=size),
+        data=DataConfig(crop=size, target=target or PUBLISHED_TARGET[flow]),
         eval=replace(sampling, min_component=0),
     )
     run = create_run(out, config, None)

@@ -8,7 +8,7 @@ import numpy as np
 from flowseg.config import Config
 from flowseg.errors import UserError
 from flowseg.files import replaced_file
-from flowseg.interop.torch_names import HEADS, PREFIX, entries
+from flowseg.interop.torch_names import HEADS, PREFIX, PUBLISHED_TARGET, entries
 from flowseg.models.network import Params, by_name
 from flowseg.runs.trained import Trained
 
@@ -70,7 +70,11 @@ def write_ckpt(trained: Trained, out: Path) -> None:
 
 def import_options(config: Config) -> str:
     """Returns the options by which `flowseg import-torch` reads the checkpoint as it was: it does not record these."""
-    options = {"--flow": (config.flow.family, "binary"), "--film-point": (config.model.film.point, "after_block1")}
+    options = {
+        "--flow": (config.flow.family, "binary"),
+        "--target": (config.data.target, PUBLISHED_TARGET[config.flow.family]),
+        "--film-point": (config.model.film.point, "after_block1"),
+    }
     return "".join(f" {name} {value}" for name, (value, default) in options.items() if value != default)
 
 

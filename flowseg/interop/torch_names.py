@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from flowseg.config import ModelConfig
+from flowseg.config import Family, ModelConfig, TargetKind
 
 # The original has four heads; the shapes only show heads x width of a head.
 HEADS = 4
@@ -16,6 +16,8 @@ PREFIX = "unet.base_unet."
 """What stands before the base network's names in the published checkpoints."""
 CONDITIONER = "vlm_film_conditioner.image_to_cond"
 FILM_HEADS = "vlm_film_heads"
+PUBLISHED_TARGET: dict[Family, TargetKind] = {"binary": "mask", "gaussian": "sauna"}
+"""The target maps with which each of the original's flows was published."""
 
 
 def _same(a: np.ndarray) -> np.ndarray:

@@ -117,9 +117,9 @@ def test_a_run_becomes_a_ckpt_and_a_run_again(tmp_path: Path) -> None:
     }
     assert all(value.dtype == torch.float32 for value in content["state_dict"].values())
     assert [path.name for path in file.parent.iterdir()] == ["last.ckpt"]
-    assert import_options(config) == " --flow gaussian --film-point after_block2"
-    run = import_run(file, tmp_path / "run", flow="gaussian", film_point="after_block2")
-    assert (run.config.model, run.config.data.crop) == (config.model, 32)
+    assert import_options(config) == " --flow gaussian --target mask --film-point after_block2"
+    run = import_run(file, tmp_path / "run", flow="gaussian", target="mask", film_point="after_block2")
+    assert (run.config.model, run.config.data.crop, run.config.data.target) == (config.model, 32, "mask")
     assert_equal(Trained.open(run).params, params)
 
 

@@ -1,6 +1,7 @@
 """Every entry of an original checkpoint is imported, and an error names what does not fit."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from refusals import refusal
 
+from flowseg.config import Config
 from flowseg.interop import checkpoint_files, import_torch
 from flowseg.interop.checkpoint_files import import_run, read_ckpt
 from flowseg.models.network import Params, params_of
@@ -184,6 +186,24 @@ def test_a_ckpt_with_other_types_inside_is_refused(
     monkeypatch.setattr(checkpoint_files, "read_ckpt", lambda path: content)
     assert reason in refusal(lambda: import_run(tmp_path / "last.ckpt", tmp_path / "run"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_target_is_the_one_published_with_the_flow_unless_another_is_named(
+    weights: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says whether the maps are probabilities, and changes nothing else."""
+    content = {"state_dict": weights, "hyper_parameters": {"image_size": 32, "attn_resolutions": [8, 4]}}
+    monkeypatch.setattr(checkpoint_files, "read_ckpt", lambda path: content)
+
+    def config(name: str, **options: Any) -> Config:
+        return import_run(tmp_path / "last.ckpt", tmp_path / name, **options).config
+
+    binary, sauna = config("binary"), config("sauna", flow="gaussian")
+    mask = config("mask", flow="gaussian", target="mask")
+    assert [one.data.target for one in (binary, sauna, mask)] == ["mask", "sauna", "mask"]
+    assert replace(mask, data=replace(mask.data, target="sauna")) == sauna
+    assert "data.target = 'sauna': the binary family" in refusal(lambda: config("none", target="sauna"))
+    assert not (tmp_path / "none").exists()
 
 
 def test_without_pytorch_a_ckpt_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
