@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from flowseg.errors import UserError
+from flowseg.evaluation.soft import CALIBRATION
 from flowseg.progress import console
 from flowseg.reports import run_tables
 from flowseg.reports.calibration import calibration, calibration_plot
@@ -36,7 +37,8 @@ def report_run(run: Run, out: Path | None = None, lang: Language = "en") -> dict
     """Writes report.html (one file), report.md with plots/ and gallery/, and report.json about one run.
 
     The page has the test scores, learning curves, the best, median and worst test images, a calibration plot, FiLM's
-    statistics, the settings, and where the run comes from. Returns the content of report.json.
+    statistics, the settings, and where the run comes from. Returns the content of report.json. A run trained on SAUNA
+    maps has no calibration (None): its maps are no probabilities.
 
     Args:
         out: the report's folder; None: RUN/report. An earlier report there is replaced.
@@ -70,7 +72,7 @@ def report_run(run: Run, out: Path | None = None, lang: Language = "en") -> dict
             "about": {k: v for k, v in scores.about.items() if k not in ("model", "frangi")},
         },
         "gallery": cases,
-        "calibration": calibration(pixels),
+        "calibration": None if group.sauna else calibration(pixels),
         "film": _film(lines),
         "settings": {"seed": run.config.seed, **settings(group)},
         "starts": read_starts(run.path),
@@ -141,5 +143,12 @@ def _write(folder: Path, summary: dict[str, Any], shown: dict[str, Shown], words
     make_parent(folder)
     with report_folder(folder, summary) as write:
         write(files)
-        rooms = {"report": summary, "t": words, "tables": run_tables, "plots": plots, "gallery": gallery}
+        rooms = {
+            "report": summary,
+            "t": words,
+            "tables": run_tables,
+            "plots": plots,
+            "gallery": gallery,
+            "misread": CALIBRATION,
+        }
         write(render("run.j2", pictures, script="compare.js", lang=words.language, title=name, **rooms))

@@ -60,6 +60,12 @@ RUN: dict[str, tuple[str, str]] = {
         "테스트 영상의 모든 화소를 같은 폭의 구간 15개로 나누었으며, 100화소 미만인 구간은 뺐습니다. 대각선 위에서는 "
         "예측과 실제가 일치하고, 그 아래에서는 확률이 실제보다 높게 예측된 것입니다.",
     ),
+    "no_calibration": (
+        "There is no calibration plot: the network was trained on SAUNA maps, so its output is no vessel probability, "
+        "and {metrics:metrics} do not measure its calibration.",
+        "SAUNA 맵으로 학습했으므로 출력은 혈관 확률이 아닙니다. 따라서 보정 그림이 없으며, {metrics:metrics}도 확률 "
+        "보정을 나타내지 않습니다.",
+    ),
     "axis_predicted": ("predicted probability", "예측 확률"),
     "axis_vessel": ("share of vessel", "혈관 비율"),
     "stage": ("decoder stage", "디코더 단계"),

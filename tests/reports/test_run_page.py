@@ -77,6 +77,24 @@ def test_the_page_asks_for_nothing_and_escapes_names(run: Path, tmp_path: Path, 
     ] in page.text
 
 
+@pytest.mark.parametrize("lang", ["en", "ko"])
+def test_sauna_maps_have_no_calibration_and_the_page_says_why(tmp_path: Path, lang: str) -> None:
+    """They are no probabilities. With its other targets the Gaussian flow gives some."""
+    bins = {}
+    for target in ("sauna", "mask"):
+        config = {"flow": {"family": "gaussian"}, "eval": {"sampler": "euler"}, "data": {"target": target}}
+        path = make_run(tmp_path / target, dices={2: 0.5}, scores={"dice": [0.9, 0.8, 0.7]}, config=config)
+        bins[target] = report_run(open_run(path), lang=lang)["calibration"]  # type: ignore[arg-type]
+        text = Page((path / "report" / "report.html").read_text()).text
+        assert (path / "report" / "plots" / "calibration.svg").exists() == (target == "mask")
+        said = {
+            "en": "trained on SAUNA maps, so its output is no vessel probability",
+            "ko": "따라서 보정 그림이 없으며",
+        }
+        assert (said[lang] in text) == (target == "sauna")
+    assert bins["sauna"] is None and bins["mask"]
+
+
 def test_a_run_without_scores_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     path = make_run(tmp_path / "run", dices={2: 0.5})
     assert "flowseg eval" in refusal(lambda: report_run(open_run(path)))
