@@ -1,7 +1,7 @@
 """The report of a cross-validation: every image scored by the run that has not seen it, and the folds together."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,8 @@ from flowseg.runs.ensemble import open_runs
 FOLDS_FORMAT = "flowseg-folds-1"
 COMMAND = "flowseg experiment --folds"
 """What makes this report."""
+PerImage = dict[str, dict[str, float | None]]
+"""The metrics of each image; None where a metric has no value."""
 _AGAIN = "put the old data back, or train all folds again, into another folder"
 
 
@@ -58,13 +60,29 @@ def report_folds(folders: Sequence[Path], out: Path, lang: Language = "en") -> d
         for fold, (scores, *_) in read.by_fold.items():
             check_same_images([all_read[0].by_fold[fold][0], scores], _AGAIN)
         check_same_images([all_read[0].together, read.together])
-    configs = [_config(read) for read in all_read]
-    summary = {
+    names = [read.folder.resolve().name for read in all_read]
+    per_image = [_per_image_out_of_fold(read) for read in all_read]
+    out_of_fold = _common(per_image)
+    tested = _common([_per_image(scores) for read in all_read for scores in (read.tested, [read.together])])
+    summary: dict[str, Any] = {
         "format": FOLDS_FORMAT,
         "lang": lang,
-        "folds": len(configs[0]["folds"]),
-        "configs": configs,
-        "differences": _differences(configs),
+        "folds": len(all_read[0].by_fold),
+        "images": {"out_of_fold": len(per_image[0]), "test": len(all_read[0].together.keys)},
+        "configs": [
+            {
+                "name": name,
+                "runs": len(read.tested),
+                "out_of_fold": _means(values),
+                "folds": _each_fold(read),
+                "test": {"single": _means(single), "together": _means(together)},
+                "per_image": images,
+            }
+            for name, read, images, values, single, together in zip(
+                names, all_read, per_image, out_of_fold, tested[::2], tested[1::2], strict=True
+            )
+        ],
+        "differences": _differences(dict(zip(names, out_of_fold, strict=True))),
     }
     words = Words(lang)
     title = words("folds_title", n=summary["folds"])
@@ -103,36 +121,25 @@ def _read(folder: Path) -> Read:
     return Read(folder, by_fold, tested, together)
 
 
-def _config(read: Read) -> dict[str, Any]:
-    """Returns what the report says of a config."""
-    images = {key: values for scores in read.by_fold.values() for key, values in _per_image(scores).items()}
-    folds = [
-        {"fold": k, "images": len(scores[0].keys), "dice": _mean(scores, "dice")}
+def _each_fold(read: Read) -> list[dict[str, Any]]:
+    """Returns the mean Dice of each fold, over all its images and seeds."""
+    return [
+        {"fold": k, "images": len(scores[0].keys), "dice": float(np.mean([one.metrics["dice"] for one in scores]))}
         for k, scores in enumerate(read.by_fold.values(), 1)
     ]
-    single, together = (_means(_per_image(scores).values()) for scores in (read.tested, [read.together]))
-    return {
-        "name": read.folder.resolve().name,
-        "runs": len(read.tested),
-        "out_of_fold": _means(images.values()),
-        "folds": folds,
-        "test": {"single": single, "together": together},
-        "per_image": images,
-    }
 
 
-def _differences(configs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns the paired differences of every two configs over the images out of fold, which are the same for all.
+def _differences(configs: dict[str, dict[str, Values]]) -> list[dict[str, Any]]:
+    """Returns the paired differences of every two configs, by name, over the images that their means are over.
 
     Only the metrics that the terminal shows are tested, so that few tests share the correction.
     """
-    keys = sorted(configs[0]["per_image"])
-    shown = [row.key for row in on_terminal() if all(row.key in one["out_of_fold"] for one in configs)]
-    groups = {
-        one["name"]: {name: np.array([one["per_image"][key][name] for key in keys], np.float64) for name in shown}
-        for one in configs
-    }
-    return [asdict(test) for test in image_tests(groups)]
+    shown = [row.key for row in on_terminal() if all(row.key in values for values in configs.values())]
+    return [
+        asdict(test)
+        for test in image_tests({name: {key: values[key] for key in shown} for name, values in configs.items()})
+        if test.n
+    ]
 
 
 def check_complete(folder: Path, configs: Sequence[Config]) -> None:
@@ -169,23 +176,41 @@ def _check_division(folder: Path, data: DataConfig, by_fold: dict[str, list[Scor
             )
 
 
-def _per_image(scores: Sequence[Scores]) -> dict[str, dict[str, float | None]]:
+def _per_image_out_of_fold(read: Read) -> PerImage:
+    """Returns the metrics of all images out of fold."""
+    return {key: values for scores in read.by_fold.values() for key, values in _per_image(scores).items()}
+
+
+def _per_image(scores: Sequence[Scores]) -> PerImage:
     """Returns the metrics of each image, the means over several evaluations; None where one of them has no value."""
     names = [name for name in scores[0].metrics if all(name in one.metrics for one in scores)]
-    found: dict[str, dict[str, float | None]] = {}
+    found: PerImage = {}
     for key in scores[0].keys:
         values = {name: np.mean([one.metrics[name][one.keys.index(key)] for one in scores]) for name in names}
         found[key] = {name: float(value) if np.isfinite(value) else None for name, value in values.items()}
     return found
 
 
-def _mean(scores: Sequence[Scores], name: str) -> float:
-    return float(np.mean([one.metrics[name] for one in scores]))
+def _common(columns: Sequence[PerImage]) -> list[dict[str, Values]]:
+    """Returns the metrics of what stands side by side in a table, image by image in one order.
+
+    A value is nan unless every column that has the metric has a value for the image, so that the means of a row are
+    over the same images.
+    """
+    keys = sorted(columns[0])
+    found: list[dict[str, Values]] = [
+        {name: np.array([column[key][name] for key in keys], np.float64) for name in column[keys[0]]}
+        for column in columns
+    ]
+    for name in {name for values in found for name in values}:
+        having = [values for values in found if name in values]
+        kept = np.isfinite([values[name] for values in having]).all(axis=0)
+        for values in having:
+            values[name] = np.where(kept, values[name], np.nan)
+    return found
 
 
-def _means(images: Iterable[dict[str, float | None]]) -> dict[str, Any]:
-    """Returns the mean of each metric over the images that have it, with its bootstrap interval."""
-    rows = list(images)
-    columns: dict[str, Values] = {name: np.array([row[name] for row in rows], np.float64) for name in rows[0]}
-    found = {name: image_mean(values) for name, values in columns.items()}
-    return {name: asdict(one) for name, one in found.items() if one is not None}
+def _means(values: dict[str, Values]) -> dict[str, dict[str, Any] | None]:
+    """Returns the mean of each metric over its finite values, with its bootstrap interval; None if there are none."""
+    found = {name: image_mean(column) for name, column in values.items()}
+    return {name: None if one is None else asdict(one) for name, one in found.items()}

@@ -17,7 +17,8 @@ def verdict(report: Report, t: Words) -> list[str]:
 
 def images(report: Report, t: Words) -> Table:
     """Every metric over all images out of fold."""
-    return _metrics(report, t, [(one["name"], one["out_of_fold"]) for one in report["configs"]])
+    columns = [(one["name"], one["out_of_fold"]) for one in report["configs"]]
+    return _metrics(t, columns, report["images"]["out_of_fold"])
 
 
 def test(report: Report, t: Words) -> Table:
@@ -26,7 +27,7 @@ def test(report: Report, t: Words) -> Table:
     for one in report["configs"]:
         columns.append((t("folds_single", name=one["name"]), one["test"]["single"]))
         columns.append((t("folds_together", name=one["name"], n=one["runs"]), one["test"]["together"]))
-    return _metrics(report, t, columns)
+    return _metrics(t, columns, report["images"]["test"])
 
 
 def differences(report: Report, t: Words) -> Table:
@@ -54,11 +55,17 @@ def each_fold(report: Report, t: Words) -> Table:
     )
 
 
-def _metrics(report: Report, t: Words, columns: list[tuple[str, dict[str, Any]]]) -> Table:
-    """A row for each metric that the first column has."""
+def _metrics(t: Words, columns: list[tuple[str, dict[str, Any]]], total: int) -> Table:
+    """A row for each metric that the first column has; with their number, if its means are not over all images."""
+
+    def label(key: str) -> Cell:
+        mean = columns[0][1][key]
+        n = 0 if mean is None else mean["n"]
+        return Cell(t.metric(key) + t.arrow(key), "" if n == total else t("of_images", n=n))
+
     return table(
         columns[0][1],
-        (t("metric"), lambda key: t.metric(key) + t.arrow(key)),
+        (t("metric"), label),
         *(
             (name, lambda key, means=means: estimate(means.get(key), metric(key).unit.decimals, to=t("to")))
             for name, means in columns

@@ -131,6 +131,28 @@ def test_two_configs_are_compared_image_by_image(folder: Path, tmp_path: Path) -
     assert "Differences between configs" not in (folder.parent / "report" / "report.html").read_text()
 
 
+def test_means_that_stand_side_by_side_are_over_the_same_images(folder: Path, tmp_path: Path) -> None:
+    """Where one config lacks the HD95 of an image, no mean or difference beside it counts that image."""
+    other = Path(shutil.copytree(folder, tmp_path / "other"))
+    file = other / "seed-1-fold-3" / "eval" / "fold" / "per_image.csv"
+    head, (name, value, _, frangi), *rows = [line.split(",") for line in file.read_text().splitlines()]
+    file.write_text("\n".join(",".join(row) for row in [head, [name, value, "", frangi], *rows]))
+    for file in other.glob("eval/test/per_image.csv"):
+        file.write_text(file.read_text().replace("2.000000", ""))
+    found = report_folds([folder, other], tmp_path / "report")
+    means = [config["out_of_fold"]["hd95"] for config in found["configs"]]
+    expected = np.mean([10.0] * 3 + [20.0] * 3 + [30.0] * 2)
+    assert [(mean["mean"], mean["n"]) for mean in means] == [(pytest.approx(expected), 8)] * 2
+    (difference,) = [test for test in found["differences"] if test["metric"] == "hd95"]
+    assert (difference["n"], difference["mean_a"]) == (8, pytest.approx(expected))
+    assert [config["per_image"][name]["hd95"] for config in found["configs"]] == [30.0, None]
+    assert [mean["hd95"] for config in found["configs"] for mean in config["test"].values()] == [None] * 4
+    text = (tmp_path / "report" / "report.md").read_text()
+    rows_of_hd95 = [line for line in text.splitlines() if line.startswith("| HD95")]
+    assert "8 images" in rows_of_hd95[0] and "0 images" in rows_of_hd95[-1]
+    assert not any("images" in line for line in text.splitlines() if line.startswith("| Dice"))
+
+
 def test_what_is_missing_is_named(folder: Path, tmp_path: Path) -> None:
     whole = Path(shutil.copytree(folder, tmp_path / "runs"))
     run = whole / "seed-1-fold-2"
