@@ -13,7 +13,7 @@ from typing import Any
 from flowseg import software
 from flowseg.cluster.folder import SharedFolder
 from flowseg.cluster.worker import Each, Node, last_line, look_around
-from flowseg.errors import UserError
+from flowseg.errors import UserError, counted
 from flowseg.progress import console
 
 LOCAL = "local"
@@ -77,9 +77,9 @@ class Cluster:
             cpus = 1 if gpus else max(1, min(self.largest("CPU"), self.total("CPU") // max(1, pieces)))
         each = Each(cpus, gpus)
         if not self.fits(each):
+            has = f"{counted(self.largest('CPU'), 'core')} and {counted(self.largest('GPU'), 'GPU')}"
             raise UserError(
-                f"--cluster {self.address}: no node has {each}; the largest has {self.largest('CPU')} cores and "
-                f"{self.largest('GPU')} GPUs; give --cpus-each or --gpus-each"
+                f"--cluster {self.address}: no node has {each}; the largest has {has}; give --cpus-each or --gpus-each"
             )
         return each
 

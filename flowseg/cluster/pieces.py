@@ -173,4 +173,4 @@ def _stop(cluster: Cluster, references: list[Any]) -> None:
     if references:
         _, left = cluster.ray.wait(references, num_returns=len(references), timeout=STOP_SECONDS + 30)
         if left:
-            warn(f"{len(left)} of them still run; they end with their workers")
+            warn(f"not stopped yet: {len(left)}; they end with their workers")

@@ -57,7 +57,7 @@ def data_check(args: list[str]) -> None:
         for finding in findings[:MOST_LINES]:
             console.print(f"{finding['severity']}: {finding['message']}")
         if len(findings) > MOST_LINES:
-            console.print(f"and {len(findings) - MOST_LINES} more findings on the page")
+            console.print(f"and {len(findings) - MOST_LINES} more on the page")
         console.print(f"{tables.headline(summary)} The page: {out}")
     if summary["counts"]["error"]:
         raise UserError(f"{parsed.root}: training would refuse it; the errors are listed in {out}")

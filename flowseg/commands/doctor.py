@@ -9,7 +9,7 @@ from flowseg import __version__
 from flowseg.commands.accelerator import gpu_unused, nvidia_gpus
 from flowseg.commands.train import WithPreset, configured
 from flowseg.config import Config
-from flowseg.errors import UserError
+from flowseg.errors import UserError, counted
 
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain")
 
@@ -45,7 +45,7 @@ def findings(config: Config, reduced: bool) -> list[tuple[str, str]]:
     about = [f"compute capability {first.compute_capability}"] if hasattr(first, "compute_capability") else []
     about += [f"driver {nvidia_gpus()[0][1]}"] if nvidia_gpus() else []
     about += [f"{limit / 1e9:.1f} GB for JAX"] if limit else []
-    about += [f"{os.cpu_count()} cores"] if first.platform == "cpu" else []
+    about += [counted(os.cpu_count() or 1, "core")] if first.platform == "cpu" else []
     lines = [
         ("flowseg", f"{__version__}, Python {platform.python_version()}"),
         ("libraries", ", ".join(f"{name} {version(name)}" for name in LIBRARIES)),
@@ -55,7 +55,8 @@ def findings(config: Config, reduced: bool) -> list[tuple[str, str]]:
         ("attention", kernels.NAMES[kernels.choose(first, config.precision)]),
         (
             "step",
-            f"{config.train.batch} crops of {config.data.crop}x{config.data.crop}, {at_once} at a time on each device",
+            f"{counted(config.train.batch, 'crop')} of {config.data.crop}x{config.data.crop}, "
+            f"{at_once} at a time on each device",
         ),
     ]
     if first.platform == "cpu":

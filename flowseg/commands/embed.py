@@ -9,7 +9,7 @@ import tyro
 from flowseg.commands.on_cluster import OnCluster, as_options, check_cluster_options
 from flowseg.commands.parsing import parse
 from flowseg.embeddings.encoders import HELP, Options, chosen, make_encoder
-from flowseg.errors import UserError, first_of
+from flowseg.errors import UserError, counted, first_of
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,9 @@ def embed(args: list[str]) -> None:
         raise
     part = f", {shard}" if count > 1 else ""
     reused = f" ({made.reused} made before)" if made.reused else ""
-    console.print(f"{made.images} vectors{reused} of {encoding.encoder}{part}: {parsed.out}")
+    console.print(f"{counted(made.images, 'vector')}{reused} of {encoding.encoder}{part}: {parsed.out}")
     if made.skipped:
-        console.print(f"{len(made.skipped)} images skipped:")
+        console.print(f"{counted(len(made.skipped), 'image')} skipped:")
         for reason in made.skipped:
             console.print(f"  {reason}")
 
@@ -97,9 +97,9 @@ def embed_merge(args: list[str]) -> None:
 
     parsed = parse(EmbedMerge, args, "embed merge")
     count, skipped = merge(parsed.stores, parsed.out, parsed.skip_bad)
-    console.print(f"{count} vectors of {len(parsed.stores)} shards: {parsed.out}")
+    console.print(f"{counted(count, 'vector')} of {counted(len(parsed.stores), 'shard')}: {parsed.out}")
     if skipped:
-        console.print(f"without {len(skipped)} skipped images: {', '.join(skipped)}")
+        console.print(f"without {counted(len(skipped), 'skipped image')}: {', '.join(skipped)}")
 
 
 def embed_info(args: list[str]) -> None:
@@ -114,10 +114,12 @@ def embed_info(args: list[str]) -> None:
     if not len(store):
         raise UserError(f"{parsed.store}: holds no vectors; make it again")
     kind = {"F16": "float16", "F32": "float32"}.get(store.dtype, store.dtype)
-    lines = [f"{store.encoder.name}: {len(store)} vectors of {store.encoder.width} numbers, {kind}"]
+    lines = [f"{store.encoder.name}: {counted(len(store), 'vector')} of {store.encoder.width} numbers, {kind}"]
     lines += [f"  {name}: {value}" for name, value in sorted(store.encoder.settings.items())]
     if store.shard is not None:
-        lines.append(f"  {store.shard} of a list of {store.shard.images} images, {len(store.shard.skipped)} skipped")
+        lines.append(
+            f"  {store.shard} of a list of {counted(store.shard.images, 'image')}, {len(store.shard.skipped)} skipped"
+        )
     for part in coverage:
         missing = f", not {first_of(part.missing)}" if part.missing else ""
         lines.append(f"{part.split or parsed.data}: holds {part.held} of {part.total} images{missing}")

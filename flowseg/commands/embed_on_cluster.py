@@ -10,6 +10,7 @@ from flowseg.commands.on_cluster import OnCluster
 from flowseg.embeddings.extract import check_writable
 from flowseg.embeddings.images import find_images
 from flowseg.embeddings.merge import merge
+from flowseg.errors import counted
 from flowseg.progress import console
 
 FEWEST = 32
@@ -46,8 +47,8 @@ def embed_on_cluster(asked: OnCluster, data: Path, out: Path, skip_bad: bool, op
         shards = {shared.path / f"{i}-of-{count}.safetensors": f"{i}/{count}" for i in range(1, count + 1)}
         waiting = {file: shard for file, shard in shards.items() if not file.exists()}
         console.print(
-            f"cluster {cluster.address}: {len(files)} images in {count} shards, {count - len(waiting)} of them "
-            f"finished; each with {each}"
+            f"cluster {cluster.address}: {counted(len(files), 'image')} in {counted(count, 'shard')}, "
+            f"{count - len(waiting)} of them finished; each with {each}"
         )
         pieces = [
             Piece(file.stem, ["embed", str(data), *options, "--shard", shard, "--out", str(file)])
@@ -56,6 +57,6 @@ def embed_on_cluster(asked: OnCluster, data: Path, out: Path, skip_bad: bool, op
         run_pieces(cluster, shared, pieces, each, "shards")
     vectors, skipped = merge(list(shards), out, skip_bad)
     shared.remove()
-    console.print(f"{vectors} vectors of {count} shards: {out}")
+    console.print(f"{counted(vectors, 'vector')} of {counted(count, 'shard')}: {out}")
     if skipped:
-        console.print(f"without {len(skipped)} skipped images: {', '.join(skipped)}")
+        console.print(f"without {counted(len(skipped), 'skipped image')}: {', '.join(skipped)}")

@@ -12,6 +12,7 @@ from flowseg.cluster.connection import Cluster, connected
 from flowseg.cluster.folder import Seen, SharedFolder
 from flowseg.cluster.pieces import Piece, run_pieces
 from flowseg.cluster.worker import Each
+from flowseg.errors import counted
 from flowseg.progress import console
 from flowseg.runs.follow import Follower
 
@@ -73,8 +74,8 @@ def opened(asked: "Experiment") -> Iterator[Opened]:
         # The GPUs of this machine are for the trainings.
         jax.config.update("jax_platforms", "cpu")
         console.print(
-            f"cluster {cluster.address}: {len(cluster.nodes())} nodes; {cluster.at_once(each)} trainings at a time, "
-            f"each with {each}"
+            f"cluster {cluster.address}: {counted(len(cluster.nodes()), 'node')}; "
+            f"{counted(cluster.at_once(each), 'training')} at a time, each with {each}"
         )
         yield Opened(cluster, shared, each)
         shared.remove()

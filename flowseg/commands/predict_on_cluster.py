@@ -12,7 +12,7 @@ from flowseg.cluster.connection import connected
 from flowseg.cluster.folder import SharedFolder
 from flowseg.cluster.pieces import Piece, run_pieces
 from flowseg.data.inputs import fov_files, input_files, stem_of
-from flowseg.errors import UserError
+from flowseg.errors import UserError, counted
 from flowseg.evaluation.finished import HOW, JOURNAL, SUMMARY
 from flowseg.files import naming, parse_json, write_text
 from flowseg.progress import console
@@ -69,8 +69,8 @@ def predict_on_cluster(asked: "Predict", run: Run, options: Sequence[str]) -> No
         }
         waiting = {folder: part for folder, part in chunks.items() if not (folder / SUMMARY).exists()}
         console.print(
-            f"cluster {cluster.address}: {len(files)} files in {len(chunks)} chunks, {len(chunks) - len(waiting)} of "
-            f"them finished; {at_once} at a time, each with {each}"
+            f"cluster {cluster.address}: {counted(len(files), 'file')} in {counted(len(chunks), 'chunk')}, "
+            f"{len(chunks) - len(waiting)} of them finished; {at_once} at a time, each with {each}"
         )
         pieces = [
             Piece(
@@ -144,7 +144,7 @@ def bring_together(chunks: Sequence[Path], out: Path) -> None:
         if not (out / f"{row['name']}_mask.png").exists():
             raise UserError(f"{out}/{row['name']}_mask.png: is missing; delete {chunks[0].parent} and begin again")
     write_text(out / SUMMARY, json.dumps({**first, "images": rows}, indent=2) + "\n")
-    console.print(f"{len(rows)} masks of {len(chunks)} chunks: {out}")
+    console.print(f"{counted(len(rows), 'mask')} of {counted(len(chunks), 'chunk')}: {out}")
 
 
 def _read(folder: Path) -> dict[str, Any]:

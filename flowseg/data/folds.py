@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from flowseg.data.folders import Pair, find_pairs
-from flowseg.errors import UserError
+from flowseg.errors import UserError, counted
 from flowseg.files import parse_json
 
 FOLD = "fold"
@@ -51,8 +51,9 @@ def split_pairs(root: Path, split: str, fold: str | None) -> list[Pair]:
     groups = _groups(root, [*train, *val])
     if len(groups) < count + 1:
         raise UserError(
-            f"data.fold = {fold}: the images for training and validation in {root} are of {len(groups)} patients (or "
-            f"images, where patients are not known); {count} folds take {count + 1} or more: choose fewer folds"
+            f"data.fold = {fold}: the images for training and validation in {root} are of "
+            f"{counted(len(groups), 'patient')} (or images, where patients are not known); {count} folds "
+            f"take {count + 1} or more: choose fewer folds"
         )
     parts = _divided(groups, count)
     if len(groups) - max(map(len, parts)) < 2:

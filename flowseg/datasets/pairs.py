@@ -40,7 +40,7 @@ def pair_files(
     check_pairs(found, taken)
     used = label_paths | {file.path for file in found.values()}
     left = sorted({file.path.name for file in (*images, *labels) if file.path not in used})
-    notes = [f"{len(left)} files fit neither pattern and are left out: {first_of(left)}"] if left else []
+    notes = [f"files that fit neither pattern are left out ({len(left)}): {first_of(left)}"] if left else []
     patient = _patient(group)
     cases = [Case(key, image, FileLabel((taken[key],)), group=patient(key)) for key, image in found.items()]
     return Found(cases, notes)

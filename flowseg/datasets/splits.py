@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from flowseg.datasets.cases import Case
-from flowseg.errors import UserError
+from flowseg.errors import UserError, counted
 
 
 def draw_splits(cases: Sequence[Case], shares: Mapping[str, float], seed: int) -> list[Case]:
@@ -32,7 +32,8 @@ def draw_splits(cases: Sequence[Case], shares: Mapping[str, float], seed: int) -
     wanted = {split: share for split, share in shares.items() if share > 0}
     if len(groups) <= len(wanted):
         raise UserError(
-            f"{len(groups)} groups of images (patients or sequences) are too few to draw {' and '.join(wanted)} from"
+            f"{counted(len(groups), 'group')} of images (patients or sequences): "
+            f"too few to draw {' and '.join(wanted)} from"
         )
     names = sorted(groups)
     order = [names[i] for i in np.random.default_rng(seed).permutation(len(names))]

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from flowseg.embeddings.images import LoadedImage, load_images
 from flowseg.embeddings.shards import Shard
 from flowseg.embeddings.store import EmbeddingStore, Encoder, check_replaceable, write_store
-from flowseg.errors import UserError
+from flowseg.errors import UserError, counted
 from flowseg.machine import check_memory
 from flowseg.progress import task
 
@@ -140,7 +140,7 @@ def extract(
     width = encoding.encoder.width
     # In float32, one by one and then as one array.
     needed = 2 * 4 * width * len(mine)
-    check_memory(needed, f"{len(mine)} vectors of {width} numbers", "make more shards, with --shard i/n")
+    check_memory(needed, f"{counted(len(mine), 'vector')} of {width} numbers", "make more shards, with --shard i/n")
     rows: list[tuple[str, str]] = []
     skipped: list[tuple[int, str]] = []
     reasons: list[str] = []
@@ -181,7 +181,7 @@ def extract(
         encode()
 
     if not rows:
-        raise UserError(f"none of the {len(mine)} images can be read; the first error is: {reasons[0]}")
+        raise UserError(f"none of the images can be read; the first error is: {reasons[0]}")
     names, hashes = zip(*rows, strict=True)
     vectors = np.stack([parts.vectors[content] for content in hashes])
     try:

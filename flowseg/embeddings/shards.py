@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from flowseg.errors import UserError
+from flowseg.errors import UserError, counted
 from flowseg.files import parse_json
 
 
@@ -53,7 +53,9 @@ def shard_of(files: Mapping[str, Path], index: int, count: int) -> Shard:
         UserError: there are more shards than images.
     """
     if count > len(files):
-        raise UserError(f"--shard {index}/{count}: there are only {len(files)} images; use at most as many shards")
+        raise UserError(
+            f"--shard {index}/{count}: for only {counted(len(files), 'image')}; use at most as many shards"
+        )
     listing = "\n".join(f"{key}\0{path.stat().st_size}" for key, path in files.items())
     return Shard(index, count, len(files), hashlib.blake2b(listing.encode(), digest_size=16).hexdigest())
 

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from flowseg.data.dataset import Dataset
 from flowseg.data.image_files import as_uint8, read_image
+from flowseg.errors import counted
 from flowseg.evaluation import frangi
 from flowseg.evaluation.arrays import Grey, Mask, pixels_inside
 from flowseg.evaluation.metric_table import MASK_METRICS, Metric, on_terminal
@@ -65,7 +66,7 @@ def table(name: str, columns: dict[str, dict[str, Interval]], images: int, *, fo
     `fov`: whether the scores are inside the field of view only.
     """
     inside = ", inside the field of view" if fov else ""
-    title = f"{name}: mean over {images} images{inside} [bootstrap 95 % interval]"
+    title = f"{name}: mean over {counted(images, 'image')}{inside} [bootstrap 95 % interval]"
     shown = Table(title=Text(title), title_justify="left")
     for label in ("", "better", *columns):
         shown.add_column(Text(label), overflow="fold")
@@ -193,7 +194,7 @@ def evaluate_segmentations(
     columns = {name: ours, "Frangi (tuned on val)": classical}
     console.print(table(split, columns, len(rows), fov=dataset.has_fov))
     console.print(f"masks: {rule}")
-    console.print(f"{len(rows)} images in {duration(seconds)}; all metrics, overlays: {folder}")
+    console.print(f"{counted(len(rows), 'image')} in {duration(seconds)}; all metrics, overlays: {folder}")
     return result
 
 

@@ -13,7 +13,7 @@ from flowseg.data.dataset import NetworkInput, network_input
 from flowseg.data.dicom import is_dicom
 from flowseg.data.image_files import as_uint8
 from flowseg.data.inputs import Input, read_fovs, read_inputs
-from flowseg.errors import UserError, first_of
+from flowseg.errors import UserError, counted, first_of
 from flowseg.evaluation.arrays import Mask
 from flowseg.evaluation.finished import Finished, input_digest
 from flowseg.evaluation.overlays import grey, overlay, save_png
@@ -101,9 +101,12 @@ def predict_images(
         fov_folder = str(fov) if fov is not None else None
         summary: dict[str, Any] = {**identified(members), **how, "fov": fov_folder, "images": rows}
         finished.close(summary)
-    kinds = "masks, probabilities, uncertainties and overlays" if several else "masks, probabilities and overlays"
+    if len(items) == 1:
+        kinds = f"mask, probability{', uncertainty' if several else ''} and overlay"
+    else:
+        kinds = f"masks, probabilities{', uncertainties' if several else ''} and overlays"
     before = f" ({kept} made before)" if kept else ""
-    console.print(f"{len(items)} {kinds}{before}: {out}")
+    console.print(f"{kinds} of {counted(len(items), 'image')}{before}: {out}")
 
 
 def _check_out(out: Path, paths: Sequence[Path], items: Sequence[Input]) -> None:

@@ -139,7 +139,7 @@ class Meeting:
                 except TimeoutError:
                     missing = [str(i) for i in range(1, place.processes) if i not in self._links]
                     self._refuse(
-                        f"{len(missing)} of {place.processes} processes have not come to {place.coordinator} within "
+                        f"{len(missing)} of {place.processes} processes did not come to {place.coordinator} within "
                         f"{seconds:g} s (process {', '.join(missing)}); start them, or see what ended them"
                     )
         for process, link in self._links.items():

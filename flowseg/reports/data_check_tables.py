@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flowseg.data.folders import SPLITS, split_of
+from flowseg.errors import counted
 from flowseg.reports.tables import Cell, Column, Table, number, percent, table
 
 Summary = dict[str, Any]
@@ -15,7 +16,7 @@ _MOST_VALUES = 3  # of sizes and depths that are named in a cell
 def headline(summary: Summary) -> str:
     """How many findings of each kind there are, in a sentence."""
     counts = summary["counts"]
-    errors, warnings, notes = (_plural(counts[name], name) for name in ("error", "warning", "note"))
+    errors, warnings, notes = (counted(counts[name], name) for name in ("error", "warning", "note"))
     if counts["error"]:
         return f"Training would refuse this data: {errors}, {warnings}, {notes}."
     return f"Training would accept this data: {warnings}, {notes}."
@@ -32,8 +33,8 @@ def splits(summary: Summary) -> Table:
         summary["splits"],
         ("split", lambda split: split["split"]),
         ("images", lambda split: str(split["images"])),
-        (Column("width x height", "short"), lambda split: _counted(split["sizes"])),
-        (Column("stored as", "short"), lambda split: _counted(split["depths"])),
+        (Column("width x height", "short"), lambda split: _with_counts(split["sizes"])),
+        (Column("stored as", "short"), lambda split: _with_counts(split["depths"])),
         ("vessel pixels", lambda split: percent((split["vessel"] or {}).get("mean"))),
         ("lowest to highest", span),
         ("vessels darker", lambda split: str(split["darker"])),
@@ -69,7 +70,7 @@ def similar(summary: Summary, anchors: Mapping[str, str]) -> Table:
         (Column("image", "short"), lambda pair: image("a", pair)),
         (Column("and image", "short"), lambda pair: image("b", pair)),
         ("similarity", lambda pair: number(pair["similarity"], 2)),
-        title=f"All {len(summary['similar'])} pairs",
+        title=f"All pairs ({len(summary['similar'])})",
         folded=True,
     )
 
@@ -95,17 +96,13 @@ def choice(summary: Summary, chosen: Sequence[str], seed: int) -> str:
     """Which images are shown, in a sentence."""
     total = len(summary["images"])
     if len(chosen) == total:
-        return f"All {total} images that can be read."
+        return f"All images that can be read ({total})."
     return f"{len(chosen)} of {total} images: those with findings first, the others drawn by seed {seed}."
 
 
-def _counted(counts: Mapping[str, int]) -> str:
+def _with_counts(counts: Mapping[str, int]) -> str:
     """The most frequent of some values, each with its number unless it is the only one."""
     if len(counts) < 2:
         return "".join(counts) or "–"
     named = [f"{value} ({count})" for value, count in list(counts.items())[:_MOST_VALUES]]
     return ", ".join(named) + (f" and {len(counts) - _MOST_VALUES} more" if len(counts) > _MOST_VALUES else "")
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count} {word}" if count == 1 else f"{count} {word}s"

@@ -11,7 +11,7 @@ from flowseg.config import Config
 from flowseg.data.dataset import Dataset
 from flowseg.data.folds import split_pairs
 from flowseg.data.image_files import as_uint8, read_image
-from flowseg.errors import UserError
+from flowseg.errors import UserError, counted
 from flowseg.evaluation.film_effect import FilmEffect, choose, condition_count, measure_effect
 from flowseg.progress import console, task
 from flowseg.reports import film_pictures, film_plots, film_tables
@@ -75,7 +75,7 @@ def analyze_film(
     chosen = whole.subset(choose(len(whole), images, seed))
     conditions = condition_count(config.model.film.stages)
     if len(chosen) < (needed := images_needed(conditions - 1)):
-        console.print(f"NOTE: {len(chosen)} images are too few for a verdict; it takes at least {needed}")
+        console.print(f"NOTE: a verdict takes at least {needed} images, and this is on {len(chosen)}")
     words = Words(lang)
     mean, mean_from = mean_embedding(trained, whole)
     work = len(chosen) * conditions
@@ -189,5 +189,5 @@ def _tell(summary: dict[str, Any], effect: FilmEffect, folder: Path) -> None:
     for name, difference in summary["differences"].items():
         line = "Dice, own - {name:10} {mean:+.4f}  [{low:+.4f}, {high:+.4f}]  p = {p_holm:.2g}"
         console.print(line.format(name=name, **difference["dice"]))
-    console.print(f"verdict on {len(effect.keys)} images: {summary['verdict']['sentence']}")
+    console.print(f"verdict on {counted(len(effect.keys), 'image')}: {summary['verdict']['sentence']}")
     console.print(f"report: {folder}/report.html")

@@ -111,7 +111,7 @@ def _read(folder: Path) -> Read:
     counted = Counter(key for scores in by_fold.values() for key in scores[0].keys)
     if doubled := [key for key, times in counted.items() if times > 1]:
         raise UserError(
-            f"{folder}: {len(doubled)} images are in more than one fold ({first_of(doubled)}): images were added or "
+            f"{folder}: more than one fold has {first_of(doubled)}: images were added or "
             f"removed between the trainings; {_AGAIN}"
         )
     _check_division(folder, runs[0].config.data, by_fold)

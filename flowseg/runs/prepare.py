@@ -64,7 +64,7 @@ def prepare(config: Config, splits: Iterable[str] | None = None) -> Prepared:
             )
     if "train" in datasets and (smaller := datasets["train"].smaller):
         side = f"{config.data.crop}x{config.data.crop}"
-        console.print(f"NOTE: {smaller} training images are smaller than a crop of {side}, and mirrored up to it")
+        console.print(f"NOTE: training images smaller than a crop of {side} ({smaller}) are mirrored up to it")
     return Prepared(root, datasets, source.encoder if source is not None else None)
 
 

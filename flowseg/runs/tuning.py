@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64
 
 from flowseg.config import EvalConfig
-from flowseg.errors import UserError
+from flowseg.errors import UserError, counted
 from flowseg.files import parse_json, write_text
 from flowseg.progress import console
 from flowseg.runs.flat import description_digest
@@ -173,7 +173,7 @@ def _told(tuned: Tuned, settings: EvalConfig) -> str:
             f"{removal.betti0_error:.1f}, with them {removal.betti0_error_all:.1f}"
         )
     gained = f" ({'; '.join(told)})" if told else ", all components kept"
-    return f"mask rule tuned on {SPLIT} ({tuned.images} images): {tuned.rule(settings)}{gained}"
+    return f"mask rule tuned on {SPLIT} ({counted(tuned.images, 'image')}): {tuned.rule(settings)}{gained}"
 
 
 def sampling(settings: EvalConfig) -> dict[str, Any]:

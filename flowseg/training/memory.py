@@ -7,7 +7,7 @@ import jax
 
 from flowseg import hosts
 from flowseg.config import Config
-from flowseg.errors import UserError
+from flowseg.errors import UserError, counted
 from flowseg.machine import check_memory, device_memory, machine_memory
 from flowseg.models.network import abstract_params, count
 
@@ -95,6 +95,6 @@ def _too_large(
     fewer = max((n for n in range(1, examples) if examples % n == 0), default=None)
     remedy = f"set --train.microbatch {fewer}" if fewer else "lower --data.crop, --model.dim or --model.heads"
     return UserError(
-        f"{what} on {device.device_kind}{has}: {examples} crops of {config.data.crop}x{config.data.crop} at a "
-        f"time (train.batch = {config.train.batch}) take {takes}; {remedy}"
+        f"{what} on {device.device_kind}{has}: a step with {counted(examples, 'crop')} of {config.data.crop}x"
+        f"{config.data.crop} at a time (train.batch = {config.train.batch}) takes {takes}; {remedy}"
     )

@@ -91,7 +91,7 @@ def test_the_parts_of_a_cluster_are_found(cluster: Cluster, tmp_path: Path) -> N
     assert (cluster.total("CPU"), cluster.largest("CPU"), cluster.largest("GPU")) == (2, 1, 0)
     assert cluster.share(4, None, None) == ONE and cluster.at_once(ONE) == 2
     told = refusal(lambda: cluster.share(4, 2, None))
-    assert told.startswith(f"--cluster {cluster.address}: no node has 2 cores; the largest has 1 cores and 0 GPUs")
+    assert told.startswith(f"--cluster {cluster.address}: no node has 2 cores; the largest has 1 core and 0 GPUs")
     shared = SharedFolder(tmp_path / "shared")
     with shared.claimed():
         cluster.check(shared)

@@ -60,7 +60,7 @@ def test_images_and_labels_of_one_folder(flowseg: Flowseg, own: Path) -> None:
     patterns = ("--images-pattern", "{}.png", "--labels-pattern", "{}-vessels.*")
     outcome = flowseg("data", "split", own / "pictures", own / "pictures", own / "out", *patterns)
     assert outcome.status == 0
-    assert outcome.out.endswith("note: 1 files fit neither pattern and are left out: p0_l-second.bmp\n")
+    assert outcome.out.endswith("note: files that fit neither pattern are left out (1): p0_l-second.bmp\n")
     assert sum(len(find_pairs(own / "out", split)) for split in ("train", "val", "test")) == 12
 
 
@@ -71,7 +71,7 @@ def test_images_and_labels_of_one_folder(flowseg: Flowseg, own: Path) -> None:
         (("--images-pattern", "{}.bmp"), "no images fit --images-pattern {}.bmp"),
         (("--group", "("), "--group (: is no regular expression"),
         (("--group", r"q\d"), r"--group q\d: finds nothing in the name p0_l"),
-        (("--group", "p"), "1 groups of images"),
+        (("--group", "p"), "1 group of images"),
         (("--val", 0.6, "--test", 0.4), "--val and --test add up to 1"),
         (("--val", 1.5), "--val 1.5: must be at least 0 and less than 1"),
         (("--seed", -1), "--seed -1: must lie between 0 and 2147483647"),

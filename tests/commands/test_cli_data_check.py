@@ -33,7 +33,7 @@ def test_errors_are_listed_and_the_status_is_1(flowseg: Flowseg, root: Path, tmp
     assert outcome.status == 1
     assert outcome.err == f"flowseg: {root}: training would refuse it; the errors are listed in {out}\n"
     assert f"error: {root}/val/image/[red]0.png: has no label" in outcome.out
-    assert outcome.out.count("error: ") == 30 and "and 12 more findings on the page" in outcome.out
+    assert outcome.out.count("error: ") == 30 and "and 12 more on the page" in outcome.out
     assert out.read_text(encoding="utf-8").count("has no label") == 40
 
 

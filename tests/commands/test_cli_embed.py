@@ -57,7 +57,7 @@ def test_skipped_images_are_listed_at_the_end(flowseg: Flowseg, data: Path, tmp_
     bad.write_bytes(b"no picture")
     outcome = flowseg("embed", folder, "--skip-bad", "--out", tmp_path / "store")
     assert outcome.status == 0 and "5 vectors" in outcome.out
-    assert "1 images skipped:" in outcome.out and str(bad) in outcome.out.splitlines()[-1]
+    assert "1 image skipped:" in outcome.out and str(bad) in outcome.out.splitlines()[-1]
 
 
 def test_info_says_what_a_store_is_and_holds(flowseg: Flowseg, data: Path, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_an_ensemble_says_where_and_how_far_it_is_unsure(
 ) -> None:
     image, out = first(tiny_data, "image", "test"), tmp_path / "out"
     outcome = flowseg("predict", run, image, "--out", out, "--ensemble", 3, "--tta")
-    assert outcome.status == 0 and "uncertainties" in outcome.out
+    assert outcome.status == 0 and "mask, probability, uncertainty and overlay of 1 image: " in outcome.out
     p = grey(out / f"{image.stem}_probability.png") / 255
     uncertainty = grey(out / f"{image.stem}_uncertainty.png") / 255
     entropy = -(p * np.log2(np.maximum(p, 1e-9)) + (1 - p) * np.log2(np.maximum(1 - p, 1e-9)))
@@ -355,7 +355,9 @@ def test_a_full_disk_is_one_line_and_what_is_finished_stays(
     monkeypatch.setattr(Image.Image, "save", save)
     ended = {file: file.stat().st_mtime_ns for file in out.glob(f"{images[0].stem}_*")}
     outcome = flowseg("predict", run, *images, "--out", out, "--resume")
-    assert outcome.status == 0 and "2 masks, probabilities and overlays (1 made before)" in outcome.out, outcome.err
+    assert outcome.status == 0 and "masks, probabilities and overlays of 2 images (1 made before)" in outcome.out, (
+        outcome.err
+    )
     assert {file: file.stat().st_mtime_ns for file in ended} == ended and len(list(out.iterdir())) == 7
     whole = tmp_path / "whole"
     assert flowseg("predict", run, *images, "--out", whole).status == 0
@@ -392,7 +394,7 @@ def test_resume_keeps_only_what_was_made_alike(flowseg: Flowseg, run: Path, data
     (out / "prediction.jsonl").write_text(torn)
     (out / "prediction.json").unlink()
     outcome = flowseg("predict", run, image, other, "--out", out, "--resume")
-    assert outcome.status == 0 and "2 masks, probabilities and overlays (1 made before)" in outcome.out
+    assert outcome.status == 0 and "masks, probabilities and overlays of 2 images (1 made before)" in outcome.out
     assert json.loads((out / "prediction.json").read_text()) == rows and not (out / "prediction.jsonl").exists()
     (out / f"{image.stem}_mask.png").unlink()
     assert "(1 made before)" in flowseg("predict", run, image, other, "--out", out, "--resume").out

@@ -52,7 +52,7 @@ def test_every_process_gets_what_all_gave(address: str) -> None:
 def test_processes_that_do_not_come_are_named(address: str) -> None:
     found = refusals(meet(*places(address, 0, 2, of=4), seconds=1.0))
     assert found == {
-        f"2 of 4 processes have not come to {address} within 1 s (process 1, 3); start them, or see what ended them"
+        f"2 of 4 processes did not come to {address} within 1 s (process 1, 3); start them, or see what ended them"
     }
 
 

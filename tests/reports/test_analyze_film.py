@@ -188,7 +188,7 @@ def test_some_images_into_a_folder_of_one_s_own(
     out = tmp_path / "new" / "out"
     flowseg(monkeypatch, "analyze", "film", trained, "--images", 3, "--data", root, "--out", out, "--seed", 2)
     told = " ".join(capsys.readouterr().out.split())
-    assert told.index("NOTE: 3 images are too few for a verdict; it takes at least 8") < told.index("report.html")
+    assert told.index("NOTE: a verdict takes at least 8 images, and this is on 3") < told.index("report.html")
     found = content(out)
     assert len(found["images"]) == 3 and found["split_images"] == 10
     assert found["verdict"]["outcome"] == "too few images"

@@ -45,7 +45,7 @@ def test_the_page_holds_everything_and_asks_for_nothing(root: Path, page: Path) 
     assert {asked[1:] for asked in read.asked if asked.startswith("#")} <= ids
     assert f"train/{MARKUP}" in read.text and "Data set: <i>data" in read.text
     assert f"test/{MARKUP}" in read.text and "the same image in two splits (1 image)" in read.text
-    assert "Training would refuse this data: " in read.text and "All 6 images that can be read." in read.text
+    assert "Training would refuse this data: " in read.text and "All images that can be read (6)." in read.text
     assert f"{root}/val/image/{MARKUP}.png: has no label" in read.text
 
 

@@ -8,7 +8,7 @@ import jax
 import pytest
 
 from flowseg.config import Config, FlowConfig
-from flowseg.errors import UserError
+from flowseg.errors import UserError, counted
 from flowseg.training import memory
 from flowseg.training.memory import check_fits, memory_told, microbatch, step_bytes
 
@@ -59,7 +59,9 @@ def test_the_estimate_grows_with_what_a_step_holds() -> None:
 def test_what_plainly_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     half = step_bytes(CONFIG, 1) / 2e9
     check_fits(CONFIG, [gpu(1.01 * half)])  # the estimate may be wrong
-    with pytest.raises(UserError, match=r"too little memory on NVIDIA A2 of .*: 1 crops of 320x320 .* at least"):
+    with pytest.raises(
+        UserError, match=r"too little memory on NVIDIA A2 of .*: a step with 1 crop of 320x320 .* takes at least"
+    ):
         check_fits(CONFIG, [gpu(0.99 * half)])
     check_fits(CONFIG, [gpu(None)])
     cpu = jax.devices("cpu")[:1]
@@ -83,7 +85,7 @@ def test_a_lack_of_memory_is_one_line(examples: int, remedy: str) -> None:
     with pytest.raises(UserError) as told, memory_told(config, [gpu(16)]):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory while trying to allocate 9 bytes.")
     message = str(told.value)
-    assert "out of memory on NVIDIA A2 of 16.0 GB" in message and f"{examples} crops of 320x320" in message
+    assert "out of memory on NVIDIA A2 of 16.0 GB" in message and f"{counted(examples, 'crop')} of 320x320" in message
     assert remedy in message and "\n" not in message
 
 

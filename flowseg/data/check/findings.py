@@ -12,7 +12,7 @@ import numpy as np
 from flowseg.data.check.similar import Similar, same_content
 from flowseg.data.check.survey import Record, Survey
 from flowseg.data.folders import SPLITS, split_of
-from flowseg.errors import first_of
+from flowseg.errors import counted, first_of
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -87,7 +87,7 @@ def shared_between_splits(contents: Mapping[str, str]) -> Finding | None:
         return None
     one = groups[0][0]
     other = next(key for key in groups[0] if split_of(key) != split_of(one))
-    count = "1 image" if len(groups) == 1 else f"{len(groups)} images"
+    count = counted(len(groups), "image")
     message = (
         f"the same image in two splits ({count}): {one} is {other}; scores on it say little, so keep it in one split"
     )
@@ -139,7 +139,7 @@ def _similar(similar: Sequence[Similar]) -> Iterator[Finding]:
     )
     for severity, kind, pairs, remedy in kinds:
         if pairs:
-            count = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
+            count = counted(len(pairs), "pair")
             named = first_of([f"{pair.a} and {pair.b}" for pair in pairs])
             images = list(dict.fromkeys(key for pair in pairs for key in (pair.a, pair.b)))
             yield Finding(severity, kind, f"{kind} ({count}): {named}; {remedy}", images)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from flowseg.bounds import MOST_EPOCHS
-from flowseg.errors import UserError
+from flowseg.errors import UserError, counted
 from flowseg.reports.compare.log import RunLog, with_sources
 
 COLUMNS = ("epoch", "train_loss", "val_dice")
@@ -46,7 +46,9 @@ def read_csv_log(path: Path, name: str) -> RunLog:
                 continue
             where = f"{path}, line {reader.line_num}"
             if len(cells) != places["width"]:
-                raise UserError(f"{where}: {len(cells)} values under {places['width']} column names; correct the line")
+                raise UserError(
+                    f"{where}: {counted(len(cells), 'value')} under {places['width']} column names; correct the line"
+                )
             epoch = _epoch(cells[places["epoch"]], where)
             if epoch in line_of:
                 raise UserError(f"{where}: epoch {epoch} is already in line {line_of[epoch]}; keep one of them")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from flowseg.errors import UserError, first_of
+from flowseg.errors import UserError, counted, first_of
 from flowseg.evaluation.uncertainty import EXPECTED_ERROR
 from flowseg.files import parse_json
 from flowseg.runs.folder import Run
@@ -150,8 +150,8 @@ def check_same_images(all_scores: Sequence[Scores], remedy: str = _ON_ONE_SET) -
         if missing or surplus:
             where, names = (first, missing) if missing else (other, surplus)
             raise UserError(
-                f"{other.folder}: is of {len(other.keys)} images, {first.folder} of {len(first.keys)}: only "
-                f"{where.folder} has {first_of(names)}; {remedy}"
+                f"{other.folder}: is of {counted(len(other.keys), 'image')}, {first.folder} of {len(first.keys)}: "
+                f"only {where.folder} has {first_of(names)}; {remedy}"
             )
         if first.inside != other.inside:
             inside, whole = (first, other) if first.inside else (other, first)

@@ -278,7 +278,7 @@ FINDINGS: dict[str, tuple[str, str]] = {
     ),
     "none_common": ("No epoch was measured in both.", "두 쪽 모두 측정된 에폭이 없습니다."),
     "few_common": (
-        "Only {n} epochs were measured in both; an interval takes {needed} (mean difference {d:+.4f}).",
+        "Both measured {n:#epoch} only; an interval takes {needed} (mean difference {d:+.4f}).",
         "두 쪽 모두 측정된 에폭이 {n}개뿐입니다. 신뢰구간에는 {needed}개가 필요합니다(평균 차이 {d:+.4f}).",
     ),
     "overlap_epochs": (
