@@ -81,6 +81,15 @@ def lower_step(config: Config, mesh: Mesh) -> jax.stages.Lowered:
     return mapped.lower(_placed(state, replicated), _placed(cut(batch), shared), _placed(key, replicated))
 
 
+def lower_seeds(config: Config, mesh: Mesh, count: int) -> jax.stages.Lowered:
+    """Returns one step of `count` trainings of a config side by side, lowered for the devices of a mesh."""
+    step = jax.vmap(local_step(config, STEPS, list(mesh.devices.flat)))
+    specs = P(), P(None, AXIS), P()
+    mapped = jax.jit(jax.shard_map(step, mesh=mesh, in_specs=specs, out_specs=P(), check_vma=False), donate_argnums=0)
+    stacked = jax.tree.map(lambda a: jax.ShapeDtypeStruct((count, *a.shape), a.dtype), step_inputs(config))
+    return mapped.lower(*(_placed(a, NamedSharding(mesh, spec)) for a, spec in zip(stacked, specs, strict=True)))
+
+
 def lower_sampler(config: Config, mesh: Mesh) -> jax.stages.Lowered:
     """Returns the sampler of one batch of windows, lowered for the first device of a mesh."""
     sampler = WindowSampler(config, [mesh.devices.flat[0]])

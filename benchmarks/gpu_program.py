@@ -23,7 +23,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"  # the CUDA plugin would look for a card whe
 import jax
 import numpy as np
 from gpu_cards import TARGETS, Target
-from gpu_lowering import counted, for_one_device, lower_sampler, lower_step, tiny
+from gpu_lowering import counted, for_one_device, lower_sampler, lower_seeds, lower_step, tiny
 from jax.experimental import topologies
 from jax.sharding import Mesh
 from machine import describe_machine, write_results
@@ -108,6 +108,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--size", type=int, help="side of the maps, pixels; default: the config's")
     parser.add_argument("--batch", type=int, help="images of a step; default: the config's")
     parser.add_argument("--microbatch", type=int, help="images at a time; default: all")
+    parser.add_argument("--seeds", type=int, default=1, help="trainings whose steps are one program, by vmap")
     parser.add_argument("--tiny", action="store_true", help="a narrow network on 64 x 64 maps")
     parser.add_argument("--json", type=Path, help="where the figures are written")
     parser.add_argument("--against", type=Path, help="an earlier JSON; fails if a figure has grown")
@@ -130,8 +131,11 @@ def main() -> None:
         sys.exit(str(error))
     mesh, figures = mesh_of(target), {}
     for name in args.programs:
-        lower = {"train_step": lower_step, "sampler": lower_sampler}[name]
-        figures[name], found = measure(lower(config, mesh), target.card)
+        if name == "sampler":
+            lowered = lower_sampler(config, mesh)
+        else:
+            lowered = lower_step(config, mesh) if args.seeds == 1 else lower_seeds(config, mesh, args.seeds)
+        figures[name], found = measure(lowered, target.card)
         show(name, figures[name], found, target.card, console)
     if args.json:
         asked = {name: str(value) for name, value in vars(args).items() if value not in (None, False)}
