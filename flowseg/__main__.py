@@ -10,10 +10,11 @@ def run() -> None:
     if sys.platform != "win32":
         # A Ctrl-C waits until it can be answered, also while Python starts once more (use_huge_pages).
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    from flowseg.commands.startup import open_streams, use_huge_pages
+    from flowseg.commands.startup import name_output, open_streams, use_huge_pages
     from flowseg.errors import UserError, tell
 
     open_streams()
+    name_output()
     try:
         import flowseg.files  # noqa: F401 (on Windows it says what is missing there)
         from flowseg.training.interrupt import answer_signals, stop_at_eof

@@ -25,7 +25,7 @@ from flowseg.commands.export import Export, export
 from flowseg.commands.import_torch import ImportTorch, import_torch
 from flowseg.commands.phantoms import Phantoms, phantoms
 from flowseg.commands.report import Report, report
-from flowseg.commands.startup import set_up_jax
+from flowseg.commands.startup import STANDARD_OUTPUT, set_up_jax
 from flowseg.commands.train import Params, Train, params, train
 from flowseg.commands.trained import AnalyzeFilm, Eval, Predict, analyze_film, evaluate, predict
 from flowseg.errors import UserError, tell
@@ -86,8 +86,7 @@ def main() -> None:
     except KeyboardInterrupt:
         _end("stopped", 128 + signal.SIGINT)
     except BrokenPipeError:
-        # The reader of the output has gone (`| head`). Python would fail again when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()  # its reader has gone (`| head`)
         sys.exit(128 + signal.SIGPIPE)
     except Exception as error:
         if ctrl_c_raised():  # a library has made another error of it
@@ -95,8 +94,15 @@ def main() -> None:
         if len(arguments) < len(given):
             raise
         if isinstance(error, OSError) and error.errno is not None:
+            if error.filename == STANDARD_OUTPUT:
+                _discard_output()
             _end(_of_file_system(error), 1)
         _end(_unexpected(error), os.EX_SOFTWARE)
+
+
+def _discard_output() -> None:
+    """Sends what is left for standard output to nowhere. Python would fail again when it flushes at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run(arguments: list[str]) -> None:

@@ -1,10 +1,14 @@
 """Sets up a process before it imports JAX: its streams, caches, garbage collection, huge pages."""
 
 import gc
+import io
 import os
 import sys
 
 from flowseg.commands.accelerator import has_plugin, keep_failures
+
+STANDARD_OUTPUT = "standard output"
+"""The file name in an OSError of standard output."""
 
 
 def set_up_jax() -> None:
@@ -38,6 +42,33 @@ def open_streams() -> None:
             null = os.open(os.devnull, os.O_RDWR)  # the lowest free number, hence that of the stream
             os.set_inheritable(null, True)
             setattr(sys, name, os.fdopen(null, "w" if number else "r", closefd=False))
+
+
+class _Output(io.TextIOWrapper):
+    """Standard output that names itself where it cannot be written: the system's own error names no file."""
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            error.filename = STANDARD_OUTPUT
+            raise
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            error.filename = STANDARD_OUTPUT
+            raise
+
+
+def name_output() -> None:
+    """Lets errors of standard output name it: what fills a disk by `> FILE` is no file that flowseg knows."""
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper):
+        encoding, errors, lines, through = out.encoding, out.errors, out.line_buffering, out.write_through
+        named = _Output(out.detach(), encoding, errors, line_buffering=lines, write_through=through)
+        sys.stdout = sys.__stdout__ = named  # type: ignore[misc]
 
 
 def use_huge_pages() -> None:

@@ -42,6 +42,18 @@ def test_a_stream_that_cannot_be_written_does_not_change_the_status(
     assert (done.returncode, done.stdout, done.stderr) == (status, "", "")
 
 
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["--version"], ["train", "--help"]])
+def test_a_full_standard_output_is_one_line_that_names_it(words: list[str], unbuffered: str) -> None:
+    """Also where Python still holds the text back, and would fail again at its end."""
+    environment = os.environ | {"PYTHONUNBUFFERED": unbuffered}
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "flowseg", *words]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, env=environment)
+    said = "flowseg: standard output: No space left on device; free some space\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
 def test_what_libraries_print_to_a_closed_standard_error_is_not_written_into_files(tmp_path: Path) -> None:
     file = tmp_path / "checkpoint"
     program = f"""
