@@ -66,7 +66,7 @@ def test_an_address_where_nobody_listens(address: str) -> None:
 def test_a_name_by_which_other_hosts_do_not_reach_process_0_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Debian's /etc/hosts names a host so. On one host it is no mistake."""
     for allowed in (Place("localhost:0", 2, 0), Place("127.0.0.1:0", 2, 0)):
-        assert "1 of 2 processes have not come" in refusal(partial(Meeting, allowed, 0.1))
+        assert "1 of 2 processes did not come" in refusal(partial(Meeting, allowed, 0.1))
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.1.1", 29500))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, port, **more: found)
     told = refusal(lambda: Meeting(Place("node01:29500", 2, 0), 0.1))
