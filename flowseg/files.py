@@ -24,6 +24,8 @@ except ModuleNotFoundError:
         "Windows lacks the file locks that flowseg needs (fcntl); use it in the Windows Subsystem for Linux"
     ) from None
 
+SEEN_SECONDS = 30.0
+"""Within this time another machine must see a new file."""
 _UNFINISHED = ".part-"
 _OLD = ".old"
 """Within an unfinished folder: what is about to be replaced."""

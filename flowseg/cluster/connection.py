@@ -14,6 +14,7 @@ from flowseg import software
 from flowseg.cluster.folder import SharedFolder
 from flowseg.cluster.worker import Each, Node, last_line, look_around
 from flowseg.errors import UserError, counted
+from flowseg.files import SEEN_SECONDS
 from flowseg.progress import console
 
 LOCAL = "local"
@@ -22,8 +23,6 @@ REACH_SECONDS = 10.0
 """Within this time an address must accept a connection."""
 CONNECT_SECONDS = 90
 """Within this time Ray must have connected; it would try for minutes."""
-SEEN_SECONDS = 30.0
-"""Within this time a node must see a new file."""
 _LOOK_SECONDS = 120.0
 """Within this time every node must have answered; the first worker of a node takes seconds to start."""
 _FREE_SECONDS = 10.0

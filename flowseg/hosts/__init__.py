@@ -10,12 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from flowseg.files import seen_within
+from flowseg.files import SEEN_SECONDS, seen_within
 from flowseg.hosts.meeting import Disagreement, Meeting, family
 from flowseg.hosts.place import Place
 
-_SEEN = 30.0
-"""Seconds within which every host must see a new file."""
 _LEAVE = 60
 """Seconds that JAX's runtime waits at its end for the other processes, which are then at their end, too."""
 
@@ -134,7 +132,7 @@ def agree(what: str, facts: dict[str, Any], remedy: str) -> None:
                 )
 
 
-def check_shared(folder: Path, seconds: float = _SEEN) -> None:
+def check_shared(folder: Path, seconds: float = SEEN_SECONDS) -> None:
     """Raises a UserError on every process if one of them does not see a file that process 0 writes into a folder."""
     if _meeting is None:
         return

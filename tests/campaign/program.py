@@ -138,11 +138,16 @@ def _work(bench: Bench, seed: int, folder: Path, asked: Connection) -> None:
         asked.send(None)
 
 
+def _a_turn(kind: str) -> int:
+    """Returns how many cases of a kind a worker is given at a time."""
+    return max(KINDS[kind].confined, 1)
+
+
 class Counts:
     """What came of a kind's cases."""
 
     def __init__(self) -> None:
-        self.given = self.turns = self.cases = self.tries = 0
+        self.given = self.cases = self.tries = 0
         self.seconds = 0.0
         self.found = dict.fromkeys(CATEGORIES, 0)
         self.skipped: dict[str, int] = {}
@@ -231,7 +236,9 @@ class Campaign:
     def _give(self, worker: Connection, workers: dict[Connection, tuple[int, str, float]], end: float) -> None:
         """Gives a worker its next turn, or ends it."""
         now = time.monotonic()
-        spent = {kind: counts.seconds for kind, counts in self._counts.items() if counts.turns < self._most}
+        spent = {
+            kind: counts.seconds for kind, counts in self._counts.items() if counts.given < self._most * _a_turn(kind)
+        }
         if now >= end or not spent:
             worker.send(None)
             os.waitpid(workers.pop(worker)[0], 0)
@@ -241,8 +248,7 @@ class Campaign:
                 spent[kind] += now - begun + 1
         kind = min(spent, key=lambda name: spent[name] / KINDS[name].share)
         counts = self._counts[kind]
-        counts.turns += 1
-        numbers = list(range(counts.given, counts.given + max(KINDS[kind].confined, 1)))
+        numbers = list(range(counts.given, counts.given + _a_turn(kind)))
         counts.given += len(numbers)
         worker.send((kind, numbers))
         workers[worker] = (workers[worker][0], kind, now)
