@@ -14,8 +14,9 @@ from flowseg.errors import UserError, first_of
 from flowseg.progress import console, duration, warn
 from flowseg.training.interrupt import stop_on_signals
 
-LOSSES = 5
-"""So often a piece is started again after its worker or node was lost."""
+PAUSES = (0.0, 10.0, 30.0, 60.0, 120.0)
+"""A piece whose worker or node was lost is started again as often as this, each time after these seconds: a node that
+is going loses whatever it gets until the cluster has noticed."""
 _TURN_SECONDS = 1.0
 _ROOM_SECONDS = 30.0
 """How often it is checked whether some node still has room for a piece."""
@@ -39,6 +40,8 @@ class _Work:
 
     piece: Piece
     lost: int = 0
+    again: float = 0.0
+    """When it may start again."""
     starts: int = 0
     """Starts that are over."""
     state: str = "waiting"
@@ -85,6 +88,7 @@ def run_pieces(cluster: Cluster, shared: SharedFolder, pieces: Sequence[Piece], 
     works = [_Work(piece) for piece in pieces]
     task = cluster.ray.remote(run_command).options(num_cpus=each.cpus, num_gpus=each.gpus, max_retries=0)
     running: dict[Any, _Work] = {}
+    paused: list[_Work] = []
 
     def start(work: _Work) -> None:
         piece, folder = work.piece, str(Path.cwd())
@@ -100,13 +104,15 @@ def run_pieces(cluster: Cluster, shared: SharedFolder, pieces: Sequence[Piece], 
                 shared.forget_starts(work.piece.name)
                 start(work)
             room = time.monotonic()
-            while running:
-                ended, _ = cluster.ray.wait(list(running), timeout=_TURN_SECONDS)
-                for reference in ended:
+            while running or paused:
+                for reference in _wait(cluster, list(running)):
                     work = running.pop(reference)
                     work.look(shared)
                     if not _ended(cluster, shared, reference, work):
-                        start(work)
+                        paused.append(work)
+                for work in [work for work in paused if work.again <= time.monotonic()]:
+                    paused.remove(work)
+                    start(work)
                 for work in running.values():
                     work.look(shared)
                 display.show([work.row() for work in works])
@@ -124,6 +130,14 @@ def run_pieces(cluster: Cluster, shared: SharedFolder, pieces: Sequence[Piece], 
             f"{len(failed)} of {len(works)} {what} failed: {first_of(failed)}; the same command goes on with them "
             f"(what they have printed is in {shared.path})"
         )
+
+
+def _wait(cluster: Cluster, references: list[Any]) -> list[Any]:
+    """Waits a turn, or until a task ends; returns those that have."""
+    if not references:
+        time.sleep(_TURN_SECONDS)
+        return []
+    return list(cluster.ray.wait(references, timeout=_TURN_SECONDS)[0])
 
 
 def _ended(cluster: Cluster, shared: SharedFolder, reference: Any, work: _Work) -> bool:
@@ -156,13 +170,15 @@ def _ended(cluster: Cluster, shared: SharedFolder, reference: Any, work: _Work) 
             return True
         reason = f"a signal ended it (status {ended.status})"
     work.lost, work.starts = work.lost + 1, len(shared.starts(name))
-    if work.lost > LOSSES:
+    if work.lost > len(PAUSES):
         work.state = "failed"
         console.print(f"{name}: failed: {reason}, for the {work.lost}th time")
         return True
-    work.state = "waiting"
+    pause = PAUSES[work.lost - 1]
+    work.state, work.again = "waiting", time.monotonic() + pause
     where = f" on {work.node}" if work.node else ""
-    console.print(f"{name}: {reason}{where}; it is started again ({work.lost} of at most {LOSSES} times)")
+    when = f" in {duration(pause)}" if pause else ""
+    console.print(f"{name}: {reason}{where}; it is started again{when} ({work.lost} of at most {len(PAUSES)} times)")
     return False
 
 

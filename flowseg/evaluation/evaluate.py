@@ -3,7 +3,8 @@
 import csv
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from jaxtyping import UInt8
 from rich.table import Table
 from rich.text import Text
 
+from flowseg import hosts
 from flowseg.data.dataset import Dataset
 from flowseg.data.image_files import as_uint8, read_image
 from flowseg.errors import counted
@@ -131,7 +133,7 @@ def _measure(item: Scored) -> Row:
 def evaluate(
     trained: Trained, datasets: dict[str, Dataset], split: str, folder: Path, about: dict[str, Any]
 ) -> dict[str, Any]:
-    """Segments a split with a run and evaluates that (`evaluate_segmentations`).
+    """Segments a split with a run and evaluates that (`evaluate_segmentations`); several processes share its images.
 
     Args:
         trained: the run, opened with the settings to sample with.
@@ -139,9 +141,24 @@ def evaluate(
         folder: what is written.
         about: what identifies the evaluation, kept in metrics.json beside the settings of sampling.
     """
-    found = segment(trained.sampler, trained.params, datasets[split])
+    rule = MaskRule(**hosts.from_first(asdict(trained.rule) if hosts.is_first() else None))
+    found = segment(trained.sampler, trained.params, _own_images(datasets[split]))
     about = {**about, "sampler": asdict(trained.config.eval)}
-    return evaluate_segmentations(found, datasets, split, folder, about, trained.config.name, trained.rule)
+    return evaluate_segmentations(found, datasets, split, folder, about, trained.config.name, rule)
+
+
+def _own_images(dataset: Dataset) -> Dataset:
+    """The images of a split that this process segments: all, unless it is one of several (flowseg.hosts)."""
+    return dataset.subset(hosts.own_part(len(dataset)))
+
+
+@contextmanager
+def _replaced_together(folder: Path) -> Iterator[Path]:
+    """Yields the new folder that replaces `folder` at the end; all processes write into the same one."""
+    with replaced_folder(folder) if hosts.is_first() else nullcontext() as part:
+        if part is not None:
+            (part / "overlays").mkdir()
+        yield Path(hosts.from_first(str(part)))
 
 
 def evaluate_segmentations(
@@ -158,25 +175,28 @@ def evaluate_segmentations(
     All of them are written or none. Raises a UserError if a prediction is not finite.
 
     Args:
-        segmentations: one per image of the split, in order, whatever made it.
+        segmentations: one per image of the split, in order, whatever made it; of several processes, each brings those
+            of its own images.
         datasets: the loaded splits `val` (for the reference) and `split`.
         folder: what is written; an earlier evaluation there is replaced.
         about: what identifies the evaluation, kept in metrics.json.
         name: what made the segmentations, for the table on the terminal.
         rule: makes the masks of the probabilities.
     """
-    dataset = datasets[split]
-    with replaced_folder(folder) as part:
-        (part / "overlays").mkdir()
+    dataset, own = datasets[split], _own_images(datasets[split])
+    with _replaced_together(folder) as part:
         started = time.monotonic()
         rows = []
-        with task(f"evaluation on {split}", len(dataset)) as advance:
-            for item in score(segmentations, dataset, rule):
+        with task(f"evaluation on {split}", len(own)) as advance:
+            for item in score(segmentations, own, rule):
                 check_finite(item.key, item.probability)
                 rows.append(_measure(item))
-                _write_pictures(part, item, _image(dataset, item.index))
+                _write_pictures(part, item, _image(own, item.index))
                 advance()
+        rows = [row for of_one in hosts.gather(rows) for row in of_one]
         seconds = time.monotonic() - started
+        if not hosts.is_first():
+            return dict(hosts.from_first(None))
         reference, tuned = frangi_reference(datasets["val"], dataset)
         ours, classical = intervals(rows), intervals(reference)
         result = {
@@ -195,7 +215,7 @@ def evaluate_segmentations(
     console.print(table(split, columns, len(rows), fov=dataset.has_fov))
     console.print(f"masks: {rule}")
     console.print(f"{counted(len(rows), 'image')} in {duration(seconds)}; all metrics, overlays: {folder}")
-    return result
+    return dict(hosts.from_first(result))
 
 
 def evaluate_together(members: Sequence[Trained], split: str, prepared: Prepared, folder: Path) -> dict[str, Any]:

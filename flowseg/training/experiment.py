@@ -76,8 +76,7 @@ def run_experiment(
         end_joint_stops()
         check_encoder(run, prepared.encoder)
         check_folder()
-        if hosts.is_first():
-            _score(run, prepared, check_folder, tracking)
+        _score(run, prepared, check_folder, tracking)
     console.print(f"score it again with: flowseg eval {run.path}   (make eval RUN={run.path})")
     return run
 
@@ -119,6 +118,7 @@ def _kept_by_first(run: Run, devices: list[jax.Device]) -> Iterator[Callable[[],
 
 def _score(run: Run, prepared: Prepared, check_folder: Callable[[], None], tracking: Tracking) -> None:
     """Scores a trained run on the test split and, with cross-validation, on its fold; the run is then finished."""
+    hosts.gather(None)  # process 0 has written the best checkpoint
     trained = Trained.open(run, prepared=prepared)
     means: dict[str, dict[str, float | None]] = {}
     for split in ("test", *((FOLD,) if run.config.data.fold is not None else ())):
@@ -126,7 +126,8 @@ def _score(run: Run, prepared: Prepared, check_folder: Callable[[], None], track
         means[split] = {name: interval["mean"] for name, interval in found.items()}
         tracking.show_scores(split, means[split])
         check_folder()
-    write_text(run.path / DONE_FILE, json.dumps({"test_dice": means["test"]["dice"]}) + "\n")
+    if hosts.is_first():
+        write_text(run.path / DONE_FILE, json.dumps({"test_dice": means["test"]["dice"]}) + "\n")
 
 
 def _must_train(run: Run) -> bool:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 from refusals import refusal
 
 from flowseg import software
+from flowseg.cluster import pieces
 from flowseg.cluster.connection import Cluster, connected
 from flowseg.cluster.folder import Seen, SharedFolder
+from flowseg.cluster.pieces import Piece
 from flowseg.cluster.worker import Each, Ended, Node
 from flowseg.commands.experiment import experiment
 from flowseg.errors import UserError
@@ -50,6 +53,48 @@ def test_options_that_do_not_go_together_are_refused() -> None:
 def test_what_is_no_address_is_refused(address: str) -> None:
     pytest.importorskip("ray", reason="needs the cluster extra: pip install 'flowseg[cluster]'")
     assert refusal(lambda: connect(address)).startswith(f"--cluster {address}: is no address; give local, auto or")
+
+
+class LosesAll:
+    """A Ray whose nodes lose every task at once; it notes when tasks start."""
+
+    def __init__(self) -> None:
+        class RayError(Exception):
+            pass
+
+        names = ("WorkerCrashedError", "NodeDiedError", "LocalRayletDiedError", "OutOfMemoryError", "ObjectLostError")
+        lost = {name: type(name, (RayError,), {}) for name in names}
+        self.exceptions = SimpleNamespace(RayError=RayError, **lost)
+        self.starts: list[float] = []
+
+    def remote(self, function: object) -> Any:
+        def start(*arguments: object) -> int:
+            self.starts.append(time.monotonic())
+            return len(self.starts)
+
+        return SimpleNamespace(options=lambda **asked: SimpleNamespace(remote=start))
+
+    def wait(self, references: list[int], **asked: object) -> tuple[list[int], list[int]]:
+        return references, []
+
+    def get(self, reference: int) -> None:
+        raise self.exceptions.NodeDiedError
+
+
+def test_a_piece_that_is_lost_at_once_every_time_is_not_given_up_within_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node whose Ray has ended goes on getting tasks for a while."""
+    assert sum(pieces.PAUSES) > 180
+    monkeypatch.setattr(pieces, "PAUSES", (0.0, 0.2, 0.4))
+    monkeypatch.setattr(pieces, "_TURN_SECONDS", 0.01)
+    ray, shared = LosesAll(), SharedFolder(tmp_path / "shared")
+    cluster = Cluster(ray, "node01:6379")  # type: ignore[arg-type]
+    with shared.claimed():
+        told = refusal(lambda: pieces.run_pieces(cluster, shared, [Piece("a", [])], Each(1, 0), "things"))
+    assert told.startswith("1 of 1 things failed: a;") and len(ray.starts) == 4
+    first, second, third, fourth = ray.starts
+    assert second - first < 0.2 and third - second >= 0.2 and fourth - third >= 0.4
 
 
 def test_an_address_that_nobody_listens_at_is_refused_at_once() -> None:

@@ -17,11 +17,13 @@ import pytest
 
 from flowseg.config import Config, FilmConfig, TrainConfig
 from flowseg.config_values import to_json
+from flowseg.evaluation.evaluate import evaluate_run
 from flowseg.models.network import init_params
 from flowseg.runs.checkpoints import Checkpoints
 from flowseg.runs.folder import Run, create_run, open_run
 from flowseg.runs.log import read_metrics
 from flowseg.runs.prepare import Prepared, prepare
+from flowseg.runs.trained import Trained
 from flowseg.training import loop
 from flowseg.training.state import init_state
 
@@ -116,6 +118,10 @@ def measured(run: Path) -> list[dict[str, Any]]:
     return [{name: v for name, v in line.items() if name != "images_per_s"} for line in read_metrics(run)]
 
 
+def written(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
 def assert_same(run: Path, other: Run) -> None:
     assert final(run, open_run(run).config) == final(other.path, other.config)
     assert measured(run) == measured(other.path)
@@ -143,6 +149,7 @@ def acted(config: Config, tiny_data: Path, tmp_path_factory: pytest.TempPathFact
         {"act": "refused", "out": out, "config": plain(replace(config, train=replace(config.train, batch=6)))},
         {"act": "unshared", "folders": [str(folder / "a"), str(folder / "b")]},
         {"act": "train", "out": str(folder / "jit"), "config": jit},
+        {"act": "score", "out": str(folder / "jit"), "config": jit},
         {
             "act": "train",
             "out": str(folder / "stopped"),
@@ -172,9 +179,19 @@ def test_two_processes_train_what_one_does_to_the_bit(acted: tuple[Path, Ended],
     assert_same(folder / "jit", alone)
 
 
+def test_two_processes_score_what_one_does(acted: tuple[Path, Ended], prepared: Prepared, alone: Run) -> None:
+    folder, ended = acted
+    assert [came[6] for came in ended.came] == ["scored"] * 2 and open_run(folder / "jit").finished
+    assert len(prepared.datasets["test"]) > 1
+    evaluate_run(Trained.open(alone, prepared=prepared), "test", prepared)
+    there, here = (written(run / "eval" / "test") for run in (folder / "jit", alone.path))
+    scores = [{**json.loads(files.pop("metrics.json")), "run": None, "seconds": None} for files in (there, here)]
+    assert there == here and scores[0] == scores[1]
+
+
 def test_a_signal_to_the_first_process_stops_both(acted: tuple[Path, Ended]) -> None:
     folder, ended = acted
-    assert [came[6] for came in ended.came] == ["stopped by SIGTERM"] * 2 and ended.statuses == [0, 0]
+    assert [came[7] for came in ended.came] == ["stopped by SIGTERM"] * 2 and ended.statuses == [0, 0]
     assert 5 <= last_saved(folder / "stopped") < STEPS
 
 

@@ -3,8 +3,8 @@
     python worker.py SCENARIO.json PROCESS
 
 The scenario has the coordinator's address and a list of acts. An act trains a config for which all numbers are known,
-is refused, or is a whole command; the process can send itself a signal before a step. What came of each act is written
-beside the scenario, to SCENARIO.PROCESS.json.
+scores that, is refused, or is a whole command; the process can send itself a signal before a step. What came of each
+act is written beside the scenario, to SCENARIO.PROCESS.json.
 """
 
 import json
@@ -22,7 +22,9 @@ from flowseg.config import Config
 from flowseg.config_values import saved_config
 from flowseg.errors import UserError
 from flowseg.hosts.place import Place
+from flowseg.runs.folder import open_run
 from flowseg.runs.prepare import prepare
+from flowseg.runs.trackers import Tracking
 from flowseg.training import experiment, loop
 from flowseg.training.interrupt import Interrupted
 
@@ -70,6 +72,14 @@ def train(config: Config, out: str, disturbed: dict[str, Any] | None = None) -> 
     return "trained"
 
 
+def score(config: Config, out: str) -> str:
+    """Scores a trained run."""
+    run = open_run(Path(out))
+    with Tracking(run, ()) as tracking:
+        experiment._score(run, prepare(config), lambda: None, tracking)
+    return "scored"
+
+
 def refused(config: Config, out: str, here: dict[str, Any] | None = None) -> str:
     """The one line with which a whole experiment is refused. `here` has what process 1 does otherwise."""
     other = (here or {}) if hosts.index() else {}
@@ -96,7 +106,7 @@ def unshared(folders: list[str]) -> str:
     return "not refused"
 
 
-ACTS: dict[str, Callable[..., str]] = {"train": train, "refused": refused, "unshared": unshared}
+ACTS: dict[str, Callable[..., str]] = {"train": train, "score": score, "refused": refused, "unshared": unshared}
 
 
 def main() -> None:
