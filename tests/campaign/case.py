@@ -98,7 +98,10 @@ class Case:
 
     def judged(self, command: Command, statuses: Collection[int] = (0, 1)) -> Outcome:
         """Waits for a command, and reports what is a finding whatever the command was."""
-        outcome = command.finish()
+        return self.judge(command.finish(), statuses)
+
+    def judge(self, outcome: Outcome, statuses: Collection[int] = (0, 1)) -> Outcome:
+        """Reports what is a finding in a command's end, whatever the command was."""
         self._tell(outcome.shown)
         fault = outcome.fault(statuses)
         if fault is not None:

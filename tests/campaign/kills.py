@@ -25,17 +25,20 @@ def case(at: Case) -> None:
         command = at.start(act.words, before=_on_one_core if at.rng.random() < ONE_CORE else None)
         _wait(at, command, run)
         if not command.running:
+            outcome = command.finish()
             break
         command.send(signal.SIGKILL)
         outcome = command.finish()
+        if outcome.status == 0:  # it had ended by itself when the signal came
+            break
         at.tried(f"killed at step {newest(run)} or later")
         if (fault := outcome.fault((-signal.SIGKILL,))) is not None:
             at.find("crash", fault[1], outcome)
         check_start(at, saved, outcome)
     else:
         saved = newest(run)
-        command = at.start(act.words)
-    outcome = at.judged(command)
+        outcome = at.start(act.words).finish()
+    at.judge(outcome)
     if outcome.status:
         at.find("lost", "a killed training cannot be continued", outcome)
         return
