@@ -6,6 +6,7 @@ killed, the lock goes with it, and the next process that writes there removes th
 
 import json
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -32,11 +33,19 @@ _OLD = ".old"
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Returns what a JSON text holds; raises a ValueError for any other text, also one that is nested too deeply."""
+    """Returns what a JSON text holds.
+
+    Raises:
+        ValueError: any other text, also one that is nested too deeply, or that escapes half a character (\\ud800),
+            which cannot be written again.
+    """
     try:
-        return json.loads(text)
+        found = json.loads(text)
+        if re.search(rb"\\u[dD]" if isinstance(text, bytes) else r"\\u[dD]", text):
+            json.dumps(found, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    return found
 
 
 def take(file: int | IO[str]) -> None:
@@ -90,13 +99,16 @@ def replaced_file(path: Path) -> Iterator[Path]:
         new.replace(path)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a UTF-8 text file, replacing `path` only once all of it is written.
+def as_utf8(text: str) -> bytes:
+    """Returns a text for a file. What is no UTF-8 in it, as names of files and texts in JSON may have, is written as
+    \\udcff and the like, as the terminal shows it."""
+    return text.encode(errors="backslashreplace")
 
-    Parts of names that are not UTF-8 are written as \\udcff and the like, as the terminal shows them.
-    """
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file (`as_utf8`), replacing `path` only once all of it is written."""
     with replaced_file(path) as part:
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+        part.write_bytes(as_utf8(text))
 
 
 @contextmanager

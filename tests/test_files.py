@@ -4,6 +4,7 @@ import errno
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,14 @@ def test_json_that_is_nested_too_deeply_is_a_value_error_like_all_that_is_no_jso
     for text in ("[" * 100_000, "[" * 20_000 + "]" * 20_000, "{", "9" * 5000):
         with pytest.raises(ValueError):
             parse_json(text)
+
+
+@pytest.mark.parametrize("as_read", [str, str.encode])
+def test_json_with_half_a_character_is_no_json(as_read: Callable[[str], str | bytes]) -> None:
+    assert parse_json(as_read(r'{"name": "\ud83d\ude00 \u00e9 \\ud800"}')) == {"name": "😀 é \\ud800"}
+    for text in (r'"\ud800"', r'{"\uDFFF": 1}', r'["\ude00\ud83d"]'):
+        with pytest.raises(ValueError):
+            parse_json(as_read(text))
 
 
 def test_a_name_that_is_no_utf8_can_be_written_into_a_text(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Where an evaluation is written: a run's own scores have one place, every other evaluation another."""
 
 import hashlib
+import os
 import re
 from dataclasses import fields
 from pathlib import Path
@@ -54,4 +55,4 @@ def make_place(folder: Path) -> Path:
 
 def _tag(path: Path) -> str:
     """Returns the name of a file or folder, and a few digits of a hash of its path: two may have the same name."""
-    return f"{re.sub(r'[^A-Za-z0-9]+', '-', path.stem)[:60]}-{hashlib.blake2b(str(path).encode()).hexdigest()[:6]}"
+    return f"{re.sub(r'[^A-Za-z0-9]+', '-', path.stem)[:60]}-{hashlib.blake2b(os.fsencode(path)).hexdigest()[:6]}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from flowseg.config import Config
 from flowseg.errors import UserError
-from flowseg.files import replaced_folder
+from flowseg.files import as_utf8, replaced_folder
 from flowseg.interop.model_card import model_card
 from flowseg.runs.exported import Exported, write_weights
 from flowseg.runs.flat import description_digest
@@ -34,7 +34,7 @@ def write_model(trained: Trained, out: Path) -> None:
         content = {**described(portable(run.config), run.encoder), "exported": weights.content()}
         content["digest"] = description_digest(content)
         (part / CONFIG_FILE).write_text(json.dumps(content, indent=2) + "\n")
-        (part / "README.md").write_text(card, encoding="utf-8")
+        (part / "README.md").write_bytes(as_utf8(card))
         if kept is not None:
             shutil.copyfile(run.path / RULE_FILE, part / RULE_FILE)
 

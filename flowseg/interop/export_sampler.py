@@ -19,7 +19,7 @@ from jax import export
 from jaxtyping import Array, Float, Shaped
 
 from flowseg.config import Config
-from flowseg.files import replaced_folder
+from flowseg.files import as_utf8, replaced_folder
 from flowseg.interop.export_model import portable
 from flowseg.interop.model_card import model_card
 from flowseg.models.kernels import BLOCKS, PLAIN, Kernels
@@ -78,7 +78,7 @@ def write_sampler(trained: Trained, out: Path, windows: int | None = None) -> No
     with replaced_folder(out) as part:
         (part / PROGRAM_FILE).write_bytes(program)
         (part / SIGNATURE_FILE).write_text(json.dumps(signature, indent=2) + "\n")
-        (part / "README.md").write_text(card, encoding="utf-8")
+        (part / "README.md").write_bytes(as_utf8(card))
 
 
 def _sample(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flowseg.errors import UserError
-from flowseg.files import parse_json, replaced_folder
+from flowseg.files import as_utf8, parse_json, replaced_folder
 
 JSON_FILE = "report.json"
 """The numbers of a report; its field `format` says of which kind."""
@@ -50,7 +50,7 @@ def report_folder(folder: Path, summary: dict[str, Any]) -> Iterator[Callable[[M
             def write(files: Mapping[str, bytes | str]) -> None:
                 for name, content in files.items():
                     (part / name).parent.mkdir(exist_ok=True)
-                    (part / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+                    (part / name).write_bytes(content if isinstance(content, bytes) else as_utf8(content))
 
             write({JSON_FILE: json.dumps(summary, indent=1, allow_nan=False) + "\n"})
             yield write
