@@ -278,7 +278,8 @@ class EvalConfig(Section, path="eval"):
         Bound(lambda size: size == "auto" or size <= 2**26, "must be auto, or at most 67,108,864 (a whole image)"),
     ] = "auto"
     """Connected components of a mask with fewer pixels than this are removed, at the image's stored size; 0 keeps all.
-    auto: the size that is best on the run's validation images without lowering their Dice, stored with the run.
+    auto: the size that is best on the run's validation images among those that, as far as these tell, do not lower
+    Dice; it is stored with the run.
     Validation during training keeps all of them."""
 
 
