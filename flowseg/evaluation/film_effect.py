@@ -10,10 +10,11 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int
+from jaxtyping import Float32, Float64, Int
 
 from flowseg.data.dataset import Dataset
 from flowseg.embeddings.controls import derangement
+from flowseg.evaluation.arrays import Mask
 from flowseg.evaluation.mask_difference import MaskDifference, mask_difference
 from flowseg.evaluation.metric_table import MASK_METRICS
 from flowseg.evaluation.modulation import StageModulation, modulation
@@ -56,7 +57,9 @@ class Shown:
     own: Map
     """Probabilities under the image's own embedding."""
     other: Map
-    truth: Bool[np.ndarray, "h w"]
+    own_mask: Mask
+    other_mask: Mask
+    truth: Mask
 
 
 @dataclass(frozen=True)
@@ -162,36 +165,24 @@ def measure_effect(
     chosen = conditions(stages, embeddings, mean, partners)
     traced = sampler.traces
     measures: dict[str, list[dict[str, float]]] = {}
-    where: dict[str, list[MaskDifference]] = {}
-    maps: dict[str, Float64[np.ndarray, "h w"]] = {}
-    gallery: list[Shown] = []
+    compared = {name: _Compared() for name in MAPPED}
     truths: list[Shape] = []
     own: list[Scored] = []
     for condition in chosen:
-        rows, scored = [], []
+        rows = []
         changed = without_film(params, stages, condition.off)
         for item in score_split(sampler, changed, images.with_embeddings(condition.embeddings), rule):
             check_finite(item.key, item.probability)
             if condition.name == OWN:
+                own.append(item)
                 truths.append(Shape(item.truth))
             topology = topology_metrics(Shape(item.prediction), truths[item.index])
             rows.append({"dice": item.metrics["dice"], **topology})
-            scored.append(item)
+            if condition.name in MAPPED:
+                compared[condition.name].add(own[item.index], item, truths[item.index])
             if on_image is not None:
                 on_image(condition.name)
         measures[condition.name] = rows
-        if condition.name == OWN:
-            own = scored
-        if condition.name in MAPPED:
-            pairs = list(zip(own, scored, truths, strict=True))
-            where[condition.name] = [mask_difference(a.prediction, b.prediction, t, a.fov) for a, b, t in pairs]
-            if len({item.probability.shape for item in own}) == 1:
-                total = np.zeros(own[0].probability.shape, np.float64)
-                for a, b, _ in pairs:
-                    total += np.abs(a.probability - b.probability)
-                maps[condition.name] = total / len(pairs)
-        if condition.name == OTHER:
-            gallery = _most_different(own, scored)
     programs = sampler.traces - traced
     if programs > 1:
         raise RuntimeError(f"{programs} programs were compiled for {len(chosen)} conditions: they differ in shapes")
@@ -201,16 +192,39 @@ def measure_effect(
         conditions=chosen,
         partners=partners,
         measures=measures,
-        where=where,
-        maps=maps,
-        gallery=gallery,
+        where={name: found.where for name, found in compared.items()},
+        maps={name: found for name, one in compared.items() if (found := one.mean_map()) is not None},
+        gallery=[shown for _, shown in compared[OTHER].most],
         modulation=modulation([(np.asarray(g), np.asarray(b)) for g, b in films], stages),
         programs=programs,
     )
 
 
-def _most_different(own: Sequence[Scored], other: Sequence[Scored]) -> list[Shown]:
-    """Returns the images whose probabilities differ most in the mean over pixels, the most different first."""
-    distances = [float(np.abs(a.probability - b.probability).mean()) for a, b in zip(own, other, strict=True)]
-    order = sorted((i for i, d in enumerate(distances) if d > 0), key=lambda i: -distances[i])
-    return [Shown(i, own[i].probability, other[i].probability, own[i].truth) for i in order[:GALLERY]]
+class _Compared:
+    """How the predictions of a condition differ from those of `own`, collected image by image.
+
+    Only the predictions of `own` and of the gallery are kept in memory, not those of every condition.
+    """
+
+    def __init__(self) -> None:
+        self.where: list[MaskDifference] = []
+        self._total = np.zeros(())
+        self._shapes: set[tuple[int, ...]] = set()
+        self.most: list[tuple[float, Shown]] = []
+        """The images whose probabilities differ most in the mean over pixels, the most different first."""
+
+    def add(self, own: Scored, other: Scored, truth: Shape) -> None:
+        """Adds one image."""
+        self.where.append(mask_difference(own.prediction, other.prediction, truth, own.fov))
+        difference = np.abs(own.probability - other.probability)
+        self._shapes.add(difference.shape)
+        if len(self._shapes) == 1:
+            self._total = self._total + difference
+        if (mean := float(difference.mean())) > 0:
+            masks = (own.prediction, other.prediction)
+            shown = Shown(own.index, own.probability, other.probability, *masks, own.truth)
+            self.most = sorted([*self.most, (mean, shown)], key=lambda found: -found[0])[:GALLERY]
+
+    def mean_map(self) -> Float64[np.ndarray, "h w"] | None:
+        """Returns the mean over images of the difference of probability; None where images differ in size."""
+        return self._total / len(self.where) if len(self._shapes) == 1 else None

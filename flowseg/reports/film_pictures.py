@@ -43,7 +43,7 @@ def largest(effect: FilmEffect) -> float:
 
 
 def _masks(shown: Shown, grey: Grey) -> list[UInt8[np.ndarray, "h w 3"]]:
-    return [overlay(grey, probability > 0.5, shown.truth) for probability in (shown.own, shown.other)]
+    return [overlay(grey, mask, shown.truth) for mask in (shown.own_mask, shown.other_mask)]
 
 
 def _heat(values: Float[np.ndarray, "h w"], top: float) -> UInt8[np.ndarray, "h w 3"]:

@@ -24,6 +24,7 @@ from flowseg.evaluation.mask_difference import mask_difference
 from flowseg.evaluation.score import score_split
 from flowseg.evaluation.topology import Shape
 from flowseg.models.network import Network, Params, init_params
+from flowseg.sampling.mask import MaskRule
 from flowseg.sampling.windows import WindowSampler
 
 CROP, WIDTH, STAGES = 16, 4, (0, 1)
@@ -67,6 +68,7 @@ def sensitive_params(settings: Config) -> Params:
 EMBEDDINGS = np.random.default_rng(9).normal(0, 1, (4, WIDTH)).astype(np.float32)
 IMAGES = InMemory([(24, 16), (24, 16), (24, 16), (24, 16)]).with_embeddings(EMBEDDINGS)
 MEAN = EMBEDDINGS.mean(axis=0)
+RULE = MaskRule(threshold=0.4, min_component=6)
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +76,7 @@ def measured() -> tuple[FilmEffect, list[str]]:
     told: list[str] = []
     settings = config()
     effect = measure_effect(
-        WindowSampler(settings), sensitive_params(settings), IMAGES, MEAN, seed=1, on_image=told.append
+        WindowSampler(settings), sensitive_params(settings), IMAGES, MEAN, rule=RULE, seed=1, on_image=told.append
     )
     return effect, told
 
@@ -142,7 +144,7 @@ def test_none_is_the_network_without_an_embedding(measured: tuple[FilmEffect, li
     assert np.abs(velocity(params, x, t, image, EMBEDDINGS) - plain).max() > 1e-2
 
     base = config(())
-    scored = score_split(WindowSampler(base), {k: v for k, v in params.items() if k != "film"}, IMAGES)
+    scored = score_split(WindowSampler(base), {k: v for k, v in params.items() if k != "film"}, IMAGES, RULE)
     effect, _ = measured
     assert effect.values("none", "dice") == [s.metrics["dice"] for s in scored]
     assert effect.values("own", "dice") != effect.values("none", "dice")
@@ -151,7 +153,7 @@ def test_none_is_the_network_without_an_embedding(measured: tuple[FilmEffect, li
 def test_own_is_the_split_s_score_and_one_program_serves_all(measured: tuple[FilmEffect, list[str]]) -> None:
     effect, told = measured
     settings = config()
-    scored = score_split(WindowSampler(settings), sensitive_params(settings), IMAGES)
+    scored = score_split(WindowSampler(settings), sensitive_params(settings), IMAGES, RULE)
     assert effect.values("own", "dice") == [s.metrics["dice"] for s in scored]
     assert effect.programs == 1
     names = [c.name for c in effect.conditions]
@@ -165,14 +167,18 @@ def test_masks_of_own_and_other_are_compared_image_by_image(measured: tuple[Film
     effect, _ = measured
     settings = config()
     params, sampler = sensitive_params(settings), WindowSampler(settings)
-    own = list(score_split(sampler, params, IMAGES))
-    other = list(score_split(sampler, params, IMAGES.with_embeddings(EMBEDDINGS[derangement(4, 1)])))
+    own = list(score_split(sampler, params, IMAGES, RULE))
+    other = list(score_split(sampler, params, IMAGES.with_embeddings(EMBEDDINGS[derangement(4, 1)]), RULE))
     expected = [mask_difference(a.prediction, b.prediction, Shape(a.truth)) for a, b in zip(own, other, strict=True)]
     assert effect.where["other"] == expected and any(row.differing for row in expected)
     distances = [np.abs(a.probability - b.probability) for a, b in zip(own, other, strict=True)]
     np.testing.assert_allclose(effect.maps["other"], np.mean(distances, axis=0), atol=1e-7)
     shown = [distances[s.index].mean() for s in effect.gallery]
     assert shown == sorted(shown, reverse=True) and len(shown) == 4
+    for s in effect.gallery:
+        np.testing.assert_array_equal(s.own_mask, own[s.index].prediction)
+        np.testing.assert_array_equal(s.other_mask, other[s.index].prediction)
+    assert any((s.own_mask != (s.own > 0.5)).any() for s in effect.gallery)
 
 
 def test_equal_embeddings_make_no_difference() -> None:
