@@ -131,7 +131,8 @@ class Qwen:
         from transformers import AutoConfig, AutoTokenizer, Qwen2VLImageProcessorPil
 
         folder = checkpoint.folder
-        self._config = AutoConfig.from_pretrained(folder, local_files_only=True)
+        local: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}  # no code is run
+        self._config = AutoConfig.from_pretrained(folder, **local)
         # Always the processor that uses Pillow: torchvision, where it is installed, resamples slightly differently.
         self._processor = Qwen2VLImageProcessorPil.from_pretrained(folder, local_files_only=True)
         if self._features == "image":
@@ -139,7 +140,7 @@ class Qwen:
             return
         self._model = _whole_model(checkpoint, self._dtype).eval().to(self._device)
         self._visual = self._model.model.visual
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, **local)
         self._image_token = self._tokenizer.convert_ids_to_tokens(self._config.image_token_id)
         self._template = _chat_template(folder, self._tokenizer)
 
@@ -211,7 +212,7 @@ class Qwen:
         import torch
 
         ids, _ = self._chat(QUESTIONS[0].text, grid)
-        kept = self._shown(ids, pixels, grid, use_cache=True).past_key_values
+        kept = self._shown(ids, pixels, grid, use_cache=True).cache
         kinds = (ids == self._config.image_token_id).int()
         positions, _ = self._model.model.get_rope_index(ids, mm_token_type_ids=kinds, image_grid_thw=grid)
         next_position = int(positions.max()) + 1
@@ -236,7 +237,7 @@ class Qwen:
         kept.batch_repeat_interleave(len(answers))
         positions = torch.arange(rows.shape[1], device=rows.device) + next_position
         states = self._model.model(
-            input_ids=rows, past_key_values=kept, position_ids=positions.expand(3, len(answers), -1), use_cache=True
+            input_ids=rows, cache=kept, position_ids=positions.expand(3, len(answers), -1), use_cache=True
         ).last_hidden_state
         # The state before each token of an answer gives the likelihood of that token.
         scores = self._model.lm_head(states[:, len(asked) - 1 : -1]).float().log_softmax(dim=-1)
