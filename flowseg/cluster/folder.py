@@ -56,27 +56,32 @@ class SharedFolder:
             UserError: another process has it.
         """
         own, probe = self.path / _OWNER, self.path / self.token
-        missing = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        folders = [self.path, *(folder for folder in self.path.parents if not folder.exists())]
         with naming(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
             handle = own.open("w")
-        with handle:
-            try:
-                take(handle)
-            except BlockingIOError:
-                raise UserError(f"{self.path}: another process gives out work there; wait for it or stop it") from None
-            except OSError:  # a file system without locks
-                pass
-            try:
-                with naming(self.path):
-                    probe.touch()
-                yield
-            finally:
-                with suppress(OSError):
-                    probe.unlink()
-                    own.unlink()
-                    for folder in missing:
-                        folder.rmdir()
+        try:
+            with handle:
+                try:
+                    take(handle)
+                except BlockingIOError:
+                    reason = "another process gives out work there; wait for it or stop it"
+                    raise UserError(f"{self.path}: {reason}") from None
+                except OSError:  # a file system without locks
+                    pass
+                try:
+                    with naming(self.path):
+                        probe.touch()
+                    yield
+                finally:
+                    with suppress(OSError):
+                        probe.unlink()
+                        own.unlink()
+        finally:
+            # A network file system keeps a file that was removed while it was open in its folder until it is closed.
+            with suppress(OSError):
+                for folder in folders:
+                    folder.rmdir()
 
     @cached_property
     def token(self) -> str:

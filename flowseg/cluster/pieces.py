@@ -11,6 +11,7 @@ from flowseg.cluster.display import Display, Row
 from flowseg.cluster.folder import Seen, SharedFolder
 from flowseg.cluster.worker import STOP_SECONDS, Each, Ended, last_line, run_command
 from flowseg.errors import UserError, first_of
+from flowseg.files import SEEN_SECONDS, seen_within
 from flowseg.progress import console, duration, warn
 from flowseg.training.interrupt import stop_on_signals
 
@@ -32,6 +33,8 @@ class Piece:
     """The command and its options."""
     look: Callable[[], Seen | None] | None = None
     """Returns how far it is, or None before that is known; without it, its output says so."""
+    result: Path | None = None
+    """A file that is there once it has ended well. Another node's is seen here only after a while."""
 
 
 @dataclass
@@ -81,7 +84,7 @@ def run_pieces(cluster: Cluster, shared: SharedFolder, pieces: Sequence[Piece], 
 
     Raises:
         Interrupted: this process was asked to stop; all pieces have saved what they have, and ended.
-        UserError: some pieces have failed; the others are finished.
+        UserError: some pieces have failed, and the others are finished; or the result of one is not seen here.
     """
     if not pieces:
         return
@@ -130,6 +133,12 @@ def run_pieces(cluster: Cluster, shared: SharedFolder, pieces: Sequence[Piece], 
             f"{len(failed)} of {len(works)} {what} failed: {first_of(failed)}; the same command goes on with them "
             f"(what they have printed is in {shared.path})"
         )
+    for piece in pieces:
+        if piece.result is not None and not seen_within(piece.result, SEEN_SECONDS):
+            raise UserError(
+                f"{piece.result}: is not seen here after {SEEN_SECONDS:.0f} s, though {piece.name} has ended well; "
+                "give the same command again"
+            )
 
 
 def _wait(cluster: Cluster, references: list[Any]) -> list[Any]:

@@ -10,6 +10,7 @@ from flowseg.commands.on_cluster import OnCluster
 from flowseg.embeddings.extract import check_writable
 from flowseg.embeddings.images import find_images
 from flowseg.embeddings.merge import merge
+from flowseg.embeddings.shards import shard_of
 from flowseg.errors import counted
 from flowseg.progress import console
 
@@ -20,8 +21,8 @@ FEWEST = 32
 def embed_on_cluster(asked: OnCluster, data: Path, out: Path, skip_bad: bool, options: Sequence[str]) -> None:
     """Embeds shards side by side, as many as the cluster has room for, and merges them into one store.
 
-    The store is the one that a single process would write. Shards wait in OUT.cluster until all are finished; the same
-    command goes on there.
+    With the default --batch the store is the one that a single process would write. Shards wait in OUT.cluster until
+    all are finished; the same command goes on there, if the list of images has not changed.
 
     Args:
         asked: the cluster, and what each piece gets.
@@ -31,7 +32,8 @@ def embed_on_cluster(asked: OnCluster, data: Path, out: Path, skip_bad: bool, op
         options: the options of the encoder.
 
     Raises:
-        UserError: there is no such cluster, or shards have failed.
+        UserError: there is no such cluster, the images are others than those of the finished shards, or shards have
+            failed.
     """
     files = find_images(data)
     check_writable(out)
@@ -43,7 +45,12 @@ def embed_on_cluster(asked: OnCluster, data: Path, out: Path, skip_bad: bool, op
         cluster.check(shared)
         options = [*options, *(["--skip-bad"] if skip_bad else [])]
         wanted = min(most, max(1, cluster.at_once(each)))
-        count = shared.agree({"command": ["embed", str(data), *options], "_shards": wanted})["_shards"]
+        plan = {
+            "command": ["embed", str(data), *options],
+            "images": shard_of(files, 1, 1).digest,
+            "_shards": wanted,
+        }
+        count = shared.agree(plan)["_shards"]
         shards = {shared.path / f"{i}-of-{count}.safetensors": f"{i}/{count}" for i in range(1, count + 1)}
         waiting = {file: shard for file, shard in shards.items() if not file.exists()}
         console.print(
@@ -51,12 +58,12 @@ def embed_on_cluster(asked: OnCluster, data: Path, out: Path, skip_bad: bool, op
             f"{count - len(waiting)} of them finished; each with {each}"
         )
         pieces = [
-            Piece(file.stem, ["embed", str(data), *options, "--shard", shard, "--out", str(file)])
+            Piece(file.stem, ["embed", str(data), *options, "--shard", shard, "--out", str(file)], result=file)
             for file, shard in waiting.items()
         ]
         run_pieces(cluster, shared, pieces, each, "shards")
-    vectors, skipped = merge(list(shards), out, skip_bad)
-    shared.remove()
+        vectors, skipped = merge(list(shards), out, skip_bad)
+        shared.remove()
     console.print(f"{counted(vectors, 'vector')} of {counted(count, 'shard')}: {out}")
     if skipped:
         console.print(f"without {counted(len(skipped), 'skipped image')}: {', '.join(skipped)}")

@@ -14,6 +14,7 @@ from flowseg.cluster.pieces import Piece, run_pieces
 from flowseg.cluster.worker import Each
 from flowseg.errors import counted
 from flowseg.progress import console
+from flowseg.runs.folder import DONE_FILE
 from flowseg.runs.follow import Follower
 
 if TYPE_CHECKING:
@@ -48,7 +49,8 @@ class Opened:
                 if job.training
                 else None
             )
-            pieces.append(Piece(name, [job.command, *job.arguments], look))
+            result = job.training.folder / DONE_FILE if job.training else None
+            pieces.append(Piece(name, [job.command, *job.arguments], look, result))
         run_pieces(
             self.cluster, self.shared, pieces, self.each, "trainings" if jobs and jobs[0].training else "scorings"
         )

@@ -74,13 +74,15 @@ def predict_on_cluster(asked: "Predict", run: Run, options: Sequence[str]) -> No
         )
         pieces = [
             Piece(
-                folder.name, ["predict", str(asked.run), *map(str, part), "--out", str(folder), "--resume", *options]
+                folder.name,
+                ["predict", str(asked.run), *map(str, part), "--out", str(folder), "--resume", *options],
+                result=folder / SUMMARY,
             )
             for folder, part in waiting.items()
         ]
         run_pieces(cluster, shared, pieces, each, "chunks")
-    bring_together(list(chunks), out)
-    shared.remove()
+        bring_together(list(chunks), out)
+        shared.remove()
 
 
 def _check(files: Sequence[Path], out: Path) -> None:

@@ -32,7 +32,8 @@ class Encoding(Protocol):
     batch: int
     """Images per call of `encode`."""
     keeps_parts: bool
-    """Whether an interrupted run keeps finished vectors; they must depend on the image alone."""
+    """Whether an interrupted run keeps finished vectors. They must depend on the image alone, but for rounding that
+    differs with the other images of a batch."""
 
     def encode(self, images: Sequence[LoadedImage]) -> Float[np.ndarray, "n e"]:
         """Returns one vector per image, for 1 to `batch` images."""

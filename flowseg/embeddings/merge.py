@@ -49,7 +49,10 @@ def _open(paths: Sequence[Path], skip_bad: bool) -> list[tuple[EmbeddingStore, S
 
 
 def merge(paths: Sequence[Path], out: Path, skip_bad: bool = False) -> tuple[int, list[str]]:
-    """Writes the store that a single run over the whole list would have written, bit for bit.
+    """Writes the store that a single run over the whole list would have written.
+
+    With the default --batch it is the same bit for bit. In larger batches a vector depends on the other images by
+    rounding, and those are others in a shard.
 
     Returns the number of vectors, and the names of the images that the shards skipped.
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Timer
 from types import SimpleNamespace
 from typing import Any
 
@@ -95,6 +96,40 @@ def test_a_piece_that_is_lost_at_once_every_time_is_not_given_up_within_seconds(
     assert told.startswith("1 of 1 things failed: a;") and len(ray.starts) == 4
     first, second, third, fourth = ray.starts
     assert second - first < 0.2 and third - second >= 0.2 and fourth - third >= 0.4
+
+
+class EndsAll:
+    """A Ray whose tasks all end well, on a node whose files are seen here after a while."""
+
+    def __init__(self, result: Path, seconds: float):
+        self.exceptions = LosesAll().exceptions
+        self.result, self.seconds = result, seconds
+
+    def remote(self, function: object) -> Any:
+        return SimpleNamespace(options=lambda **asked: SimpleNamespace(remote=lambda *arguments: "task"))
+
+    def wait(self, references: list[str], **asked: object) -> tuple[list[str], list[str]]:
+        return references, []
+
+    def get(self, reference: str) -> Ended:
+        Timer(self.seconds, self.result.touch).start()
+        return Ended(0, "", "node01")
+
+
+def test_results_of_another_node_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared, seen, unseen = SharedFolder(tmp_path / "shared"), tmp_path / "seen", tmp_path / "unseen"
+
+    def run(result: Path, seconds: float) -> None:
+        ray: Any = EndsAll(result, seconds)
+        piece = Piece("a", [], result=result)
+        pieces.run_pieces(Cluster(ray, "auto"), shared, [piece], Each(1, 0), "things")
+
+    with shared.claimed():
+        run(seen, 0.3)
+        assert seen.exists()
+        monkeypatch.setattr(pieces, "SEEN_SECONDS", 0.1)
+        told = refusal(lambda: run(unseen, 0.5))
+    assert told.startswith(f"{unseen}: is not seen here after 0 s, though a has ended well; give the same command")
 
 
 def test_an_address_that_nobody_listens_at_is_refused_at_once() -> None:

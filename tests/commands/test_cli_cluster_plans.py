@@ -1,6 +1,7 @@
 """What a command on a cluster checks itself: its options before Ray starts, and its files before it goes on."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,11 @@ import numpy as np
 import pytest
 from commands import Flowseg, first, write
 
+from flowseg.cluster.folder import SharedFolder
 from flowseg.cluster.pieces import Piece
 from flowseg.cluster.worker import Each
 from flowseg.commands import embed_on_cluster, predict_on_cluster
+from flowseg.embeddings.merge import merge
 from flowseg.errors import UserError
 
 
@@ -24,8 +27,8 @@ def no_ray(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def one_chunk_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cluster that makes one chunk, and is then lost."""
+def cluster(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Sequence[Piece]], None]], None]:
+    """A function that sets up a cluster of two nodes whose pieces are run by another function."""
 
     @contextmanager
     def connected(address: str) -> Iterator[SimpleNamespace]:
@@ -34,15 +37,27 @@ def one_chunk_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
             address=address, share=lambda *asked: each, check=lambda shared: None, at_once=lambda each: 2
         )
 
-    def run_pieces(cluster: object, shared: object, pieces: Sequence[Piece], each: Each, what: str) -> None:
-        (out,) = [Path(argument) for argument in pieces[0].arguments if "chunk-" in argument]
-        out.mkdir()
-        (out / "prediction.json").write_text("{}")
+    def set_up(run: Callable[[Sequence[Piece]], None]) -> None:
+        for module in (embed_on_cluster, predict_on_cluster):
+            monkeypatch.setattr(module, "FEWEST", 2)
+            monkeypatch.setattr(module, "connected", connected)
+            monkeypatch.setattr(module, "run_pieces", lambda cluster, shared, pieces, each, what: run(pieces))
+
+    return set_up
+
+
+@pytest.fixture
+def one_piece_each_time(cluster: Callable[[Callable[[Sequence[Piece]], None]], None]) -> None:
+    """A cluster that makes one piece, and is then lost."""
+
+    def run(pieces: Sequence[Piece]) -> None:
+        result = pieces[0].result
+        assert result is not None
+        result.parent.mkdir(exist_ok=True)
+        result.write_text("{}")
         raise UserError("the cluster is lost")
 
-    monkeypatch.setattr(predict_on_cluster, "FEWEST", 2)
-    monkeypatch.setattr(predict_on_cluster, "connected", connected)
-    monkeypatch.setattr(predict_on_cluster, "run_pieces", run_pieces)
+    cluster(run)
 
 
 @pytest.fixture
@@ -74,7 +89,7 @@ def test_a_mistake_in_an_option_shows_before_ray_starts(
     assert "out: holds an unfinished prediction without --cluster; go on" in refused(*predict)
 
 
-@pytest.mark.usefixtures("one_chunk_each_time")
+@pytest.mark.usefixtures("one_piece_each_time")
 @pytest.mark.parametrize("kind", ["images", "fov", "embeddings"])
 def test_a_prediction_does_not_go_on_after_a_file_was_replaced(
     flowseg: Flowseg, run: Path, data: Path, masks: Path, tmp_path: Path, kind: str
@@ -91,3 +106,45 @@ def test_a_prediction_does_not_go_on_after_a_file_was_replaced(
     os.utime(file, ns=(0, 0))
     told = flowseg(*command).err
     assert f"out/.cluster: holds unfinished work that was begun otherwise ({kind} differs); give the same" in told
+
+
+@pytest.mark.usefixtures("one_piece_each_time")
+def test_an_embedding_does_not_go_on_after_an_image_was_added(flowseg: Flowseg, data: Path, tmp_path: Path) -> None:
+    """Its finished shards are of the earlier list, so they could never be merged with the others."""
+    command = ("embed", data, "--out", tmp_path / "store", "--cluster", "local")
+    for finished in ("2 shards, 0 of them finished", "2 shards, 1 of them finished"):
+        assert finished in flowseg(*command).out
+    for kind in ("image", "label"):
+        shutil.copy(first(data, kind), data / "train" / kind / "another.png")
+    told = flowseg(*command).err
+    assert "store.cluster: holds unfinished work that was begun otherwise (images differs); give the same" in told
+
+
+def test_shards_are_merged_while_no_other_process_can_give_out_work_there(
+    flowseg: Flowseg,
+    data: Path,
+    tmp_path: Path,
+    cluster: Callable[[Callable[[Sequence[Piece]], None]], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, refusals = tmp_path / "store", []
+
+    def run(pieces: Sequence[Piece]) -> None:
+        for piece in pieces:
+            assert flowseg(*piece.arguments).status == 0 and piece.result is not None and piece.result.exists()
+
+    def merged(stores: list[Path], file: Path, skip_bad: bool) -> tuple[int, list[str]]:
+        with (
+            pytest.raises(UserError, match="another process gives out work there"),
+            SharedFolder.beside(out).claimed(),
+        ):
+            pass
+        refusals.append(file)
+        return merge(stores, file, skip_bad)
+
+    cluster(run)
+    monkeypatch.setattr(embed_on_cluster, "merge", merged)
+    assert flowseg("embed", data, "--out", out, "--cluster", "local").status == 0
+    assert refusals == [out] and not SharedFolder.beside(out).path.exists()
+    assert flowseg("embed", data, "--out", tmp_path / "whole").status == 0
+    assert out.read_bytes() == (tmp_path / "whole").read_bytes()
