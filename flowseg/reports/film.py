@@ -13,6 +13,7 @@ from flowseg.data.folds import split_pairs
 from flowseg.data.image_files import as_uint8, read_image
 from flowseg.errors import UserError, counted
 from flowseg.evaluation.film_effect import FilmEffect, choose, condition_count, measure_effect
+from flowseg.phantoms.default import data_root
 from flowseg.progress import console, task
 from flowseg.reports import film_pictures, film_plots, film_tables
 from flowseg.reports.compare.words import Language, Words
@@ -24,7 +25,7 @@ from flowseg.reports.tables import number
 from flowseg.reports.verdict import images_needed
 from flowseg.runs.folder import Run
 from flowseg.runs.log import read_metrics
-from flowseg.runs.prepare import embedding_source
+from flowseg.runs.prepare import embedding_source_for, is_own_data
 from flowseg.runs.trained import Trained
 
 
@@ -120,24 +121,29 @@ def analyze_film(
 
 
 def mean_embedding(trained: Trained, analysed: Dataset) -> tuple[Float32[np.ndarray, " e"], Message]:
-    """Returns the mean embedding of the training split, and which images it is the mean of.
+    """Returns the mean embedding of the images that the run was trained on, and which images it is the mean of.
 
-    Where the training split cannot be used, the analysed split stands in. The mean belongs to no image: it tells no
-    images apart, neither those of the training nor the analysed ones.
+    Where these cannot be used, the analysed split stands in. The mean belongs to no image: it tells no images apart,
+    neither those of the training nor the analysed ones.
     """
-    training = analysed.split == "train"
+    run = trained.run
+    own = run.exported is None and is_own_data(run.config, trained.config.data.root)
+    if own and analysed.split == "train":
+        vectors = analysed.embeddings()
+        return vectors.mean(axis=0), Message("film_mean_train", {"n": len(vectors)})
     try:
-        vectors = analysed.embeddings() if training else _training_embeddings(trained.config, analysed.root)
+        if run.exported is not None:
+            raise UserError(f"{run.path}: is an exported model without images of its own")
+        # A store that was asked for may hold the run's own images; with other data it is of those.
+        vectors = _training_embeddings(run, trained.config if own else run.config)
     except UserError as error:
-        if training:
-            raise
         vectors = analysed.embeddings()
         return vectors.mean(axis=0), Message("film_mean_here", {"n": len(vectors), "error": str(error)})
     return vectors.mean(axis=0), Message("film_mean_train", {"n": len(vectors)})
 
 
-def _training_embeddings(config: Config, root: Path) -> Float32[np.ndarray, "n e"]:
-    source = embedding_source(config)
+def _training_embeddings(run: Run, config: Config) -> Float32[np.ndarray, "n e"]:
+    source, root = embedding_source_for(run, config), data_root(config.data)
     assert source is not None
     pairs = split_pairs(root, "train", config.data.fold)
     paths = [pair.image for pair in pairs]

@@ -2,6 +2,7 @@
 
     fewer images than can show anything             -> TOO_FEW
     own - other is established and positive         -> USED
+    own - other is established and negative         -> WRONG
     otherwise, own - none is established            -> BIAS
     otherwise                                       -> NONE
 
@@ -25,11 +26,12 @@ ALPHA = 0.05
 MIN_DIFFERENCE = 0.005
 """Dice. This is a choice: a smaller gain, however certain, does not justify a vision-language model."""
 
-TOO_FEW, USED, BIAS, NONE = "too few images", "used", "bias", "none"
+TOO_FEW, USED, WRONG, BIAS, NONE = "too few images", "used", "wrong is better", "bias", "none"
 
 SENTENCES = {
     TOO_FEW: Message("film_verdict_few"),
     USED: Message("film_verdict_used"),
+    WRONG: Message("film_verdict_wrong"),
     BIAS: Message("film_verdict_bias"),
     NONE: Message("film_verdict_none"),
 }
@@ -40,7 +42,7 @@ class Verdict:
     """The outcome, and the sentences that say why and with what reservations."""
 
     outcome: str
-    """TOO_FEW, USED, BIAS or NONE."""
+    """TOO_FEW, USED, WRONG, BIAS or NONE."""
     sentence: Message
     reasons: list[Message]
     reservations: list[Message]
@@ -73,19 +75,16 @@ def judge(
         values = {"n": n, "tests": tests, "p": smallest_p(n, tests), "needed": images_needed(tests)}
         reasons.append(Message("film_too_few", values))
         return Verdict(TOO_FEW, SENTENCES[TOO_FEW], reasons, reservations)
-    wrong_is_better = established(other, other_p) and other.mean < 0
-    if established(other, other_p) and not wrong_is_better:
-        outcome = USED
-        reasons.append(Message("film_right_better"))
+    least = {"least": MIN_DIFFERENCE}
+    if established(other, other_p):
+        outcome = USED if other.mean > 0 else WRONG
+        reasons.append(Message("film_right_better" if other.mean > 0 else "film_wrong_better"))
     elif established(none, none_p):
         outcome = BIAS
-        reasons.append(Message("film_bias_better" if none.mean > 0 else "film_bias_worse"))
+        reasons.append(Message("film_bias_better" if none.mean > 0 else "film_bias_worse", least))
     else:
         outcome = NONE
-        least = {"least": MIN_DIFFERENCE}
-        reasons.append(Message("film_no_gain") if wrong_is_better else Message("film_neither", least))
-    if wrong_is_better:
-        reasons.append(Message("film_wrong_better"))
+        reasons.append(Message("film_neither", least))
     for name, difference, p in deciding:
         if (difference.low > 0 or difference.high < 0) and p < ALPHA and not established(difference, p):
             reasons.append(Message("film_too_small", {"name": name, "least": MIN_DIFFERENCE}))

@@ -16,9 +16,13 @@ FILM: dict[str, tuple[str, str]] = {
     # The verdict and its reasons.
     "film_verdict_few": ("Too few images to say.", "영상 수가 적어 판단할 수 없습니다."),
     "film_verdict_used": ("The model uses the embedding.", "모델이 임베딩을 활용합니다."),
+    "film_verdict_wrong": (
+        "A wrong embedding gives better masks than the right one.",
+        "그 영상의 임베딩보다 다른 영상의 임베딩을 쓸 때 마스크가 더 정확합니다.",
+    ),
     "film_verdict_bias": (
-        "The modulation is constant: a learned bias.",
-        "변조가 영상과 무관합니다. 학습된 편향에 해당합니다.",
+        "A learned bias: no relevant dependence on the image was shown.",
+        "학습된 편향에 해당합니다. 영상에 따른 의미 있는 차이는 확인되지 않았습니다.",
     ),
     "film_verdict_none": ("No measurable effect.", "측정 가능한 효과가 없습니다."),
     "film_zero": (
@@ -48,33 +52,26 @@ FILM: dict[str, tuple[str, str]] = {
         "다른 영상의 임베딩보다 그 영상의 임베딩을 쓸 때 마스크가 더 정확합니다.",
     ),
     "film_bias_better": (
-        "Masks are better with FiLM than with it switched off, but a wrong embedding does no worse than the right "
-        "one: "
-        "the effect does not depend on the image measurably.",
-        "FiLM을 끌 때보다 켤 때 마스크가 더 정확하지만, 다른 영상의 임베딩을 써도 나빠지지 않습니다. 효과가 영상에 "
-        "따라 "
-        "달라진다고 볼 수 없습니다.",
+        "Masks are better with FiLM than with it switched off, but a difference of {least} or more between the right "
+        "embedding and a wrong one is not established.",
+        "FiLM을 끌 때보다 켤 때 마스크가 더 정확하지만, 그 영상의 임베딩과 다른 영상의 임베딩 사이에 {least} 이상의 "
+        "차이가 확인되지 않았습니다.",
     ),
     "film_bias_worse": (
-        "Masks are worse with FiLM than with it switched off, but a wrong embedding does no worse than the right "
-        "one: "
-        "the effect does not depend on the image measurably.",
-        "FiLM을 끌 때보다 켤 때 마스크가 덜 정확하며, 다른 영상의 임베딩을 써도 더 나빠지지는 않습니다. 효과가 "
-        "영상에 "
-        "따라 달라진다고 볼 수 없습니다.",
+        "Masks are worse with FiLM than with it switched off, and a difference of {least} or more between the right "
+        "embedding and a wrong one is not established.",
+        "FiLM을 끌 때보다 켤 때 마스크가 덜 정확하며, 그 영상의 임베딩과 다른 영상의 임베딩 사이에 {least} 이상의 "
+        "차이가 확인되지 않았습니다.",
     ),
     "film_neither": (
         "Neither the right embedding instead of a wrong one nor FiLM instead of none changes Dice by an established "
         "{least} or more.",
         "올바른 임베딩도 FiLM 자체도 Dice를 {least} 이상 바꾼다고 확인되지 않았습니다.",
     ),
-    "film_no_gain": (
-        "The right embedding gains nothing over a wrong one, and FiLM gains nothing over none.",
-        "올바른 임베딩이 다른 영상의 임베딩보다 낫지 않고, FiLM을 켜도 끈 것보다 낫지 않습니다.",
-    ),
     "film_wrong_better": (
-        "A wrong embedding even gives better masks than the right one: look for mixed-up embeddings.",
-        "다른 영상의 임베딩을 쓸 때 오히려 마스크가 더 정확합니다. 임베딩이 뒤바뀌지 않았는지 확인하십시오.",
+        "Masks depend on the embedding, but the image's own makes them worse: look for mixed-up embeddings.",
+        "마스크가 임베딩에 따라 달라지지만, 그 영상의 임베딩을 쓰면 덜 정확해집니다. 임베딩이 뒤바뀌지 않았는지 "
+        "확인하십시오.",
     ),
     "film_too_small": (
         "{name} is more than chance, but smaller than {least}: too small to matter.",
@@ -110,10 +107,10 @@ FILM: dict[str, tuple[str, str]] = {
         "{n} images have a partner with the same embedding: for them own and other are equal.",
         "영상 {n}장은 짝이 된 영상의 임베딩이 같아 own과 other가 같습니다.",
     ),
-    "film_mean_train": ("the training split ({n} images)", "학습 데이터(영상 {n}장)"),
+    "film_mean_train": ("the run's own training split ({n} images)", "이 실행의 학습 데이터(영상 {n}장)"),
     "film_mean_here": (
-        "the analysed split ({n} images), since the training split cannot be used: {error}",
-        "분석한 데이터(영상 {n}장; 학습 데이터를 쓸 수 없음: {error})",
+        "the analysed split ({n} images), since the run's own training split cannot be used: {error}",
+        "분석한 데이터(영상 {n}장; 이 실행의 학습 데이터를 쓸 수 없음: {error})",
     ),
     # The page.
     "h_film_reservations": ("Reservations", "유의 사항"),
@@ -283,13 +280,14 @@ FILM: dict[str, tuple[str, str]] = {
     "film_rule_is": (
         "A difference of Dice counts if its interval excludes zero, its corrected p is below {alpha} and its mean "
         "is at "
-        "least {least}. If own minus other counts and is positive, the model uses the embedding. Otherwise, if own "
-        "minus none counts, FiLM is a learned bias. Otherwise there is no measurable effect.",
+        "least {least}. If own minus other counts, the model uses the embedding where it is positive, and a wrong "
+        "embedding gives better masks where it is negative. Otherwise, if own minus none counts, FiLM is a learned "
+        "bias. Otherwise there is no measurable effect.",
         "Dice 차이는 신뢰구간이 0을 포함하지 않고 보정한 p가 {alpha} 미만이며 평균의 크기가 {least} 이상일 때 "
         "인정합니다. "
-        "own − other가 인정되고 양수이면 모델이 임베딩을 활용하는 것입니다. 그렇지 않고 own − none이 인정되면 "
-        "FiLM은 학습된 "
-        "편향입니다. 둘 다 아니면 측정 가능한 효과가 없습니다.",
+        "own − other가 인정될 때, 양수이면 모델이 임베딩을 활용하는 것이고 음수이면 다른 영상의 임베딩을 쓸 때 "
+        "마스크가 더 정확한 것입니다. 그렇지 않고 own − none이 인정되면 FiLM은 학습된 편향입니다. 둘 다 아니면 측정 "
+        "가능한 효과가 없습니다.",
     ),
     "film_made": (
         'All numbers, per image too, are in report.json; its field "keys" says what each is.',

@@ -4,6 +4,8 @@ import csv
 import json
 import shutil
 import sys
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +95,7 @@ def test_report_json_is_whole_and_says_what_it_holds(report: Path) -> None:
     assert list(found["conditions"]) == ["own", "other", "mean", "none", *(f"no stage {s}" for s in range(2))]
     assert list(found["differences"]) == list(found["conditions"])[1:]
     assert found["programs"] == 1 and found["finished"] is True and found["seed"] == 0
-    assert found["mean_from"] == "the training split (4 images)"
+    assert found["mean_from"] == "the run's own training split (4 images)"
     assert all(a != b for a, b in zip(found["images"], found["partners"], strict=True))
     assert sorted(found["images"]) == sorted(found["partners"])
     for name, row in found["differences"].items():
@@ -183,7 +185,7 @@ def test_some_images_into_a_folder_of_one_s_own(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Three images give no verdict; without a training split the mean is the analysed split's, and says so."""
+    """Three images give no verdict; the mean is of the run's own training images, whatever data are analysed."""
     root = Path(shutil.copytree(data, tmp_path / "data", ignore=shutil.ignore_patterns("train")))
     out = tmp_path / "new" / "out"
     flowseg(monkeypatch, "analyze", "film", trained, "--images", 3, "--data", root, "--out", out, "--seed", 2)
@@ -192,7 +194,7 @@ def test_some_images_into_a_folder_of_one_s_own(
     found = content(out)
     assert len(found["images"]) == 3 and found["split_images"] == 10
     assert found["verdict"]["outcome"] == "too few images"
-    assert found["mean_from"].startswith("the analysed split (10 images)")
+    assert found["mean_from"] == "the run's own training split (4 images)"
     whole = content(report)
     by_name = dict(zip(whole["images"], whole["conditions"]["own"]["per_image"]["dice"], strict=True))
     own = found["conditions"]["own"]["per_image"]["dice"]
@@ -220,14 +222,25 @@ def test_own_is_what_eval_gives_with_a_tuned_threshold(
     np.testing.assert_allclose(own, scored, atol=1e-6)
 
 
-def test_the_mean_embedding_is_that_of_the_training_images(trained: Path, data: Path) -> None:
-    run = open_run(trained)
-    opened = Trained.open(run, data=str(data))
-    datasets = opened.prepare(("train", "test")).datasets
-    for split in ("test", "train"):
-        mean, said = mean_embedding(opened, datasets[split])
-        np.testing.assert_allclose(mean, datasets["train"].embeddings().mean(axis=0), rtol=1e-6)
+def test_the_mean_embedding_is_that_of_the_run_s_own_training_images(
+    trained: Path, data: Path, tmp_path: Path
+) -> None:
+    """Also if another data set with a training split of its own is analysed."""
+    run, other = open_run(trained), tmp_path / "other"
+    write_phantoms(other, size=64, counts={"train": 3, "val": 2, "test": 2}, seed=5)
+    opened = {root: Trained.open(run, data=str(root)) for root in (data, other)}
+    datasets = {root: one.prepare(("train", "test")).datasets for root, one in opened.items()}
+    expected = datasets[data]["train"].embeddings().mean(axis=0)
+    for root, split in product((data, other), ("test", "train")):
+        mean, said = mean_embedding(opened[root], datasets[root][split])
+        np.testing.assert_allclose(mean, expected, rtol=1e-6)
         assert said == Message("film_mean_train", {"n": 4})
+    # Without them the analysed split stands in, and that is said.
+    gone = replace(run.config, data=replace(run.config.data, root=str(tmp_path / "gone")))
+    alone = replace(opened[other], run=replace(run, config=gone))
+    mean, said = mean_embedding(alone, datasets[other]["test"])
+    np.testing.assert_allclose(mean, datasets[other]["test"].embeddings().mean(axis=0), rtol=1e-6)
+    assert said.key == "film_mean_here" and str(tmp_path / "gone") in said.values["error"]
 
 
 def test_a_report_is_replaced_whole_or_not_at_all(

@@ -9,9 +9,10 @@ from flowseg.evaluation.paired import Paired
 from flowseg.reports import verdict
 from flowseg.reports.compare.words import Words
 from flowseg.reports.messages import Message
-from flowseg.reports.verdict import BIAS, NONE, TOO_FEW, USED, established, images_needed, judge
+from flowseg.reports.verdict import BIAS, NONE, TOO_FEW, USED, WRONG, established, images_needed, judge
 
 CLEAR = Paired(mean=0.02, low=0.01, high=0.03, p=0.001, n=40, changed=40, detectable=0.008)
+HARM = replace(CLEAR, mean=-0.02, low=-0.03, high=-0.01)
 NOTHING = Paired(mean=0.0, low=0.0, high=0.0, p=1.0, n=40, changed=0, detectable=0.0)
 WORDS = Words("en")
 FURTHER = {f"no stage {s}": (NOTHING, 1.0) for s in range(4)} | {"mean": (NOTHING, 1.0)}
@@ -27,7 +28,8 @@ def outcome(other: Paired, none: Paired, other_p: float = 0.01, none_p: float = 
 
 def test_each_outcome_has_its_rule() -> None:
     assert outcome(CLEAR, CLEAR) == outcome(CLEAR, NOTHING) == USED
-    assert outcome(NOTHING, CLEAR) == BIAS
+    assert outcome(HARM, CLEAR) == outcome(HARM, NOTHING) == outcome(HARM, HARM) == WRONG
+    assert outcome(NOTHING, CLEAR) == outcome(NOTHING, HARM) == BIAS
     assert outcome(NOTHING, NOTHING) == NONE
     few = replace(CLEAR, n=5)
     assert outcome(few, few) == TOO_FEW
@@ -56,13 +58,24 @@ def test_the_least_difference_counts() -> None:
     assert established(least, 0.01) and established(replace(least, mean=-0.005, low=-0.009, high=-0.001), 0.01)
 
 
-def test_harm_is_no_use() -> None:
-    """A wrong embedding that does better is not use of the right one; FiLM that harms is still a bias."""
-    harm = replace(CLEAR, mean=-0.02, low=-0.03, high=-0.01)
-    assert outcome(harm, NOTHING) == NONE
-    found = judge(NOTHING, 1.0, harm, 0.01, FURTHER)
-    assert found.outcome == BIAS and any("Masks are worse with FiLM" in reason for reason in say(found.reasons))
-    assert any("wrong embedding even gives better" in r for r in say(judge(harm, 0.01, NOTHING, 1.0, FURTHER).reasons))
+def test_a_wrong_embedding_that_does_better_is_a_verdict_of_its_own() -> None:
+    """It is not use of the right one, but masks do depend on the embedding: neither is it a bias, nor no effect."""
+    for none, p in ((NOTHING, 1.0), (CLEAR, 0.01)):
+        found = judge(HARM, 0.01, none, p, FURTHER)
+        assert WORDS.say(found.sentence) == "A wrong embedding gives better masks than the right one."
+        said = " ".join(say(found.reasons))
+        assert "look for mixed-up embeddings" in said and "is not established" not in said
+
+
+@pytest.mark.parametrize(
+    ("none", "said"), [(CLEAR, "Masks are better with FiLM"), (HARM, "Masks are worse with FiLM")]
+)
+def test_a_bias_does_not_deny_a_small_dependence_on_the_image(none: Paired, said: str) -> None:
+    found = judge(UNSURE["small"], 0.01, none, 0.01, FURTHER)
+    assert WORDS.say(found.sentence) == "A learned bias: no relevant dependence on the image was shown."
+    reasons = " ".join(say(found.reasons))
+    assert said in reasons and "difference of 0.005 or more between the right embedding and a wrong one is" in reasons
+    assert "own - other is more than chance, but smaller than 0.005" in reasons
 
 
 @pytest.mark.parametrize(("tests", "needed"), [(2, 7), (4, 8), (7, 9)])
