@@ -11,6 +11,8 @@ from flowseg.errors import UserError
 from flowseg.files import parse_json
 
 MODEL_TYPE = "qwen2_5_vl"
+LOCAL_FOLDER = "local folder"
+"""The name of a model that is in a folder of its own, not in the hub's cache."""
 _DIGESTED = (".json", ".jinja", ".txt", ".safetensors")
 
 
@@ -19,7 +21,7 @@ class Checkpoint:
     """A model's folder, and its name and version."""
 
     name: str
-    """Its name on the hub, or `local folder`."""
+    """Its name on the hub, or `LOCAL_FOLDER`."""
     revision: str
     """The commit of a hub snapshot, or a hash of the files of another folder."""
     folder: Path
@@ -97,4 +99,4 @@ def find_checkpoint(model: str) -> Checkpoint:
     if re.fullmatch(r"[0-9a-f]{40}", folder.resolve().name) and folder.resolve().parent.name == "snapshots":
         repository = folder.resolve().parents[1].name.removeprefix("models--").replace("--", "/")
         return Checkpoint(repository, folder.resolve().name, folder, weights)
-    return Checkpoint("local folder", _digest(folder), folder, weights)
+    return Checkpoint(LOCAL_FOLDER, _digest(folder), folder, weights)

@@ -1,5 +1,6 @@
 """The encoders that `flowseg embed --encoder` offers. A new encoder needs its own file, its row here, and a test."""
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,10 +8,12 @@ from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from flowseg.bounds import Count, Seed, Width, at_most, check_options
+from flowseg.embeddings.checkpoints import LOCAL_FOLDER
 from flowseg.errors import UserError
 
 if TYPE_CHECKING:
     from flowseg.embeddings.extract import Encoding
+    from flowseg.embeddings.store import Encoder
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,21 @@ def chosen(encoder: str, options: Options) -> tuple[Row, dict[str, object]]:
             takers = ", ".join(other.usage for other in ENCODERS if option in other.options)
             raise UserError(f"--{option}: {row.usage} takes no such option, only {takers}; leave it out")
     return row, given
+
+
+def command_for(encoder: "Encoder", data: str, out: Path) -> str:
+    """Returns the command that makes a store of an encoder's vectors; what its settings do not say is in capitals."""
+    known = {**encoder.settings, "width": encoder.width}
+    if encoder.name == "choice":  # made together with its images (flowseg.embeddings.choice)
+        return f"flowseg phantoms OUT --variant choice --seed {known.get('seed', 0)}"
+    if known.get("model") == LOCAL_FOLDER:
+        known["model"] = "FOLDER"
+    usage, options = encoder.name, []
+    for row in ENCODERS:
+        if row.usage.partition(":")[0] == encoder.name:
+            usage = row.usage
+            options = [f"--{name} {shlex.quote(str(known[name]))}" for name in row.options if name in known]
+    return " ".join(["flowseg embed", data, "--encoder", usage, *options, "--out", str(out)])
 
 
 def make_encoder(encoder: str, options: Options, files: Mapping[str, Path], data: Path, skip_bad: bool) -> "Encoding":

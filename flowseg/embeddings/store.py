@@ -29,6 +29,7 @@ from jaxtyping import Float, Float32, UInt8, UInt64
 from safetensors import SafetensorError, safe_open
 
 from flowseg.embeddings import shards
+from flowseg.embeddings.encoders import command_for
 from flowseg.embeddings.shards import Shard
 from flowseg.embeddings.tensor_file import save_file
 from flowseg.errors import UserError, first_of
@@ -58,13 +59,6 @@ class Encoder:
             if mine.get(name) != theirs.get(name):
                 return f"{name} {mine.get(name)} here, {theirs.get(name)} there"
         return ""
-
-
-def _options(encoder: Encoder) -> str:
-    """Returns the options of `flowseg embed` that choose the encoder."""
-    name = "shuffled:FILE" if encoder.name == "shuffled" else encoder.name
-    features = encoder.settings.get("features")
-    return f"--encoder {name}" + (f" --features {features}" if features else "")
 
 
 def write_store(
@@ -265,7 +259,7 @@ class EmbeddingStore:
             raise UserError(f"{self.path}: {len(faults)} of {read} vectors {what} ({named}); {self._remedy('DATA')}")
 
     def _remedy(self, data: str) -> str:
-        return f"make it again with: flowseg embed {data} {_options(self.encoder)} --out {self.path}"
+        return f"make it again with: {command_for(self.encoder, data, self.path)}"
 
     def vectors(
         self, keys: Sequence[str], hashes: Sequence[str], data: str, on_image: Callable[[], None] | None = None

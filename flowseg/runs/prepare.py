@@ -1,6 +1,5 @@
 """Data ready for training or scoring: the images of a config's splits, each with its embedding."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -124,5 +123,5 @@ def check_encoder(run: Run, encoder: Encoder | None) -> None:
     if run.encoder is not None and encoder is not None and run.encoder != encoder:
         raise UserError(
             f"{run.path}: was trained on {run.encoder} embeddings, these are from {encoder} "
-            f"(settings {json.dumps(encoder.settings)}); use a store made like the run's"
+            f"({encoder.difference(run.encoder)}); use a store made like the run's"
         )

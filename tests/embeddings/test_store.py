@@ -290,17 +290,35 @@ def test_encoders_that_differ_say_in_what() -> None:
     assert ENCODER.difference(more) == "seed None here, 1 there"
 
 
+QWEN = {"model": "Owner/Tiny", "revision": "0" * 40, "features": "prompt", "prompt": "How many?", "dtype": "float32"}
+
+
 @pytest.mark.parametrize(
-    ("encoder", "options"),
+    ("name", "settings", "command"),
     [
-        (Encoder("shuffled", {"seed": 0}, WIDTH), "--encoder shuffled:FILE --out"),
-        (Encoder("qwen2.5-vl", {"features": "prompt"}, WIDTH), "--encoder qwen2.5-vl --features prompt --out"),
+        ("shuffled", {"seed": 4, "of": {}}, "embed data --encoder shuffled:FILE --seed 4 --out STORE"),
+        ("random", {"seed": 3}, f"embed data --encoder random --seed 3 --width {WIDTH} --out STORE"),
+        ("image-stats", {"version": 1}, "embed data --encoder image-stats --out STORE"),
+        (
+            "qwen2.5-vl",
+            QWEN,
+            "embed data --encoder qwen2.5-vl --model Owner/Tiny --features prompt --prompt 'How many?' --out STORE",
+        ),
+        (
+            "qwen2.5-vl",
+            {"model": "local folder", "features": "image"},
+            "embed data --encoder qwen2.5-vl --model FOLDER --features image --out STORE",
+        ),
+        ("choice", {"seed": 2, "tells": "which"}, "phantoms OUT --variant choice --seed 2"),
     ],
 )
-def test_the_command_in_a_message_names_the_encoder_s_options(tmp_path: Path, encoder: Encoder, options: str) -> None:
-    write_store(tmp_path / "store", encoder, KEYS, HASHES, VECTORS)
+def test_the_command_in_a_message_makes_the_same_vectors(
+    tmp_path: Path, name: str, settings: dict[str, object], command: str
+) -> None:
+    write_store(tmp_path / "store", Encoder(name, settings, WIDTH), KEYS, HASHES, VECTORS)
     store = EmbeddingStore(tmp_path / "store")
-    assert options in refusal(lambda: store.vectors(["x"], [ABSENT], "data"))
+    told = refusal(lambda: store.vectors(["x"], [ABSENT], "data"))
+    assert told.endswith("; make it again with: flowseg " + command.replace("STORE", str(store.path)))
 
 
 def test_a_large_store_is_not_read_to_look_up_a_few(tmp_path: Path) -> None:

@@ -3,13 +3,17 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from refusals import refusal
 
 from flowseg.config import Config, DataConfig
-from flowseg.runs.prepare import prepare
+from flowseg.embeddings.store import Encoder
+from flowseg.runs.prepare import check_encoder, prepare
 
 
 def test_labels_that_cover_most_of_the_image_are_doubted(
@@ -37,3 +41,14 @@ def test_an_image_in_two_splits_is_told(tiny_data: Path, tmp_path: Path, capsys:
     told = " ".join(capsys.readouterr().out.split())
     assert "WARNING: the same image in two splits (1 image): train/0002 is test/copy; scores on it" in told
     assert f"flowseg data check {root}" in told
+
+
+def test_a_store_that_was_made_otherwise_is_refused_with_the_difference() -> None:
+    """Their names and widths are the same."""
+    run: Any = SimpleNamespace(path=Path("run"), encoder=Encoder("qwen2.5-vl", {"model": "A/B", "dtype": "bf16"}, 8))
+    check_encoder(run, Encoder("qwen2.5-vl", {"model": "A/B", "dtype": "bf16"}, 8))
+    told = refusal(lambda: check_encoder(run, Encoder("qwen2.5-vl", {"model": "A/B", "dtype": "f32"}, 8)))
+    assert told == (
+        "run: was trained on qwen2.5-vl (8 wide) embeddings, these are from qwen2.5-vl (8 wide) (dtype f32 here, bf16 "
+        "there); use a store made like the run's"
+    )
