@@ -1,14 +1,16 @@
 """Compares embeddings with their controls: the same network and budget, several seeds each, one table.
 
-    python benchmarks/embedding_controls.py xca300 runs/controls [--store qwen=FILE]
+    python benchmarks/embedding_controls.py xca300 runs/controls [--store qwen=FILE shuffled=FILE]
 
-Trains the baseline, and vlm_film with `image-stats`, `random` and `constant` embeddings and those of the given stores,
-by the reduced recipe unless --preset says otherwise. After an interruption the same command goes on; finished runs are
-kept. Writes benchmarks/results/embedding_controls.json and .md: mean test Dice per seed, their mean with the 95 %
-interval over seeds (Student's t), and the difference to the baseline with the same seed, with its interval.
+Trains the baseline, and vlm_film with `image-stats`, `random` and `constant` embeddings, whose stores it makes itself,
+and with those of the given stores, by the reduced recipe unless --preset says otherwise. After an interruption the
+same command goes on: finished runs are kept, and scored again. Other settings take another folder. Writes
+benchmarks/results/embedding_controls.json and .md: mean test Dice per seed, their mean with the 95 % interval over
+seeds (Student's t), and the difference to the baseline with the same seed, with its interval.
 """
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,19 @@ from flowseg.files import write_text
 
 HERE = Path(__file__).resolve().parent
 CONTROLS = ("image-stats", "random", "constant")
+
+
+def named_stores(given: list[str]) -> dict[str, str]:
+    """Returns the files of `--store NAME=FILE` by name; exits if a name cannot be used."""
+    stores: dict[str, str] = {}
+    for one in given:
+        name, _, file = one.partition("=")
+        if not name or not file:
+            sys.exit(f"--store {one}: give NAME=FILE")
+        if name in ("baseline", *CONTROLS) or name in stores:
+            sys.exit(f"--store {one}: there is a {name} already; choose another name")
+        stores[name] = file
+    return stores
 
 
 def interval(values: list[float]) -> tuple[float, float] | None:
@@ -82,7 +97,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "results" / "embedding_controls.json")
     args = parser.parse_args()
     machine = describe_machine()
-    stores = dict(given.split("=", 1) for given in args.store)
+    stores = named_stores(args.store)
     for encoder in CONTROLS:
         store = args.folder / f"{encoder}.safetensors"
         if not store.exists():

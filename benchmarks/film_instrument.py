@@ -6,8 +6,8 @@ choice    phantoms whose mask only the embedding tells: the analysis must find t
 random    ordinary phantoms, embeddings without information
 constant  ordinary phantoms, one vector for all images
 
-It takes less than fifteen minutes on two cores. After an interruption the same command goes on. Results are written
-to benchmarks/results.
+It takes about twenty minutes on two cores. After an interruption the same command goes on. Results are written to
+benchmarks/results.
 """
 
 import argparse

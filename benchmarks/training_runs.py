@@ -1,11 +1,13 @@
-"""Training runs for scripts that compare several; each uses the `flowseg` command and skips a finished run."""
+"""Training runs for scripts that compare several; each is trained by the `flowseg` command."""
 
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
+
+from flowseg.files import write_text
+from flowseg.runs.provenance import read_starts
 
 
 def flowseg(*arguments: object) -> None:
@@ -18,15 +20,20 @@ def flowseg(*arguments: object) -> None:
 
 
 def trained(out: Path, config: str, *arguments: object) -> dict[str, Any]:
-    """Trains and scores a run in the folder `out`, continuing an interrupted one.
+    """Trains and scores a run in the folder `out`, continuing an interrupted one; a finished one is scored again.
+
+    Exits if the folder holds a run that was begun with other settings: `flowseg train` refuses it.
 
     Returns:
-        `test`: metrics.json of the test split; `minutes`: the duration of this call, near 0 for a finished run.
+        `test`: metrics.json of the test split; `minutes`: what all starts took until the run was finished, without
+        those that were killed.
     """
-    start = time.monotonic()
-    if not (out / "done.json").exists():
-        flowseg("train", config, "--out", out, "--resume", "auto", *arguments)
+    finished, kept = (out / "done.json").exists(), out / "minutes.json"
+    flowseg("train", config, "--out", out, "--resume", "auto", *arguments)
+    if not finished or not kept.exists():
+        minutes = sum(start.get("seconds") or 0.0 for start in read_starts(out)) / 60
+        write_text(kept, f"{json.dumps(minutes)}\n")
     return {
         "test": json.loads((out / "eval" / "test" / "metrics.json").read_text()),
-        "minutes": (time.monotonic() - start) / 60,
+        "minutes": json.loads(kept.read_text()),
     }

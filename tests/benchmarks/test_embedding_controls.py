@@ -23,3 +23,17 @@ def test_differences_are_paired_by_seed(monkeypatch: pytest.MonkeyPatch) -> None
     assert interval([0.7]) is None
     text = markdown(rows, [0, 1, 2])
     assert "| random | 0.6100, 0.7100, 0.8100 | 0.7100 [" in text and "+0.0100 [0.0100, 0.0100]" in text
+
+
+def test_a_store_has_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store of the name of a control would take its place in the table."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    from embedding_controls import named_stores
+
+    assert named_stores(["qwen=a=b", "shuffled=c"]) == {"qwen": "a=b", "shuffled": "c"}
+    for given in (["random=x"], ["image-stats=x"], ["baseline=x"], ["qwen=x", "qwen=y"]):
+        with pytest.raises(SystemExit, match=f"^--store {given[-1]}: there is a "):
+            named_stores(given)
+    for one in ("qwen", "qwen=", "=x"):
+        with pytest.raises(SystemExit, match=f"^--store {one}: give NAME=FILE"):
+            named_stores([one])
