@@ -40,12 +40,14 @@ class Spread:
     spread: float
     """As defined in the module's docstring; infinite if the mean vector is zero and the vectors are not."""
     identical: bool
-    """Whether there are at least two vectors and all are the same."""
+    """Whether all vectors are the same."""
+    images: int
+    """How many vectors there are."""
 
     @property
     def useless(self) -> bool:
-        """Whether the vectors hardly distinguish images."""
-        return self.spread < LEAST_SPREAD
+        """Whether the vectors hardly distinguish images; a single one says nothing of that."""
+        return self.images > 1 and self.spread < LEAST_SPREAD
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ def measure_spread(store: EmbeddingStore) -> Spread:
     total = np.zeros(store.encoder.width)
     squares = 0.0
     first: np.ndarray | None = None
-    identical = len(store) > 1
+    identical = True
     for block in store.blocks():
         first = block[0] if first is None else first
         identical = identical and bool((block == first).all())
@@ -107,7 +109,7 @@ def measure_spread(store: EmbeddingStore) -> Spread:
     variance = max(squares / len(store) - float(np.square(shift).sum()), 0.0)
     spread = variance / mean_square if mean_square else (np.inf if variance else 0.0)
     every = np.concatenate(norms)
-    return Spread((float(every.min()), float(np.median(every)), float(every.max())), spread, identical)
+    return Spread((float(every.min()), float(np.median(every)), float(every.max())), spread, identical, len(store))
 
 
 def compare_pairs(store: EmbeddingStore, seed: int = 0) -> Pairs:

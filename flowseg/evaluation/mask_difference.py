@@ -12,6 +12,9 @@ RADIUS = 5.0
 """The distance, in pixels at the image's stored size, up to which a pixel counts as near a junction or in the vessel
 band. It is about the width of a small vessel in a 512x512 angiogram."""
 
+MOST_WITHOUT = 0.05
+"""Up to this share of resamples without a ratio there is an interval; with more it would leave out too much."""
+
 _RESAMPLES = 10_000
 
 
@@ -43,7 +46,8 @@ class Enrichment:
     ratio: float | None
     low: float | None
     high: float | None
-    """Bootstrap 95 % interval over images."""
+    """Bootstrap 95 % interval over images, of the resamples that have a ratio; None if over `MOST_WITHOUT` have none,
+    as where masks differ in few images."""
 
 
 def mask_difference(first: Mask, second: Mask, truth: Shape, fov: Mask | None = None) -> MaskDifference:
@@ -85,7 +89,7 @@ def enrichment(rows: Sequence[MaskDifference], *, band: bool, seed: int = 0) -> 
     ratios = ratios[np.isfinite(ratios)]
     if not np.isfinite(whole):
         return Enrichment(None, None, None)
-    if len(rows) < 2 or not len(ratios):
+    if len(rows) < 2 or len(ratios) < (1 - MOST_WITHOUT) * _RESAMPLES:
         return Enrichment(float(whole), None, None)
     low, high = np.quantile(ratios, [0.025, 0.975])
     return Enrichment(float(whole), float(low), float(high))

@@ -51,7 +51,7 @@ KEYS = {
     "where": "for other and none: pixels of the masks that differ from own's, summed over images (pixels, near: "
     "within `radius` of a junction of the true skeleton, band: within `radius` of the true mask, differing, "
     "differing_near, differing_band), shares of them, enrichment_all and enrichment_band (ratio; low and high: "
-    "bootstrap 95 % over images), per_image",
+    "bootstrap 95 % over images, null if over 5 % of the resamples have no ratio), per_image",
     "map_top": "difference of probability of the lightest colour of plots/map-*.png; null if images differ in size",
     "gallery": "names of the images that are shown: those whose probabilities differ most between own and other",
     "verdict": "outcome, sentence, reasons, reservations",

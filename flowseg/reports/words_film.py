@@ -221,12 +221,13 @@ FILM: dict[str, tuple[str, str]] = {
         "Near: within {radius} pixels (stored size) of a junction, which is a pixel of the true mask's skeleton with "
         "three or more neighbours in the skeleton. Vessel band: within {radius} pixels of the true mask. A ratio of "
         "1 "
-        "means no preference for junctions; its bootstrap 95 % interval is over images. The ratio to all pixels is "
-        "above 1 for anything that happens at vessels; the ratio within the band says whether junctions are special.",
+        "means no preference for junctions; its bootstrap 95 % interval is over images, and is left out where masks "
+        "differ in too few of them. The ratio to all pixels is above 1 for anything that happens at vessels; the "
+        "ratio within the band says whether junctions are special.",
         "분기점은 정답 마스크의 골격에서 이웃 골격 화소가 셋 이상인 화소이고, 그 근처는 원래 크기로 {radius}화소 "
         "이내입니다. 혈관 띠는 정답 마스크에서 {radius}화소 이내입니다. 배율 1은 분기점에 치우치지 않음을 뜻하며, "
-        "부트스트랩 95 % 신뢰구간은 영상에 대한 것입니다. 전체 화소 대비 배율은 혈관에서 생기는 차이라면 늘 1보다 "
-        "크고, 분기점이 특별한지는 띠 안의 배율로 알 수 있습니다.",
+        "부트스트랩 95 % 신뢰구간은 영상에 대한 것으로, 마스크가 달라지는 영상이 너무 적으면 표시하지 않습니다. 전체 "
+        "화소 대비 배율은 혈관에서 생기는 차이라면 늘 1보다 크고, 분기점이 특별한지는 띠 안의 배율로 알 수 있습니다.",
     ),
     "film_map": (
         "Mean over images of the absolute difference of probability between own and {name}, pixel by pixel: black is "

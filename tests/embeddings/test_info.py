@@ -55,6 +55,10 @@ def test_identical_vectors_are_called_useless(tmp_path: Path, value: float) -> N
     assert spread.identical and spread.useless and spread.spread == 0
 
 
+def test_a_single_vector_says_nothing_of_differences(tmp_path: Path) -> None:
+    assert not measure_spread(_store(tmp_path / "store", np.ones((1, 3), np.float32))).useless
+
+
 def test_vectors_around_zero_are_not_useless(tmp_path: Path) -> None:
     spread = measure_spread(_store(tmp_path / "store", np.array([[1, 0], [-1, 0]], np.float32)))
     assert spread.spread == np.inf and not spread.useless

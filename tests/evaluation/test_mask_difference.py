@@ -44,6 +44,14 @@ def test_a_ratio_pools_images_and_spans_them() -> None:
     assert enrichment(rows, band=True) == in_band
 
 
+def test_masks_that_differ_in_few_images_have_no_interval() -> None:
+    """Where they differ in one image of twenty, a third of the resamples have no ratio."""
+    one, same = MaskDifference(1000, 50, 200, 10, 8, 10), MaskDifference(1000, 50, 200, 0, 0, 0)
+    few, many = enrichment([one, *[same] * 19], band=True), enrichment([one] * 4 + [same] * 16, band=True)
+    assert few.ratio is not None and few.low is few.high is None
+    assert many.ratio is not None and many.low is not None
+
+
 def test_no_difference_or_no_junction_has_no_ratio() -> None:
     same = mask_difference(CROSS, CROSS, Shape(CROSS))
     straight = np.zeros_like(CROSS)
