@@ -29,6 +29,23 @@ SMALL = [
 ]
 
 
+STOPPED = """
+import sys, time
+from flowseg import cli
+from flowseg.embeddings.qwen import Qwen
+encode, calls = Qwen.encode, []
+def slow(self, images):
+    calls.append(images)
+    if len(calls) == 3:
+        print("third", flush=True)
+        time.sleep(0.5)
+    return encode(self, images)
+Qwen.encode = slow
+cli.main()
+"""
+"""The command; at the third image it says so, and waits for a signal."""
+
+
 def flowseg(folder: Path, *args: object) -> str:
     """Runs the command in a new process and returns what it printed."""
     command = [sys.executable, "-m", "flowseg", *map(str, args)]
@@ -42,16 +59,18 @@ def test_embed_interrupt_resume_merge_train_analyze(tmp_path: Path) -> None:
     write_phantoms(tmp_path / "data", size=64, counts={"train": 16, "val": 2, "test": 10})
     ask = ["embed", "data", "--encoder", "qwen2.5-vl", "--model", model]
 
-    # Interrupted as soon as vectors are kept, then continued.
-    command = [sys.executable, "-m", "flowseg", *map(str, ask), "--shard", "1/2", "--out", "one"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    parts = tmp_path / "one.parts"
-    while process.poll() is None and not (parts.is_dir() and any(parts.glob("*.safetensors"))):
-        pass
-    process.send_signal(signal.SIGTERM)
-    process.wait()
-    flowseg(tmp_path, *ask, "--shard", "1/2", "--out", "one")
-    assert not parts.exists()
+    # Interrupted within the third image, then continued.
+    command = [sys.executable, "-c", STOPPED, *map(str, ask), "--shard", "1/2", "--out", "one"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        while (line := process.stdout.readline()) and "third" not in line:
+            pass
+        process.send_signal(signal.SIGTERM)
+        rest = process.stdout.read()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "stopped; the same command continues from one.parts" in rest and not (tmp_path / "one").exists()
+    assert "14 vectors (3 made before)" in flowseg(tmp_path, *ask, "--shard", "1/2", "--out", "one")
+    assert not (tmp_path / "one.parts").exists()
 
     flowseg(tmp_path, *ask, "--shard", "2/2", "--out", "two")
     flowseg(tmp_path, "embed", "merge", "one", "two", "--out", "merged")

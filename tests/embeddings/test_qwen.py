@@ -102,6 +102,7 @@ class Direct:
         return np.asarray(torch.cat(vectors))
 
 
+@pytest.mark.filterwarnings("error::FutureWarning")  # an argument that goes may be ignored one day, not refused
 @pytest.mark.parametrize("features", FEATURES)
 def test_features_are_those_of_a_direct_call(
     model: Path, images: list[LoadedImage], monkeypatch: pytest.MonkeyPatch, features: Any
