@@ -1,8 +1,8 @@
 """The typed config tree.
 
-Every field says its unit and the reason for its default. The defaults are the published recipe, but for what
-docs/recipe.md lists; a file in `configs/` holds only what differs from them. Every section is checked when it is built
-(flowseg.bounds): a mistake is a `UserError` of one line.
+Every field says what it means and its unit, and where it helps the published value. The defaults are the published
+recipe, except where docs/recipe.md says otherwise; a file in `configs/` holds only what differs from them. Every
+section is checked when it is built (flowseg.bounds): a mistake is a `UserError` of one line.
 """
 
 import typing
@@ -68,8 +68,8 @@ class ModelConfig(Section, path="model"):
     ] = (1, 2, 3, 4)
     """Output channels of each level, in units of dim. Each level but the last halves the map; four are published."""
     patch: Annotated[Count, at_most(64, "vessels are lost in such patches")] = 1
-    """Side in pixels of the patches that the network takes for its positions. 1 (published): every pixel is one. With
-    2 its maps are half as high and wide, and a step costs a quarter."""
+    """Side, in pixels, of the square patches that the network treats as one position. 1 (published): every pixel is a
+    position. With 2 its maps are half as high and wide, and a step costs a quarter."""
     heads: Annotated[Count, at_most(64, "16 times the published number")] = 4
     """Attention heads."""
     head_dim: Annotated[Count, at_most(512, "16 times the published width")] = 32
@@ -145,8 +145,8 @@ class DataConfig(Section, path="data"):
     (max_side). sauna: the SAUNA map (published with the Gaussian flow, which alone takes it); what is learnt from it
     is no probability, so that its calibration cannot be measured."""
     crop: Crop = 320
-    """Side of a training crop and of an evaluation window, in pixels; a multiple of 8, and at most the side of a large
-    image."""
+    """Side of a training crop and of an evaluation window, in pixels; a multiple of 8, at most 16384. Smaller images
+    are mirrored up to it; training images less than half as large are refused."""
     crops_per_image: Annotated[Count, at_most(1_000_000, "an epoch would never end")] = 16
     """Crops of each training image in an epoch (published: 16), where train.epoch_steps does not say otherwise."""
     vessel_crops: Probability = 0.5
@@ -166,7 +166,7 @@ class DataConfig(Section, path="data"):
     zoom: Probability = 0.0
     """Probability of a change of scale (published: none)."""
     zoom_range: bounds.Range = (0.8, 1.25)
-    """Smallest and largest factor of it; above 1 the crop shows less, enlarged."""
+    """Smallest and largest scale factor; above 1 the crop shows a smaller area, enlarged."""
     gamma: Probability = 0.25
     """Probability of a change of gamma."""
     gamma_range: bounds.Range = (0.9, 1.1)
@@ -201,7 +201,8 @@ class OptimConfig(Section, path="optim"):
     lr: bounds.Rate = 2e-4
     """Peak learning rate of AdamW."""
     muon_lr: bounds.Rate = 5e-3
-    """Peak learning rate of Muon. An update has a root mean square of 0.2 of it, about AdamW's at such a rate."""
+    """Peak learning rate of Muon. A Muon update has a root mean square of 0.2 times this rate, about that of an AdamW
+    update at the same rate."""
     weight_decay: Annotated[NotNegative, at_most(1000, "parameters would be 0 after a step")] = 1e-5
     """Decoupled weight decay."""
     clip_norm: Annotated[Positive, at_most(1e30, "nothing is clipped at such a norm")] = 1.0
@@ -257,8 +258,8 @@ class EvalConfig(Section, path="eval"):
     """Steps from noise to mask (fixed-step samplers; published with the binary flow: 50). A step evaluates the network
     once with euler, twice with midpoint or heun (the binary flow's last heun step once), 4 times with rk4."""
     tolerance: Fraction = 1e-4
-    """Relative and absolute tolerance (dopri5), for all windows of a batch together: what is sampled depends on
-    window_batch within it."""
+    """Relative and absolute tolerance (dopri5). All windows of a batch share their steps, so results change with
+    window_batch, within the tolerance."""
     overlap: Annotated[float, Bound(lambda x: 0 <= x <= 0.75, "must lie between 0 and 0.75")] = 0.25
     """Overlap of neighbouring windows, as a share of their side."""
     window_batch: bounds.Windows = 6
@@ -290,7 +291,7 @@ class Config(Section):
     name: bounds.FileName = "baseline"
     """Name of the run's folder."""
     seed: bounds.Seed = 0
-    """Root of all randomness: parameters, order of images, crops, noise."""
+    """Seed of everything random: initial parameters, order of images, crops, noise."""
     precision: Literal["auto", "float32", "bf16"] = "float32"
     """Precision of matrix products and convolutions; parameters, norms and the loss are always float32. auto is bf16
     on GPUs that have it (compute capability 8.0 and later), else float32; a run's folder says which it was."""

@@ -47,8 +47,9 @@ class Experiment(OnCluster):
     seeds: tuple[Seed, ...] = (0, 1, 2)
     """Each config is trained once with each seed."""
     folds: Annotated[int, Bound(lambda n: 2 <= n <= 999, "must lie between 2 and 999")] | None = None
-    """Cross-validation: each config is trained once for each of so many parts of the images for training and
-    validation, without that part, and scored on it. The report is then on these images, and on the test images."""
+    """Cross-validation with this number of folds. The images for training and validation are divided into so many
+    parts; for each seed, each config is trained once without each part and scored on that part. The report is on these
+    images, and on the test images."""
     preset: Preset = "auto"
     """The preset of flowseg train."""
     data: Annotated[str | None, default_is("the configs' own, or the phantoms")] = None

@@ -33,9 +33,9 @@ def cpu_preset(config: Config, max_side: int | None = SIDES[0], *, short: bool =
     """Returns the experiment reduced to what two cores train in minutes (docs/recipes.md says how it was found).
 
     Images are downsampled to `max_side` pixels, as few as their labels survive (`working_side`), and seen upright:
-    what belongs to the vessel tree shows from afar, and has its usual place. The network takes patches of 2x2 pixels,
-    and half the channels. `short` halves the steps: for the phantoms, so that a first try ends within twelve minutes,
-    installation included, and for sets of few images.
+    the vessel tree can be recognised at low resolution, and lies where it usually does. The network takes patches of
+    2x2 pixels, and half the channels. `short` halves the steps: for the phantoms, so that a first try ends within
+    twelve minutes, installation included, and for sets of few images.
     """
     target = config.data.target if config.flow.family == "gaussian" else "coverage"
     return replace(

@@ -21,7 +21,7 @@ class OnConfig:
 
     config_file: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="CONFIG")]
     """A config that comes with flowseg, for example vlm_film, or a Python file that defines one, which is executed. It
-    comes first."""
+    must be the first argument."""
     config: Annotated[Config, tyro.conf.arg(name="")]
 
 
