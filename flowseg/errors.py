@@ -27,6 +27,13 @@ def tell(message: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
+def pip_install(*packages: str) -> str:
+    """Returns the command that installs packages beside flowseg: the `pip` of a shell may belong to another Python."""
+    import shlex  # only now: until this file is imported, a Ctrl-C gets a traceback
+
+    return shlex.join([sys.executable, "-m", "pip", "install", *packages])
+
+
 def counted(count: int, noun: str) -> str:
     """Returns a count with its noun: 1 image, 2 images."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -13,7 +13,7 @@ from typing import Any
 from flowseg import software
 from flowseg.cluster.folder import SharedFolder
 from flowseg.cluster.worker import Each, Node, last_line, look_around
-from flowseg.errors import UserError, counted
+from flowseg.errors import UserError, counted, pip_install
 from flowseg.files import SEEN_SECONDS
 from flowseg.progress import console
 
@@ -152,7 +152,7 @@ def connected(address: str) -> Iterator[Cluster]:
     try:
         import ray
     except ModuleNotFoundError:
-        raise UserError("--cluster needs Ray; install it with: pip install 'flowseg[cluster]'") from None
+        raise UserError(f"--cluster needs Ray; install it with: {pip_install('flowseg[cluster]')}") from None
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "critical", "address": address}
     if address == LOCAL:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else Ray's makers are told of every start

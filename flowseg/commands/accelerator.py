@@ -7,6 +7,8 @@ import shutil
 import subprocess
 from functools import cache
 
+from flowseg.errors import pip_install
+
 _LOGGER = "jax._src.xla_bridge"
 CUDA_DRIVERS = {"12": 525, "13": 580}
 """The oldest driver that each CUDA release starts on (NVIDIA's release notes)."""
@@ -75,7 +77,7 @@ def _why(driver: str) -> tuple[str, str]:
         return f"JAX_PLATFORMS is {platforms}", "unset it"
     release = next((r for r in CUDA_DRIVERS if importlib.util.find_spec(f"jax_cuda{r}_plugin")), None)
     if release is None:
-        return "JAX is installed without CUDA", "install it with: pip install 'jax[cuda]'"
+        return "JAX is installed without CUDA", f"install it with: {pip_install('flowseg[cuda]')}"
     needed, major = CUDA_DRIVERS[release], driver.partition(".")[0]
     if major.isdigit() and int(major) < needed:
         return f"its driver {driver} is older than CUDA {release} needs", f"update the driver to {needed} or newer"

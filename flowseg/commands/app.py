@@ -5,7 +5,7 @@ from typing import Annotated
 
 from flowseg.bounds import Bound
 from flowseg.commands.trained import Sampling, with_runs
-from flowseg.errors import UserError
+from flowseg.errors import UserError, pip_install
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,8 @@ def app(args: list[str]) -> None:
     except ModuleNotFoundError as error:
         if error.name not in ("starlette", "uvicorn"):
             raise
-        raise UserError("flowseg app: needs a web server; install it with: pip install 'flowseg[app]'") from None
+        remedy = f"install it with: {pip_install('flowseg[app]')}"
+        raise UserError(f"flowseg app: needs a web server; {remedy}") from None
     from flowseg.api import load
     from flowseg.progress import console
 

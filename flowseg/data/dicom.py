@@ -20,7 +20,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_modality_lut, get_decoder, iter_pixels
 
 from flowseg.data.image_files import check_pixels, no_file, plain_type
-from flowseg.errors import UserError, first_of
+from flowseg.errors import UserError, first_of, pip_install
 
 SUFFIXES = (".dcm", ".dicom")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -137,7 +137,7 @@ def _check(dataset: pydicom.Dataset, path: Path) -> None:
         raise UserError(f"{compressed}, which pydicom does not decode; save it uncompressed") from None
     if not decoder.is_available:
         packages = _packages(decoder.missing_dependencies)
-        raise UserError(f"{compressed}, which needs another package: pip install {packages}")
+        raise UserError(f"{compressed}, which needs another package: {pip_install()} {packages}")
 
 
 def _packages(missing: Sequence[str]) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from flowseg.config import Config, DataConfig, EvalConfig, FilmPoint, FlowConfig, TargetKind
-from flowseg.errors import UserError
+from flowseg.errors import UserError, pip_install
 from flowseg.files import write_text
 from flowseg.interop.torch_names import PUBLISHED_TARGET
 from flowseg.interop.torch_weights import import_torch
@@ -34,7 +34,7 @@ def read_ckpt(path: Path) -> Mapping[str, Any]:
     try:
         import torch
     except ImportError:
-        raise UserError("reading .ckpt files needs PyTorch: install it with: pip install 'flowseg[vlm]'") from None
+        raise UserError(f"reading .ckpt files needs PyTorch; install it with: {pip_install('flowseg[vlm]')}") from None
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds; each means that this is no plain checkpoint

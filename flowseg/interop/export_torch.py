@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from flowseg.config import Config
-from flowseg.errors import UserError
+from flowseg.errors import UserError, pip_install
 from flowseg.files import replaced_file
 from flowseg.interop.torch_names import HEADS, PREFIX, PUBLISHED_TARGET, entries
 from flowseg.models.network import Params, by_name
@@ -45,7 +45,7 @@ def write_ckpt(trained: Trained, out: Path) -> None:
     try:
         import torch
     except ImportError:
-        raise UserError("writing .ckpt files needs PyTorch: install it with: pip install 'flowseg[vlm]'") from None
+        raise UserError(f"writing .ckpt files needs PyTorch; install it with: {pip_install('flowseg[vlm]')}") from None
     size, model, stages = config.data.crop, config.model, list(config.model.film.stages)
     hyper: dict[str, Any] = {
         "arch_name": "medsegdiff_flow",

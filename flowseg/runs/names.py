@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 
 from flowseg.cache import hub_cache
-from flowseg.errors import UserError
+from flowseg.errors import UserError, pip_install
 from flowseg.progress import console
 
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"
@@ -46,7 +46,7 @@ def _of_hub(name: str) -> Path:
     try:
         from huggingface_hub import snapshot_download
     except ImportError:
-        remedy = "install it with: pip install 'flowseg[vlm]'"
+        remedy = f"install it with: {pip_install('flowseg[vlm]')}"
         raise UserError(f"hf://{name}: models on the hub need huggingface_hub; {remedy}") from None
     try:
         where = hub_cache()

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from flowseg.config import TrackerName
-from flowseg.errors import UserError
+from flowseg.errors import UserError, pip_install
 from flowseg.files import parse_json, write_text
 from flowseg.progress import warn
 from flowseg.runs.folder import Run
@@ -119,7 +119,7 @@ def check_installed(names: Sequence[TrackerName]) -> None:
     for name in names:
         found = importlib.util.find_spec(name)
         if found is None or found.origin is None:  # a folder of that name is no package
-            remedy = f"install it with: pip install 'flowseg[{name}]'"
+            remedy = f"install it with: {pip_install(f'flowseg[{name}]')}"
             raise UserError(f"--track {name}: {TITLES[name]} is not installed; {remedy}")
 
 

@@ -19,7 +19,7 @@ from flowseg.cluster.folder import Seen, SharedFolder
 from flowseg.cluster.pieces import Piece
 from flowseg.cluster.worker import Each, Ended, Node
 from flowseg.commands.experiment import experiment
-from flowseg.errors import UserError
+from flowseg.errors import UserError, pip_install
 from flowseg.runs.follow import Follower
 
 
@@ -42,7 +42,7 @@ def test_flowseg_does_not_import_ray() -> None:
 
 def test_without_ray_the_option_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    assert ask("--cluster", "local") == "--cluster needs Ray; install it with: pip install 'flowseg[cluster]'"
+    assert ask("--cluster", "local") == f"--cluster needs Ray; install it with: {pip_install('flowseg[cluster]')}"
 
 
 def test_options_that_do_not_go_together_are_refused() -> None:

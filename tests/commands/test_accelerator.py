@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from flowseg.commands import accelerator, startup
+from flowseg.errors import pip_install
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +35,7 @@ def test_jax_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert accelerator.gpu_unused() == (
         "WARNING: nvidia-smi finds a GPU (NVIDIA H100), but JAX uses the CPU: JAX is installed without CUDA; "
-        "install it with: pip install 'jax[cuda]'\n"
+        f"install it with: {pip_install('flowseg[cuda]')}\n"
     )
 
 

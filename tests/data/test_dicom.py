@@ -21,6 +21,7 @@ from refusals import refusal
 
 from flowseg.data.dicom import _packages, is_dicom, read_frames
 from flowseg.data.image_files import content_hash, decode, scaled
+from flowseg.errors import pip_install
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(3, 250, (10, 14)).astype(np.uint8)
@@ -224,7 +225,7 @@ def test_a_compression_that_needs_a_package_names_it(tmp_path: Path, monkeypatch
     path = compressed(tmp_path / "a.dcm", JPEGLosslessSV1)
     message = refusal(lambda: read_frames(path))
     assert message.startswith(f"{path}: is compressed as JPEG Lossless, Non-Hierarchical, First-Order Prediction")
-    assert message.endswith("needs another package: pip install python-gdcm, or pylibjpeg pylibjpeg-libjpeg")
+    assert message.endswith(f"needs another package: {pip_install()} python-gdcm, or pylibjpeg pylibjpeg-libjpeg")
 
 
 def test_every_compression_that_pydicom_knows_names_packages() -> None:

@@ -16,6 +16,7 @@ import pytest
 from made_runs import make_run
 from refusals import refusal
 
+from flowseg.errors import pip_install
 from flowseg.runs.folder import Run, open_run
 from flowseg.runs.log import METRICS_FILE, Log, read_metrics
 from flowseg.runs.trackers import IDS_FILE, Guarded, Point, check_installed
@@ -94,7 +95,8 @@ def test_a_tracker_chosen_late_is_shown_what_was_measured_before(tmp_path: Path)
 def test_a_missing_package_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     told = refusal(lambda: check_installed(["wandb"]))
-    assert told == "--track wandb: Weights & Biases is not installed; install it with: pip install 'flowseg[wandb]'"
+    remedy = f"install it with: {pip_install('flowseg[wandb]')}"
+    assert told == f"--track wandb: Weights & Biases is not installed; {remedy}"
 
 
 def of_mlflow(run: Run) -> Counter[tuple[str, int | None]]:
