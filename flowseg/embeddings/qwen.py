@@ -28,7 +28,7 @@ from flowseg.embeddings.checkpoints import Checkpoint, find_checkpoint
 from flowseg.embeddings.images import LoadedImage
 from flowseg.embeddings.questions import ENTRIES, QUESTIONS, Question
 from flowseg.embeddings.store import Encoder
-from flowseg.errors import UserError
+from flowseg.errors import UserError, pip_install
 
 Features = Literal["image", "prompt", "answers"]
 MODEL = "Qwen/Qwen2.5-VL-3B-Instruct"
@@ -91,7 +91,7 @@ class Qwen:
             import torch
             import transformers
         except ModuleNotFoundError:
-            remedy = "install them with: pip install 'flowseg[vlm]'"
+            remedy = f"install them with: {pip_install('flowseg[vlm]')}"
             raise UserError(f"Qwen2.5-VL needs PyTorch and transformers: {remedy}") from None
         checkpoint = find_checkpoint(model)
         transformers.utils.logging.set_verbosity_error()
