@@ -101,6 +101,7 @@ class Training:
         self.epoch_steps = steps_per_epoch(config, len(datasets["train"]))
         self.total = total_steps(config, len(datasets["train"]))
         self.layout = Layout(abstract_params(config))
+        self._check_warmup()
         self.driver = make_driver(config, self.total)
         self.state, self.record, self.step = self._start()
         first = hosts.is_first()
@@ -111,6 +112,15 @@ class Training:
         self.meter = Meter(self.record.window, config, run.path)
         own, samples = hosts.own_devices(self.driver.devices), run.path / "samples"
         self.validation = Validation(config, datasets["val"], own, self.log, samples, stop.check)
+
+    def _check_warmup(self) -> None:
+        """Warns of a run that ends within its warm-up: the learning rate would then only rise."""
+        optim, updates = self.config.optim, self.total // self.config.optim.accumulate
+        if optim.schedule == "cosine" and updates <= optim.warmup_steps and hosts.is_first():
+            warn(
+                f"optim.warmup_steps = {optim.warmup_steps}: the run has {updates} updates, so its learning rate only "
+                "rises; lower it, or train longer"
+            )
 
     def run_to_end(self) -> Record:
         """Validates and saves where it is due, stops if asked to, takes a step; until the last epoch."""

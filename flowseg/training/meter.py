@@ -40,7 +40,7 @@ class Meter:
         """Waits for the last step's metrics.
 
         Raises:
-            UserError: the loss was not finite for `train.max_bad_steps` steps in a row.
+            UserError: loss or gradient was not finite for `train.max_bad_steps` steps in a row.
         """
         if self._pending is None:
             return
@@ -51,9 +51,17 @@ class Meter:
         self._timed += 1
         if values["bad_run"] >= self._config.train.max_bad_steps:
             raise UserError(
-                f"{self._run}: the loss was not finite for {values['bad_run']:.0f} steps in a row (step {step}); "
-                f"lower optim.lr (now {self._config.optim.lr:g}) or optim.clip_norm, or train in float32"
+                f"{self._run}: loss or gradient was not finite for {values['bad_run']:.0f} steps in a row "
+                f"(step {step}); {self._remedy()}"
             )
+
+    def _remedy(self) -> str:
+        optim = self._config.optim
+        rates = f"optim.lr (now {optim.lr:g})"
+        if optim.rule == "muon":
+            rates = f"optim.muon_lr (now {optim.muon_lr:g}), {rates}"
+        float32 = "" if self._config.precision == "float32" else ", or train in float32"
+        return f"lower {rates} or optim.clip_norm{float32}"
 
     def restart_clock(self) -> None:
         """Leaves what came since the last line out of the speed."""

@@ -28,7 +28,8 @@ NOISE_STREAM = 1
 
 Batch = dict[str, Any]
 METRICS = ("loss", "grad_norm", "lr", "skipped", "bad_run")
-"""What a step measures, in the order in which it returns it: one array is read back instead of five."""
+"""What a step measures, in the order in which it returns it: one array is read back instead of five. `lr` is that of
+AdamW; Muon's is proportional to it."""
 
 Step = Callable[[TrainState, Batch, PRNGKeyArray], tuple[TrainState, Float[Array, " m"]]]
 
