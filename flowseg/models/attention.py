@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from flowseg.models.layers import ChannelNorm, Compute, Dense
+from flowseg.models.layers import ChannelNorm, Compute, Dense, plus_bias
 
 
 class FullAttention(nnx.Module):
@@ -69,7 +69,7 @@ class LinearAttention(nnx.Module):
             q = y @ q_kernel.astype(y.dtype)
             weights = jax.nn.softmax(q.reshape(*q.shape[:-1], heads, -1).astype(jnp.float32), axis=-1)
             mixed = weights.reshape(q.shape).astype(y.dtype) @ table.astype(y.dtype)
-            return self.out_norm(mixed + bias.astype(y.dtype))
+            return self.out_norm(plus_bias(mixed, bias))
 
         return self.compute.kernels.map_positions(read, tokens, table).reshape(x.shape)
 

@@ -27,10 +27,27 @@ class Compute:
     dtype: DTypeLike
 
 
+@jax.custom_vjp
+def plus_bias(out: Float[Array, "... d"], bias: Float[Array, " d"]) -> Float[Array, "... d"]:
+    """Adds a bias. Its gradient, a sum over all positions, is taken in float32, whatever `out` is."""
+    return out + bias.astype(out.dtype)
+
+
+def _plus_bias(out: Array, bias: Array) -> tuple[Array, None]:
+    return plus_bias(out, bias), None
+
+
+def _of_plus_bias(_: None, cotangent: Array) -> tuple[Array, Array]:
+    return cotangent, jnp.sum(cotangent, tuple(range(cotangent.ndim - 1)), jnp.float32)
+
+
+plus_bias.defvjp(_plus_bias, _of_plus_bias)
+
+
 def _convolve(compute: Compute, x: Array, kernel: Array, edge: int, bias: Array) -> Array:
     """A convolution of stride 1 with `edge` zeros around; its output is saved for the backward pass."""
-    x, kernel, bias = (part.astype(compute.dtype) for part in (x, kernel, bias))
-    return save_activation(compute.kernels.convolve(x, kernel, edge)) + bias
+    x, kernel = x.astype(compute.dtype), kernel.astype(compute.dtype)
+    return plus_bias(save_activation(compute.kernels.convolve(x, kernel, edge)), bias)
 
 
 class Conv(nnx.Module):
@@ -55,7 +72,7 @@ class Dense(nnx.Module):
 
     def __call__(self, x: Float[Array, "... c"]) -> Float[Array, "... d"]:
         out = x.astype(self.compute.dtype) @ self.kernel[...].astype(self.compute.dtype)
-        return out if self.bias is None else out + self.bias[...].astype(self.compute.dtype)
+        return out if self.bias is None else plus_bias(out, self.bias[...])
 
 
 class ChannelNorm(nnx.Module):
@@ -158,8 +175,10 @@ def _together(layers: Sequence[Dense], x: Float[Array, "b c"]) -> Sequence[Array
     """Returns the outputs of several layers, computed by one product."""
     dtype = layers[0].compute.dtype
     kernel = jnp.concatenate([layer.kernel[...].astype(dtype) for layer in layers], axis=1)
-    bias = jnp.concatenate([layer.bias[...].astype(dtype) for layer in layers if layer.bias is not None])
-    return jax.lax.split(x.astype(dtype) @ kernel + bias, [layer.kernel.shape[1] for layer in layers], axis=1)
+    bias = jnp.concatenate([layer.bias[...] for layer in layers if layer.bias is not None])
+    return jax.lax.split(
+        plus_bias(x.astype(dtype) @ kernel, bias), [layer.kernel.shape[1] for layer in layers], axis=1
+    )
 
 
 class TimeEmbedding(nnx.Module):

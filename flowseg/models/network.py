@@ -106,13 +106,13 @@ class Network:
 
 
 def _for_products(params: Params, dtype: DTypeLike) -> Params:
-    """Returns the parameters with kernels, and the biases beside them, in the dtype of products.
+    """Returns the parameters with kernels in the dtype of products.
 
     They are rounded once here, and not by each layer, which the backward pass would do again.
     """
     leaves = {name: part for name, part in params.items() if not isinstance(part, dict)}
     if "kernel" in leaves:
-        leaves = {name: part.astype(dtype) for name, part in leaves.items()}
+        leaves["kernel"] = leaves["kernel"].astype(dtype)
     return leaves | {name: _for_products(part, dtype) for name, part in params.items() if isinstance(part, dict)}
 
 

@@ -1,5 +1,6 @@
 """What a GPU would be asked to run, seen on any machine: step and sampler of every config, lowered for CUDA."""
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -55,12 +56,20 @@ def assert_runs_on_the_gpu_alone(program: str) -> None:
     assert not re.search(r"[<x]f64>", program)
 
 
+def sums_in_16_bits(program: str) -> list[int]:
+    """How many numbers are added up in 16 bits, for each such sum of more than 16: bfloat16 counts ones up to 256."""
+    sums = re.findall(r"stablehlo\.add across dimensions = \[([\d, ]+)\] : \(tensor<([\dx]+)x(?:bf16|f16)>", program)
+    counts = [math.prod(int(shape.split("x")[int(i)]) for i in axes.split(",")) for axes, shape in sums]
+    return [count for count in counts if count > 16]
+
+
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
 def test_every_config_s_step_and_sampler(programs: Any, file: Path) -> None:
     config = replace(programs.tiny(load_config(file)), precision="bf16")
     step, arrays = lowered_step(programs, config)
     assert_runs_on_the_gpu_alone(step)
     assert ATTENTION in step and ATTENTION + "Backward" in step
+    assert not sums_in_16_bits(step)
     assert step.count("tf.aliasing_output") + step.count("jax.buffer_donor") == arrays
     sampler = lowered_sampler(programs, config)
     assert_runs_on_the_gpu_alone(sampler)
