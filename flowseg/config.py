@@ -115,6 +115,9 @@ class FlowConfig(Section, path="flow"):
     """Training times are r^time_power with r uniform on [0, 1]. 1 (published) is uniform. Larger values sample t
     closer to 0, where the mask has to be found, and less often near 1, where x_t already shows it. The supervised
     family has no times."""
+    time_zero: Annotated[float, Bound(lambda x: 0 <= x < 1, "must be at least 0 and below 1")] = 0.0
+    """Share of the training times that are exactly 0, where a sampler begins (published: none); the others are as
+    above."""
     cldice: bounds.Weight = 0.0
     """Weight of a loss on the centrelines of the predicted mask (soft clDice); 0 (published) leaves it out. With 0.5
     masks fall into fewer pieces, and Dice is a little lower (docs/recipes.md)."""
@@ -199,7 +202,7 @@ class OptimConfig(Section, path="optim"):
     """adamw (published), or muon: matrices are updated by their orthogonalised momentum, and what is not a matrix by
     AdamW (flowseg.training.muon)."""
     lr: bounds.Rate = 2e-4
-    """Peak learning rate of AdamW."""
+    """Peak learning rate of AdamW; with rule muon, of what is not a matrix. It is the one that is logged."""
     muon_lr: bounds.Rate = 5e-3
     """Peak learning rate of Muon. A Muon update has a root mean square of 0.2 times this rate, about that of an AdamW
     update at the same rate."""
@@ -220,7 +223,7 @@ class OptimConfig(Section, path="optim"):
     """Batches whose gradients are averaged into one update (published: 8)."""
     ema_decay: Annotated[float, Bound(lambda x: 0 <= x < 1, "must be at least 0 and below 1")] = 0.9999
     """Decay of the averaged parameters, which are the ones evaluated. After n updates the decay is at most
-    (1 + n)/(10 + n), so that the random start is forgotten; a decay d has an effect from update 10/(1 - d) on. The
+    (1 + n)/(10 + n), so that the random start is forgotten; a decay d has an effect from update 9/(1 - d) on. The
     published runs used stochastic weight averaging over the last fifth of the epochs, at a tenth of the rate."""
 
 
@@ -244,7 +247,7 @@ class TrainConfig(Section, path="train"):
     log_every: bounds.Steps = 10
     """Steps whose mean loss becomes one line of metrics.jsonl."""
     max_bad_steps: bounds.Steps = 20
-    """Steps in a row with a non-finite loss before the run stops; each of them is skipped."""
+    """Steps in a row with a non-finite loss or gradient before the run stops; each of them is skipped."""
 
 
 @dataclass(frozen=True)
@@ -293,8 +296,9 @@ class Config(Section):
     seed: bounds.Seed = 0
     """Seed of everything random: initial parameters, order of images, crops, noise."""
     precision: Literal["auto", "float32", "bf16"] = "float32"
-    """Precision of matrix products and convolutions; parameters, norms and the loss are always float32. auto is bf16
-    on GPUs that have it (compute capability 8.0 and later), else float32; a run's folder says which it was."""
+    """Precision of matrix products and convolutions; parameters, norms, FiLM, the last layer and the loss are float32
+    always. auto is bf16 on GPUs that have it (compute capability 8.0 and later), else float32; a run's folder says
+    which it was."""
     parallel: Literal["pmap", "jit"] = "pmap"
     """How a step is spread over devices; both give the same numbers."""
     devices: Annotated[Count, at_most(4096, "one process drives no more")] | None = None

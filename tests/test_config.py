@@ -34,7 +34,7 @@ def test_defaults_are_the_published_recipe() -> None:
     assert (config.data.crops_per_image, config.data.vessel_crops) == (16, 0.5)
     flow = config.flow
     assert (flow.family, flow.consistency, flow.consistency_probability) == ("binary", 0.1, 0.2)
-    assert (flow.sigma, flow.time_power) == (0.25, 1)
+    assert (flow.sigma, flow.time_power, flow.time_zero) == (0.25, 1, 0)
     optim = config.optim
     assert (optim.lr, optim.weight_decay, optim.clip_norm, optim.accumulate) == (2e-4, 1e-5, 1.0, 8)
     assert (optim.ema_decay, optim.schedule, config.precision) == (0.9999, "plateau", "float32")
@@ -107,6 +107,8 @@ def test_defaults_are_the_published_recipe() -> None:
         ("flow.sigma", float("nan")),
         ("flow.time_power", 0.0),
         ("flow.time_power", float("nan")),
+        ("flow.time_zero", 1.0),
+        ("flow.time_zero", float("nan")),
         ("data.crop", 100),
         ("data.crop", 8),
         ("data.crop", -64),

@@ -98,6 +98,7 @@ BROKEN += [
     ("model.film.junction_radius", 129, "must be at most 128 (many times a vessel's width)"),
     ("flow.sigma", 10.5, "must be at most 10 (the mask is lost in such noise)"),
     ("flow.time_power", 101.0, "must be at most 100 (nearly all times would be 0)"),
+    ("flow.time_zero", 1.0, "must be at least 0 and below 1"),
     ("flow.consistency", 1001.0, WEIGHT),
     ("flow.cldice", 1001.0, WEIGHT),
     ("data.crops_per_image", 1_000_001, "must be at most 1,000,000 (an epoch would never end)"),

@@ -41,8 +41,8 @@ def cpu_preset(config: Config, max_side: int | None = SIDES[0], *, short: bool =
     return replace(
         config,
         model=replace(config.model, dim=16, heads=2, head_dim=16, patch=2),
-        # A short training samples t closer to 0, where the mask has to be found, and leaves out the costly term.
-        flow=replace(config.flow, time_power=2.5, consistency=0.0),
+        # A short training takes times at or near 0, where the mask has to be found, and leaves out the costly term.
+        flow=replace(config.flow, time_power=2.5, time_zero=0.5, consistency=0.0),
         data=replace(
             config.data,
             crop=SIDES[0],

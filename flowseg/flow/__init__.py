@@ -80,6 +80,11 @@ class Flow(Protocol):
         """Returns the map that an output at (x_t, t) predicts: the mask is where it is positive."""
 
 
+def training_times(uniform: Float[Array, "*shape"], config: FlowConfig) -> Float[Array, "*shape"]:
+    """Returns the times of a training step, made of numbers uniform on [0, 1)."""
+    return (jnp.maximum(uniform - config.time_zero, 0) / (1 - config.time_zero)) ** config.time_power
+
+
 def example_means(values: Maps, weight: Maps | None) -> Float[Array, " b"]:
     """Returns each example's mean over the pixels that count; 0 for one without such a pixel."""
     if weight is None:

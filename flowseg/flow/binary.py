@@ -16,7 +16,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, UInt32
 
 from flowseg.config import EvalConfig, FlowConfig
-from flowseg.flow import Draw, Maps, Predict, Times, batch_mean, example_means, inside
+from flowseg.flow import Draw, Maps, Predict, Times, batch_mean, example_means, inside, training_times
 from flowseg.flow.centreline import cldice_loss
 
 Uniforms = Callable[[Int[Array, ""] | int], Maps]
@@ -151,7 +151,7 @@ class Family:
         times, u_mask, u_source, u_keep = jax.vmap(uniforms)(draw.keys)
         share = vessel_share(target)
         x1 = (u_mask < share).astype(share.dtype)
-        t = times[:, 0] ** self.config.time_power
+        t = training_times(times[:, 0], self.config)
         loss = mask_loss(predict(path(x1, t, u_source, u_keep), t), share, self.config.cldice, weight)
         if not self.config.consistency:
             return loss

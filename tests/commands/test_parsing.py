@@ -42,6 +42,7 @@ CHANGED: dict[str, Any] = {
         "family": "gaussian",
         "sigma": 0.5,
         "time_power": 2.0,
+        "time_zero": 0.5,
         "cldice": 0.5,
         "consistency": 0.5,
         "consistency_probability": 0.5,
