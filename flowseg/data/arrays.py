@@ -4,13 +4,11 @@ import numpy as np
 from jaxtyping import Bool, Num
 
 from flowseg.config import Channel
-from flowseg.data.image_files import plain_type
+from flowseg.data.image_files import CHANNELS, plain_type
 from flowseg.errors import UserError
 
 _LUMINANCE = (19595, 38470, 7471)
 """Weights of red, green and blue (ITU-R 601) in units of 2**-16, the numbers that Pillow uses."""
-
-_CHANNELS = ("red", "green", "blue")
 
 
 def grey_values(
@@ -41,7 +39,7 @@ def grey_values(
         raise UserError(f"{name}: has values that are not finite numbers in float32; replace them")
     if values.ndim == 2:
         return values
-    return _luminance(values) if channel == "luminance" else values[..., _CHANNELS.index(channel)]
+    return _luminance(values) if channel == "luminance" else values[..., CHANNELS.index(channel)]
 
 
 def check_fov(fov: Bool[np.ndarray, "h w"], shape: tuple[int, ...]) -> None:

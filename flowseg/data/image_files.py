@@ -7,11 +7,13 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float32, Num, UInt8
-from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError, _imaging
+from jaxtyping import Bool, Float32, Num, Shaped, UInt8
+from PIL import ExifTags, Image, ImageFile, TiffImagePlugin, UnidentifiedImageError, _imaging
 
 from flowseg.config import Channel
 from flowseg.errors import UserError
@@ -46,6 +48,9 @@ with suppress(OSError, AttributeError):  # Pillow may have been built without it
     ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler(None)
 DEEP_GREY = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 """Pillow's modes for grey values of more than 8 bits."""
+_GREY = ("1", "L", "LA")
+CHANNELS = ("red", "green", "blue")
+"""The channels of an RGB image, in their order."""
 UPRIGHT = 1
 """The EXIF orientation of an image that is stored as it is to be seen."""
 _TWO_VALUES = "threshold it and save it without lossy compression"
@@ -121,25 +126,104 @@ def open_image(path: Path, content: bytes | None = None) -> Iterator[ImageFile.I
         raise UserError(f"{path}: cannot be read as an image ({reason}); replace or remove it") from None
 
 
-def orientation(file: ImageFile.ImageFile, path: Path) -> int:
-    """Returns the EXIF orientation of an image file.
+@dataclass(frozen=True, eq=False)
+class Stored:
+    """An image file's pixels as they are stored."""
+
+    pixels: Shaped[np.ndarray, "h w *channels"]
+    """[h, w] uint8, uint16 or float32 if it is grey, [h, w, 3] uint8 (RGB) if it has colours."""
+    orientation: int
+    """Its EXIF orientation, which is not applied; UPRIGHT if it has none."""
+    mode: str
+    """Pillow's name of the kind of its pixels."""
+
+    @cached_property
+    def luminance(self) -> Num[np.ndarray, "h w"]:
+        """Its grey values; of a colour image the luminance (ITU-R 601)."""
+        return self.pixels if self.pixels.ndim == 2 else np.asarray(Image.fromarray(self.pixels).convert("L"))
+
+    def channel(self, channel: Channel) -> Num[np.ndarray, "h w"]:
+        """Returns a channel of a colour image; of a grey image, and for the luminance, the array `luminance`."""
+        if channel == "luminance" or self.pixels.ndim == 2:
+            return self.luminance
+        return self.pixels[..., CHANNELS.index(channel)]
+
+
+def read_stored(path: Path, content: bytes | None = None) -> Stored:
+    """Returns what an image file holds; `content` is that of `open_image`.
+
+    Raises:
+        UserError: as `open_image`; transparent pixels, values that are not finite, colour of 16 bits, a TIFF file that
+            is not upright, or one of floating-point numbers of which 0 is white.
+    """
+    with open_image(path, content) as file:
+        highest = _highest(file)
+        _check_depth(file, path)
+        turned = _orientation(file, path)  # may decode the pixels; then Pillow no longer tells how they are stored
+        file.load()
+        if file.mode in (*DEEP_GREY, "F"):
+            values = _black_as_zero(np.asarray(file), file, path)
+            if values.dtype.kind == "f" and not np.isfinite(values).all():
+                raise UserError(f"{path}: has pixels that are not finite numbers; replace them")
+            return Stored(plain_type(_unstretched(values, highest, 65535)), turned, file.mode)
+        _check_opaque(file, path)
+        pixels = np.asarray(file.convert("L" if file.mode in _GREY else "RGB"))
+        if file.mode == "P" and (pixels == pixels[..., :1]).all():
+            pixels = pixels[..., 0]
+        return Stored(_unstretched(pixels, highest, 255), turned, file.mode)
+
+
+def _orientation(file: ImageFile.ImageFile, path: Path) -> int:
+    """Returns the EXIF orientation of an image file; UPRIGHT if its tag means nothing.
 
     Raises:
         UserError: a TIFF file is not upright; Pillow would rotate it while reading, and uncompressed ones wrongly.
     """
     found = int(file.getexif().get(ExifTags.Base.Orientation, UPRIGHT))
-    if file.format == "TIFF" and found != UPRIGHT:
+    if not 2 <= found <= 8:
+        return UPRIGHT
+    if file.format == "TIFF":
         raise UserError(f"{path}: has the orientation tag {found}; save it upright, without the tag")
     return found
 
 
-def check_opaque(file: Image.Image, path: Path) -> None:
+def _black_as_zero(values: Num[np.ndarray, "h w"], file: ImageFile.ImageFile, path: Path) -> Num[np.ndarray, "h w"]:
+    """Returns the values of an image of more than 8 bits, inverted if it is a TIFF file in which 0 is white.
+
+    Pillow inverts those of up to 8 bits itself.
+    """
+    if not (
+        isinstance(file, TiffImagePlugin.TiffImageFile)
+        and file.tag_v2.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
+    ):
+        return values
+    if values.dtype.kind != "u":
+        what = "has floating-point numbers of which 0 is white (photometric interpretation 0)"
+        raise UserError(f"{path}: {what}; save it with black as the lowest value")
+    return np.iinfo(values.dtype).max - values
+
+
+def _highest(file: ImageFile.ImageFile) -> int:
+    """Returns the highest value that a PPM file says it has, or 0 for other files."""
+    if not file.tile:  # a file that is cut off after its header; decoding says so
+        return 0
+    arguments = file.tile[0][3]
+    scaled = file.format == "PPM" and file.tile[0][0] in ("ppm", "ppm_plain") and file.mode != "1"
+    return int(arguments[-1]) if scaled and isinstance(arguments, tuple) else 0
+
+
+def _unstretched(array: Num[np.ndarray, "*shape"], highest: int, full: int) -> Num[np.ndarray, "*shape"]:
+    """Returns values as stored; Pillow stretches those of PPM files from 0..highest to 0..full."""
+    return np.rint(array * (highest / full)).astype(array.dtype) if 0 < highest < full else array
+
+
+def _check_opaque(file: Image.Image, path: Path) -> None:
     """Raises a UserError if an image has transparent pixels."""
     if file.has_transparency_data and np.asarray(file.convert("RGBA"))[..., 3].min() < 255:
         raise UserError(f"{path}: has transparent pixels; save it without transparency")
 
 
-def check_depth(file: ImageFile.ImageFile, path: Path) -> None:
+def _check_depth(file: ImageFile.ImageFile, path: Path) -> None:
     """Raises a UserError if a colour image has more than 8 bits per channel: Pillow would drop the rest."""
     if file.mode not in ("RGB", "RGBA"):
         return
@@ -150,33 +234,8 @@ def check_depth(file: ImageFile.ImageFile, path: Path) -> None:
 
 
 def decode(path: Path, content: bytes | None = None) -> Num[np.ndarray, "h w"]:
-    """Returns grey values as stored: uint8, uint16 or float32. Colour is converted to luminance (ITU-R 601).
-
-    `content` and errors are those of `open_image`; transparent pixels, values that are not finite and colour
-    of 16 bits are errors too.
-    """
-    return decode_channel(path, "luminance", content)[0]
-
-
-def decode_channel(
-    path: Path, channel: Channel, content: bytes | None = None
-) -> tuple[Num[np.ndarray, "h w"], Num[np.ndarray, "h w"]]:
-    """Returns grey values as `decode` does, and a channel of the same image; both are one array for a grey image."""
-    with open_image(path, content) as file:
-        check_depth(file, path)
-        file.load()
-        if file.mode in (*DEEP_GREY, "F"):
-            array = np.asarray(file)
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                raise UserError(f"{path}: has pixels that are not finite numbers; replace them")
-            grey = plain_type(array)
-            return grey, grey
-        check_opaque(file, path)
-        colour = file.convert("RGB") if file.mode != "L" else None
-        grey = np.asarray(file if colour is None else colour.convert("L"))
-        if colour is None or channel == "luminance":
-            return grey, grey
-        return grey, np.asarray(colour.getchannel(channel[0].upper()))
+    """Returns the grey values of a file that `read_stored` reads: of a colour image the luminance (ITU-R 601)."""
+    return read_stored(path, content).luminance
 
 
 def plain_type(grey: Num[np.ndarray, "h w"]) -> Num[np.ndarray, "h w"]:
@@ -202,8 +261,8 @@ def read_image(path: Path, channel: Channel = "luminance") -> tuple[Float32[np.n
 
     `channel` says what of a colour image; its hash is that of the luminance, by which embeddings are found.
     """
-    grey, values = decode_channel(path, channel)
-    return scaled(values, channel_name(str(path), channel)), content_hash(grey)
+    stored = read_stored(path)
+    return scaled(stored.channel(channel), channel_name(str(path), channel)), content_hash(stored.luminance)
 
 
 def channel_name(name: str, channel: Channel) -> str:
@@ -265,7 +324,8 @@ def check_size(path: Path, mask: Bool[np.ndarray, "mh mw"], size: tuple[int, ...
     """Raises a UserError if a mask is not as large as its image; `what` says what it is."""
     if mask.shape != size:
         (mh, mw), (h, w) = mask.shape, size
-        raise UserError(f"{path}: is {mw}x{mh} but its image is {w}x{h}; {what} has its image's size")
+        turned = " (an EXIF orientation is not applied)" if (mh, mw) == (w, h) else ""
+        raise UserError(f"{path}: is {mw}x{mh} but its image is {w}x{h}{turned}; {what} has its image's size")
 
 
 def as_uint8(image: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:

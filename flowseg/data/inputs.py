@@ -20,10 +20,9 @@ from flowseg.data.image_files import (
     channel_name,
     check_size,
     content_hash,
-    decode_channel,
     open_image,
-    orientation,
     read_fov,
+    read_stored,
     scaled,
 )
 from flowseg.errors import UserError
@@ -162,10 +161,9 @@ def _read(path: Path, frames: Sequence[int] | None, channel: Channel) -> Iterato
         read = [(number, grey, grey) for number, grey in found]  # DICOM files of colour are not read
         turned = UPRIGHT
     else:
-        count, read = 1, [(1, *decode_channel(path, channel))]
+        stored = read_stored(path)
+        count, read, turned = 1, [(1, stored.luminance, stored.channel(channel))], stored.orientation
         dicom.check_frames(path, 1, frames)
-        with open_image(path) as file:
-            turned = orientation(file, path)
     digits = max(3, len(str(count)))
     for number, grey, values in read:
         where, remedy = (

@@ -4,24 +4,14 @@ import re
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Num, Shaped
-from PIL import ImageFile
+from jaxtyping import Bool, Num
 
-from flowseg.data.image_files import (
-    DEEP_GREY,
-    check_depth,
-    check_opaque,
-    decode,
-    open_image,
-    orientation,
-    plain_type,
-    two_valued,
-)
+from flowseg.data.image_files import DEEP_GREY, Stored, decode, read_stored, two_valued
 from flowseg.datasets.source import SourceFile
 from flowseg.errors import UserError
 
-_GREY = ("1", "L", "LA")
-_COLOUR = ("RGB", "RGBA")
+_WITHOUT_LOSS = ("1", "L", "LA", "P", "RGB", "RGBA", *DEEP_GREY)
+"""Pillow's modes of pixels that a PNG of flowseg keeps."""
 
 
 @dataclass(frozen=True)
@@ -48,31 +38,16 @@ class Values:
         return np.any([(grey >= low) & (grey <= high) for low, high in self.ranges], axis=0)
 
 
-def read_pixels(file: SourceFile) -> Shaped[np.ndarray, "h w *channels"]:
+def read_pixels(file: SourceFile) -> Stored:
     """Returns an image as stored: uint8 of shape [h, w] or [h, w, 3] (RGB), or uint16 of shape [h, w].
 
     Raises:
         UserError: the image cannot be read, or not without loss.
     """
-    path = file.path
-    with open_image(path, file.read()) as image:
-        highest = _highest(image)
-        check_depth(image, path)
-        orientation(image, path)  # it may decode the pixels, after which Pillow no longer tells how they are stored
-        image.load()
-        check_opaque(image, path)
-        if image.mode in DEEP_GREY:
-            array = plain_type(_unstretched(np.asarray(image), highest, 65535))
-            if array.dtype.kind != "f":
-                return array
-        elif image.mode in _GREY:
-            return _unstretched(np.asarray(image.convert("L")), highest, 255)
-        elif image.mode in _COLOUR:
-            return _unstretched(np.asarray(image.convert("RGB")), highest, 255)
-        elif image.mode == "P":
-            colour = np.asarray(image.convert("RGB"))
-            return colour[..., 0] if (colour == colour[..., :1]).all() else colour
-        raise UserError(f"{path}: its pixels (mode {image.mode}) are neither grey nor RGB; convert it")
+    stored = read_stored(file.path, file.read())
+    if stored.mode not in _WITHOUT_LOSS or stored.pixels.dtype.kind == "f":
+        raise UserError(f"{file.path}: its pixels (mode {stored.mode}) are neither grey nor RGB; convert it")
+    return stored
 
 
 def read_mask(file: SourceFile, vessel: Values | None = None) -> Bool[np.ndarray, "h w"]:
@@ -83,17 +58,3 @@ def read_mask(file: SourceFile, vessel: Values | None = None) -> Bool[np.ndarray
     """
     grey = decode(file.path, file.read())
     return vessel.mask(grey) if vessel else two_valued(grey, file.path, "say which of them are vessel: --label-values")
-
-
-def _highest(image: ImageFile.ImageFile) -> int:
-    """Returns the highest value that a PPM file says it has, or 0 for other files."""
-    if not image.tile:  # a file that is cut off after its header; decoding says so
-        return 0
-    arguments = image.tile[0][3]
-    scaled = image.format == "PPM" and image.tile[0][0] in ("ppm", "ppm_plain") and image.mode != "1"
-    return int(arguments[-1]) if scaled and isinstance(arguments, tuple) else 0
-
-
-def _unstretched(array: Num[np.ndarray, "*shape"], highest: int, full: int) -> Num[np.ndarray, "*shape"]:
-    """Returns values as stored; Pillow stretches those of PPM files from 0..highest to 0..full."""
-    return np.rint(array * (highest / full)).astype(array.dtype) if 0 < highest < full else array

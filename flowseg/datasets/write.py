@@ -91,7 +91,7 @@ def _check_stems(cases: Sequence[Case]) -> None:
 
 def _write_case(folder: Path, case: Case, vessel: Values | None) -> int:
     """Writes the files of one image, and returns the number of vessel pixels."""
-    pixels = read_pixels(case.image)
+    pixels = read_pixels(case.image).pixels
     size = (pixels.shape[0], pixels.shape[1])
     mask = case.label.mask(size, vessel)
     _write(folder / "image" / f"{case.stem}.png", pixels)

@@ -61,7 +61,7 @@ def _label(path: Path) -> None:
 def _pixels(path: Path) -> None:
     with open_source(path.parent) as files:
         for file in files:
-            assert read_pixels(file).dtype in (np.uint8, np.uint16)
+            assert read_pixels(file).pixels.dtype in (np.uint8, np.uint16)
             assert read_mask(file).dtype == bool
 
 

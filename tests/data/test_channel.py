@@ -11,7 +11,7 @@ from refusals import refusal
 from flowseg.config import Channel, DataConfig
 from flowseg.data.arrays import grey_values
 from flowseg.data.dataset import Dataset
-from flowseg.data.image_files import as_uint8, content_hash, decode, decode_channel, read_image
+from flowseg.data.image_files import as_uint8, content_hash, decode, read_image, read_stored
 from flowseg.data.inputs import read_inputs
 
 CHANNELS: tuple[Channel, ...] = ("red", "green", "blue")
@@ -39,9 +39,9 @@ def test_every_way_to_an_image_gives_the_channel(root: Path, index: int, channel
     """And a hash that does not depend on it, by which embeddings are found."""
     file = root / "train" / "image" / "colour.png"
     expected = angiogram(index)[0]
-    plain, values = decode_channel(file, channel)
-    np.testing.assert_array_equal(values, expected)
-    np.testing.assert_array_equal(plain, decode(file))
+    stored, plain = read_stored(file), decode(file)
+    np.testing.assert_array_equal(stored.channel(channel), expected)
+    np.testing.assert_array_equal(stored.luminance, plain)
     dataset = Dataset(root, "train", DataConfig(crop=16, channel=channel))
     (item,) = read_inputs([file], channel=channel)
     for image, content in (
@@ -62,8 +62,8 @@ def test_every_way_to_an_image_gives_the_channel(root: Path, index: int, channel
 @pytest.mark.parametrize("channel", CHANNELS)
 def test_grey_images_are_not_affected(root: Path, channel: Channel) -> None:
     file = root / "train" / "image" / "grey.png"
-    plain, values = decode_channel(file, channel)
-    assert plain is values
+    stored, plain = read_stored(file), decode(file)
+    assert stored.channel(channel) is stored.luminance
     (item,) = read_inputs([file], channel=channel)
     assert item.image is item.luminance
     np.testing.assert_array_equal(grey_values(plain, "it", channel), plain)

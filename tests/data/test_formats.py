@@ -45,6 +45,32 @@ def test_every_kind_is_found_by_its_suffix_and_read(tmp_path: Path, kind: str) -
     np.testing.assert_allclose(decode(path), grey, atol=8 if KINDS[kind] == "JPEG" else 0)
 
 
+def with_white_as_zero(path: Path, pixels: np.ndarray) -> Path:
+    """Writes a TIFF file of pixels in which 0 is white (photometric interpretation 0)."""
+    Image.fromarray(pixels).save(path)
+    content = bytearray(path.read_bytes())
+    (start,) = struct.unpack_from("<I", content, 4)
+    (entries,) = struct.unpack_from("<H", content, start)
+    for entry in range(start + 2, start + 2 + 12 * entries, 12):
+        if struct.unpack_from("<H", content, entry) == (262,):
+            struct.pack_into("<H", content, entry + 8, 0)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_black_is_zero_whatever_a_tiff_file_calls_zero(tmp_path: Path, dtype: type[np.unsignedinteger]) -> None:
+    grey = np.arange(64, dtype=dtype).reshape(8, 8)
+    read = decode(with_white_as_zero(tmp_path / "a.tif", grey))
+    assert read.dtype == dtype
+    np.testing.assert_array_equal(read, np.iinfo(dtype).max - grey)
+
+
+def test_floating_point_numbers_of_which_zero_is_white_are_refused(tmp_path: Path) -> None:
+    path = with_white_as_zero(tmp_path / "a.tif", np.arange(64, dtype=np.float32).reshape(8, 8))
+    assert f"{path}: has floating-point numbers of which 0 is white" in refusal(lambda: decode(path))
+
+
 @pytest.mark.parametrize("suffix", ["png", "tif", "ppm"])
 def test_colour_of_16_bits_is_refused_and_not_cut_to_8(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"a.{suffix}"

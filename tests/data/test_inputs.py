@@ -1,5 +1,6 @@
 """Images to segment, from files, folders and series: their names, hashes and orientation."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from dicom_files import write_dicom
 from PIL import Image, TiffImagePlugin
 from refusals import refusal
 
-from flowseg.data.image_files import read_image
+from flowseg.data.image_files import check_size, decode, read_fov, read_image, read_label
 from flowseg.data.inputs import read_inputs
 
 RNG = np.random.default_rng(0)
@@ -90,7 +91,22 @@ def test_a_tiff_that_is_to_be_turned_is_refused(tmp_path: Path, orientation: int
     tags[EXIF_ORIENTATION] = orientation
     path = tmp_path / "a.tif"
     Image.fromarray(GREY).save(path, tiffinfo=tags, compression=compression)
-    assert f"{path}: has the orientation tag {orientation}" in refusal(lambda: read_inputs([path]))
+    for read in (lambda: read_inputs([path]), *(partial(read, path) for read in (read_image, read_label, read_fov))):
+        assert f"{path}: has the orientation tag {orientation}" in refusal(read)
+
+
+@pytest.mark.parametrize("orientation", [0, 1, 9])
+def test_an_orientation_that_turns_nothing_is_upright(tmp_path: Path, orientation: int) -> None:
+    path = tmp_path / "a.tif"
+    Image.fromarray(GREY).save(path, tiffinfo={EXIF_ORIENTATION: orientation})
+    np.testing.assert_array_equal(decode(path), GREY)
+    assert read_inputs([save(tmp_path / "b.png", orientation=orientation)])[0].orientation == 1
+
+
+def test_a_mask_of_the_turned_size_is_told_why() -> None:
+    for size, told in (((14, 10), True), ((14, 11), False)):
+        message = refusal(lambda size=size: check_size(Path("a.png"), GREY > 9, size, "a label"))
+        assert ("an EXIF orientation is not applied" in message) == told
 
 
 def test_two_images_of_one_name_are_refused(tmp_path: Path) -> None:

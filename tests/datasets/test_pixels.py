@@ -9,6 +9,7 @@ from downloads import mask_of, noise, put
 from PIL import Image
 from refusals import refusal
 
+from flowseg.data.image_files import decode
 from flowseg.datasets.pixels import Values, read_mask, read_pixels
 from flowseg.datasets.source import SourceFile, open_source
 
@@ -24,14 +25,14 @@ def source_file(path: Path) -> SourceFile:
 @pytest.mark.parametrize("suffix", ["png", "tif", "bmp", "ppm"])
 def test_grey_and_colour_come_through_every_format(tmp_path: Path, suffix: str) -> None:
     for name, array in (("grey", GREY), ("colour", COLOUR)):
-        read = read_pixels(source_file(put(tmp_path / f"{name}.{suffix}", array)))
+        read = read_pixels(source_file(put(tmp_path / f"{name}.{suffix}", array))).pixels
         assert read.dtype == np.uint8
         np.testing.assert_array_equal(read, array)
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_16_bits_stay_16_bits(tmp_path: Path, suffix: str) -> None:
-    read = read_pixels(source_file(put(tmp_path / f"a.{suffix}", DEEP)))
+    read = read_pixels(source_file(put(tmp_path / f"a.{suffix}", DEEP))).pixels
     assert read.dtype == np.uint16
     np.testing.assert_array_equal(read, DEEP)
 
@@ -40,13 +41,13 @@ def test_palettes_bits_and_opaque_layers_are_their_colours(tmp_path: Path) -> No
     Image.fromarray(COLOUR).quantize(64).save(tmp_path / "palette.png")
     with Image.open(tmp_path / "palette.png") as file:
         expected = np.asarray(file.convert("RGB"))
-    np.testing.assert_array_equal(read_pixels(source_file(tmp_path / "palette.png")), expected)
+    np.testing.assert_array_equal(read_pixels(source_file(tmp_path / "palette.png")).pixels, expected)
     Image.fromarray(GREY).save(tmp_path / "grey.gif")
-    np.testing.assert_array_equal(read_pixels(source_file(tmp_path / "grey.gif")), GREY)
+    np.testing.assert_array_equal(read_pixels(source_file(tmp_path / "grey.gif")).pixels, GREY)
     Image.fromarray(mask_of(1)).save(tmp_path / "bits.png")
-    np.testing.assert_array_equal(read_pixels(source_file(tmp_path / "bits.png")), mask_of(1) * np.uint8(255))
+    np.testing.assert_array_equal(read_pixels(source_file(tmp_path / "bits.png")).pixels, mask_of(1) * np.uint8(255))
     put(tmp_path / "opaque.png", np.dstack([COLOUR, np.full_like(GREY, 255)]))
-    np.testing.assert_array_equal(read_pixels(source_file(tmp_path / "opaque.png")), COLOUR)
+    np.testing.assert_array_equal(read_pixels(source_file(tmp_path / "opaque.png")).pixels, COLOUR)
 
 
 @pytest.mark.parametrize("highest", [1, 100, 254, 255, 256, 4095, 65535])
@@ -59,9 +60,9 @@ def test_pgm_values_are_those_in_the_file_whatever_it_calls_the_highest(
     head = f"{'P2' if plain else 'P5'}\n24 20\n{highest}\n".encode()
     body = " ".join(map(str, values.ravel())).encode() if plain else values.astype(">u2" if highest > 255 else "u1")
     (tmp_path / "a.pgm").write_bytes(head + bytes(body))
-    read = read_pixels(source_file(tmp_path / "a.pgm"))
-    assert read.dtype == (np.uint16 if highest > 255 else np.uint8)
-    np.testing.assert_array_equal(read, values)
+    for read in (read_pixels(source_file(tmp_path / "a.pgm")).pixels, decode(tmp_path / "a.pgm")):
+        assert read.dtype == (np.uint16 if highest > 255 else np.uint8)
+        np.testing.assert_array_equal(read, values)
 
 
 def deep_colour(path: Path) -> Path:
