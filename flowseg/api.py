@@ -14,7 +14,7 @@ from flowseg.config import Config, EvalConfig
 from flowseg.data.arrays import check_fov, grey_values
 from flowseg.data.dataset import network_input
 from flowseg.data.image_files import channel_name, content_hash, scaled
-from flowseg.data.inputs import Input
+from flowseg.data.inputs import Input, read_inputs
 from flowseg.errors import UserError
 from flowseg.evaluation.score import check_finite
 from flowseg.progress import messages_on_stderr
@@ -54,40 +54,56 @@ class Model:
         self.rule: MaskRule = common_rule(members)
         """What makes the masks: its `threshold`, and its `min_component` in pixels."""
 
+    @messages_on_stderr()
+    def read(self, *paths: str | Path, frames: Sequence[int] | None = None) -> list[Input]:
+        """Returns the images of files, DICOM series and folders, read as `flowseg predict` reads them for this model.
+
+        Args:
+            paths: image files, and folders of them, whose images are sorted by name.
+            frames: which frames of each file, counted from 1; None: all.
+
+        Raises:
+            UserError: a file cannot be read or lacks a frame, a folder holds no images, or two images have one name.
+        """
+        return read_inputs([Path(path) for path in paths], frames, self.config.data.channel)
+
     def segment(
-        self, image: Num[np.ndarray, "h w"] | Num[np.ndarray, "h w 3"], fov: Bool[np.ndarray, "h w"] | None = None
+        self,
+        image: Num[np.ndarray, "h w"] | Num[np.ndarray, "h w 3"] | Input,
+        fov: Bool[np.ndarray, "h w"] | None = None,
     ) -> Prediction:
         """Returns the prediction for an image. The first call compiles the network.
 
         The same pixels always give the same prediction: that of `flowseg predict` for this image alone.
 
         Args:
-            image: grey values or RGB, of any size. uint8, uint16 or floating-point numbers of any range: each image is
-                scaled by its own smallest and largest value. Of RGB the network sees what `data.channel` says.
-                Whole numbers of another dtype count as uint8 if they fit, else as uint16.
+            image: what `read` has read, or an array: grey values or RGB, of any size. uint8, uint16 or floating-point
+                numbers of any range: each image is scaled by its own smallest and largest value. Of RGB the network
+                sees what `data.channel` says, grey values are taken as they are. Whole numbers of another dtype count
+                as uint8 if they fit, else as uint16.
             fov: the field of view, outside of which nothing is vessel; None: the whole image.
 
         Raises:
             UserError: an image of another form, one without contrast or with values that are not finite, one that the
-                embedding store lacks, or a field of view that does not fit.
+                embedding store lacks, one read for a model of another channel, or a field of view that does not fit.
         """
         channel = self.config.data.channel
-        grey, values = grey_values(image, _NAME), grey_values(image, _NAME, channel)
-        luminance = scaled(grey, _NAME, _REMEDY)
-        seen = luminance if channel == "luminance" else scaled(values, channel_name(_NAME, channel), _REMEDY)
+        if isinstance(image, Input):
+            if image.channel != channel:
+                raise UserError(
+                    f"{image.path}: was read for a model that sees the channel {image.channel}, but this one sees "
+                    f"{channel}; read it by the `read` of this model"
+                )
+            name, seen, luminance, content = image.name, image.image, image.luminance, image.content
+            folder = str(image.path.parent)
+        else:
+            grey, values = grey_values(image, _NAME), grey_values(image, _NAME, channel)
+            name, folder, content = _NAME, "DATA", content_hash(grey)
+            luminance = scaled(grey, _NAME, _REMEDY)
+            seen = luminance if channel == "luminance" else scaled(values, channel_name(_NAME, channel), _REMEDY)
         if fov is not None:
-            check_fov(fov, grey.shape)
-        return self._predict(_NAME, seen, luminance, content_hash(grey), "DATA", fov)
-
-    def segment_input(self, item: Input) -> Prediction:
-        """Returns the prediction for an image or DICOM frame that `flowseg.data.inputs.read_inputs` has read.
-
-        It has to be read with the channel that the config says (`data.channel`).
-
-        Raises:
-            UserError: one that the embedding store lacks.
-        """
-        return self._predict(item.name, item.image, item.luminance, item.content, str(item.path.parent), None)
+            check_fov(fov, seen.shape)
+        return self._predict(name, seen, luminance, content, folder, fov)
 
     @messages_on_stderr()
     def with_settings(self, **settings: Any) -> "Model":

@@ -14,7 +14,7 @@ from PIL import Image
 from flowseg.api import Model, Prediction
 from flowseg.bounds import Bound, Count, Section
 from flowseg.data.image_files import as_uint8
-from flowseg.data.inputs import Input, read_inputs
+from flowseg.data.inputs import Input
 from flowseg.evaluation.overlays import grey, overlay
 from flowseg.evaluation.uncertainty import expected_error
 
@@ -93,8 +93,9 @@ class Segmenter:
         key = (path, frame, choice.steps, choice.ensemble)
         if (last := self._last) is not None and last[0] == key:
             return last[1:]
-        (item,) = read_inputs([path], [frame], self.config.data.channel)
-        found = self._model(choice.steps, choice.ensemble).segment_input(item)
+        model = self._model(choice.steps, choice.ensemble)
+        (item,) = model.read(path, frames=[frame])
+        found = model.segment(item)
         self._last = (key, item, found)
         return item, found
 

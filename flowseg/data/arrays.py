@@ -25,7 +25,7 @@ def grey_values(
     """
     if not isinstance(image, np.ndarray):
         kind = type(image).__name__
-        raise UserError(f"{name}: is no NumPy array but {kind}; flowseg.data.image_files.decode reads image files")
+        raise UserError(f"{name}: is no NumPy array but {kind}; the model's `read` reads image files")
     if image.dtype.kind not in "uif":
         raise UserError(f"{name}: has the dtype {image.dtype}; give uint8, uint16 or floating-point numbers")
     if not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)) or not image.size:

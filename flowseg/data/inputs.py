@@ -50,6 +50,8 @@ class Input:
     """Content hash of this frame, of its luminance."""
     orientation: int
     """The file's EXIF orientation, which is not applied; 1 is upright."""
+    channel: Channel
+    """What was read of a colour image; that of a grey image is the same whatever it is."""
 
 
 def read_inputs(
@@ -172,4 +174,4 @@ def _read(path: Path, frames: Sequence[int] | None, channel: Channel) -> Iterato
         luminance = scaled(grey, where, remedy)
         image = luminance if values is grey else scaled(values, channel_name(where, channel), remedy)
         name, frame = (f"{stem}_frame{number:0{digits}d}", number) if count > 1 else (stem, None)
-        yield Input(name, path, stem, frame, image, luminance, content_hash(grey), turned)
+        yield Input(name, path, stem, frame, image, luminance, content_hash(grey), turned, channel)

@@ -88,6 +88,8 @@ def test_a_field_of_view_is_that_of_predict(
     assert found.uncertainty is not None
     for kind, values in asdict(found).items():
         np.testing.assert_array_equal(grey(values), decode(tmp_path / "out" / f"{file.stem}_{kind}.png"))
+    (item,) = model.read(file)
+    np.testing.assert_array_equal(model.segment(item, fov).probability, found.probability)
     assert not found.probability[~fov].any() and not found.mask[~fov].any() and found.probability[fov].any()
     for wrong, said in (
         (fov[1:], "shape (63, 64); give a boolean array of the image's shape (64, 64)"),
@@ -95,7 +97,8 @@ def test_a_field_of_view_is_that_of_predict(
         (fov.tolist(), "is list"),
         (np.zeros_like(fov), "has no pixel inside"),
     ):
-        assert said in refusal(lambda wrong=wrong: model.segment(image, wrong))
+        for given in (image, item):
+            assert said in refusal(lambda wrong=wrong, given=given: model.segment(given, wrong))
 
 
 def test_only_what_python_prints_is_on_standard_output(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -127,7 +127,7 @@ def test_another_threshold_samples_nothing_and_other_settings_do(
         probability = (item.image + 1) / 2
         return Prediction(probability, probability > 0.5, probability if settings.ensemble > 1 else None)
 
-    monkeypatch.setattr(Model, "segment_input", counted)
+    monkeypatch.setattr(Model, "segment", counted)
     segmenter = Segmenter(model)
     start = segmenter.start
     for threshold in (0.5, 0.4):

@@ -174,12 +174,21 @@ def test_the_network_sees_the_channel_that_it_was_trained_on(
     monkeypatch.setattr(prediction, "segment", kept_inputs)
     monkeypatch.setattr(api, "segment", kept_inputs)
     assert flowseg("predict", run, file, alone, "--out", tmp_path / "out").status == 0
-    load(run).segment(rgb)
+    model = load(run)
+    model.segment(rgb)
+    (item,) = model.read(file)
+    model.segment(item)
     np.testing.assert_array_equal(seen[0].image, seen[1].image)
     np.testing.assert_array_equal(seen[2].image, seen[0].image)
     np.testing.assert_array_equal(seen[0].embedding, describe_images([file])[1][0])
     np.testing.assert_array_equal(seen[2].embedding, seen[0].embedding)
     assert seen[0].content == seen[2].content != seen[1].content
+    np.testing.assert_array_equal(seen[3].image, seen[0].image)
+    np.testing.assert_array_equal(seen[3].embedding, seen[0].embedding)
+    assert seen[3].content == seen[0].content
+    (other,) = read_inputs([file])
+    message = refusal(lambda: model.segment(other))
+    assert f"{file}: was read for a model that sees the channel luminance, but this one sees green" in message
 
 
 @pytest.fixture

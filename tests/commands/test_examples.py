@@ -55,14 +55,17 @@ def test_the_page_s_examples_run(place: Path, tiny_data: Path, capsys: pytest.Ca
         exec(compile(block, str(PAGE), "exec"), names)
         uncertain.append(names["found"].uncertainty is not None)  # type: ignore[attr-defined]
     assert uncertain[0] is False and uncertain[-1] is True
-    assert sorted(names["masks"]) == [1, 2]  # type: ignore[call-overload]
+    assert sorted(names["masks"]) == ["cine_frame001", "cine_frame002", "new"]  # type: ignore[call-overload]
     assert capsys.readouterr().out.endswith("eval.steps = 0: must be at least 1\n")
 
 
 def test_the_page_names_all_that_is_public() -> None:
     text = PAGE.read_text(encoding="utf-8")
     shown = {f"Prediction.{field.name}" for field in fields(flowseg.Prediction)}
-    shown |= {f"Model.{name}" for name in ("segment", "rule", "config")} | {"flowseg.load", "flowseg.UserError"}
+    shown |= {f"Model.{name}" for name in ("read", "segment", "rule", "config")} | {
+        "flowseg.load",
+        "flowseg.UserError",
+    }
     assert {name for name in shown if not re.search(rf"^\| `{re.escape(name)}\b", text, re.MULTILINE)} == set()
 
 

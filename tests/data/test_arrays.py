@@ -53,7 +53,7 @@ def test_the_type_follows_from_the_values() -> None:
 @pytest.mark.parametrize(
     ("image", "reason"),
     [
-        ([[0, 1]], "image: is no NumPy array but list; flowseg.data.image_files.decode reads image files"),
+        ([[0, 1]], "image: is no NumPy array but list; the model's `read` reads image files"),
         (Image.fromarray(BYTES), "image: is no NumPy array but Image"),
         (BYTES > 9, "image: has the dtype bool; give uint8"),
         (REAL.astype(complex), "image: has the dtype complex128"),
