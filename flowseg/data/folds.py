@@ -6,14 +6,14 @@ images and on K alone, so that the runs of all folds, seeds and configs agree on
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from flowseg.data.folders import Pair, find_pairs
-from flowseg.errors import UserError, counted
+from flowseg.data.folders import Pair, find_pairs, match_files
+from flowseg.errors import UserError, counted, first_of
 from flowseg.files import parse_json
 
 FOLD = "fold"
@@ -38,7 +38,8 @@ def split_pairs(root: Path, split: str, fold: str | None) -> list[Pair]:
         fold: which fold, for example 2/5; None: the splits are those of the folder.
 
     Raises:
-        UserError: as `find_pairs`; the fold's images are asked for without a fold; or there are too few images.
+        UserError: as `find_pairs`; the fold's images are asked for without a fold; there are too few images; or images
+            have been moved or renamed without their patients (`lost_patients`).
     """
     if fold is None:
         if split == FOLD:
@@ -78,15 +79,40 @@ def _called(pair: Pair, split: str) -> Pair:
 
 def _groups(root: Path, pairs: Sequence[Pair]) -> list[Group]:
     """Returns the images of each patient, sorted by name; each image alone if the data set does not name patients."""
-    patients = _patients(root / ABOUT_FILE)
+    patients = read_patients(root)
+    lost, gone = lost_patients(patients, [pair.key for pair in (*pairs, *match_files(root, "test")[0])])
+    if lost:
+        raise UserError(
+            f"{root / ABOUT_FILE}: its groups name images that are not there ({first_of(gone)}) and lack others "
+            f"({first_of(lost)}); correct them, or images that were moved or renamed lose their patient"
+        )
     groups: dict[str, Group] = defaultdict(list)
     for pair in pairs:
         groups[patients.get(pair.key, f"image {pair.key}")].append(pair)
     return [groups[name] for name in sorted(groups)]
 
 
-def _patients(file: Path) -> dict[str, str]:
-    """Returns the patient of each image by split/stem, as a data set's file tells; nothing if it does not."""
+def lost_patients(patients: Mapping[str, str], names: Iterable[str]) -> tuple[list[str], list[str]]:
+    """Returns images that are there without a patient, and images with one that are not there.
+
+    Both are empty unless there are images of both kinds: they may then be the same, moved or renamed.
+
+    Args:
+        patients: what `read_patients` returns.
+        names: all images that are there, as split/stem.
+    """
+    there = set(names)
+    lost, gone = sorted(there - patients.keys()), sorted(patients.keys() - there)
+    return (lost, gone) if lost and gone else ([], [])
+
+
+def read_patients(root: Path) -> dict[str, str]:
+    """Returns the patient of each image by split/stem, as `groups` in dataset.json tells; nothing if it does not.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    file = root / ABOUT_FILE
     if not file.is_file():
         return {}
     try:

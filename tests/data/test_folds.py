@@ -69,6 +69,15 @@ def test_patients_are_not_divided(root: Path, tmp_path: Path) -> None:
         assert sum(map(len, found.values())) == len(set.union(*found.values())) == 5
         patients += found[FOLD]
     assert sorted(patients) == ["0", "1", "2", "val-2", "val-3"]
+    # An image that is taken away hurts nobody; one that is renamed or moved would lose its patient.
+    named = {**groups, "val/2": "2", "val/3": "3", "val/4": "4", "test/1": "1"}
+    (own / "dataset.json").write_text(json.dumps({"groups": named}))
+    split_pairs(own, FOLD, "1/3")
+    for kind in ("image", "label"):
+        (own / "test" / kind / "1.png").rename(own / "train" / kind / "x.png")
+    told = refusal(lambda: split_pairs(own, FOLD, "1/3"))
+    assert told.startswith(f"{own / 'dataset.json'}: its groups name images that are not there (test/1, val/4)")
+    assert "lack others (train/x); correct them" in told
     for text in ("[", "[" * 20_000 + "]" * 20_000):
         (own / "dataset.json").write_text(text)
         assert f"{own / 'dataset.json'}: cannot be read" in refusal(lambda: split_pairs(own, FOLD, "1/3"))
