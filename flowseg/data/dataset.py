@@ -103,7 +103,7 @@ def load_example(pair: Pair, config: DataConfig) -> Example:
     if pair.fov is not None:
         whole = read_fov(pair.fov)
         check_size(pair.fov, whole, size, "a field of view")
-        outside = int(np.count_nonzero(mask & ~whole)) / max(int(np.count_nonzero(mask)), 1)
+        outside = share_outside(mask, whole)
         mask &= whole
         fov = resample(whole.astype(np.float32), config.max_side) >= 0.5  # as for the label below
         if not fov.any():
@@ -112,6 +112,11 @@ def load_example(pair: Pair, config: DataConfig) -> Example:
     coverage = resample(mask.astype(np.float32), config.max_side)
     target = make_target(coverage, config.target)
     return Example(pair.key, content, working, size, None, coverage >= 0.5, target, fov, outside)
+
+
+def share_outside(mask: Bool[np.ndarray, "h w"], fov: Bool[np.ndarray, "h w"]) -> float:
+    """Returns the share of a label's vessel pixels that lie outside the field of view; 0 for an empty label."""
+    return int(np.count_nonzero(mask & ~fov)) / max(int(np.count_nonzero(mask)), 1)
 
 
 class Dataset:

@@ -1,5 +1,6 @@
 """The check of a data set: each finding appears exactly when its cause is there."""
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -119,6 +120,34 @@ def folder(root: Path) -> None:
     (root / "train_sam").mkdir()
 
 
+def turned(root: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.open(root / "train/image/1.png").save(root / "train/image/1.png", exif=exif)
+
+
+def beside_its_fov(root: Path) -> None:
+    """Labels are inside their fields of view, but for part of one."""
+    for number in range(6):
+        fov = np.full(SHAPE, 255, np.uint8)
+        save(root / f"train/fov/{number}.png", fov if number != 1 else np.where(np.arange(SHAPE[1]) < 90, fov, 0))
+
+
+def groups(root: Path, **patients: str) -> None:
+    named = {f"train/{number}": f"p{number}" for number in range(6)} | {
+        key.replace("_", "/"): p for key, p in patients.items()
+    }
+    (root / "dataset.json").write_text(json.dumps({"groups": named}))
+
+
+def one_patient(root: Path) -> None:
+    groups(root, val_0="p1")
+
+
+def renamed(root: Path) -> None:
+    groups(root, train_6="p1")
+
+
 @pytest.mark.parametrize(
     ("cause", "expected"),
     [
@@ -149,6 +178,10 @@ def folder(root: Path) -> None:
         (colour, {("note", "colour"): ["train/1"], ("note", "several depths"): []}),
         (deep, {("note", "several depths"): []}),
         (folder, {("note", "other folders"): []}),
+        (turned, {("warning", "EXIF orientation"): ["train/1"]}),
+        (beside_its_fov, {("warning", "vessels outside the field of view"): ["train/1"]}),
+        (one_patient, {("warning", "one patient in two splits"): ["train/1", "val/0"]}),
+        (renamed, {("warning", "patient not known"): ["test/0", "test/1", "test/2", "val/0", "val/1"]}),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )  # fmt: skip
@@ -160,6 +193,17 @@ def test_a_cause_has_its_finding_and_no_other(
     assert {(one.severity, one.kind): list(one.images) for one in found} == expected
     assert all("\n" not in one.message for one in found)
     assert all(key in one.message for one in found for key in list(one.images)[:1])
+
+
+def test_a_share_outside_the_field_of_view_and_both_images_of_a_patient_are_named(root: Path) -> None:
+    beside_its_fov(root)
+    one_patient(root)
+    patient, outside = check(root)
+    assert "by dataset.json (1 patient): train/1 and val/0;" in patient.message
+    label = load(root / "train/label/1.png") > 0
+    assert f"train/1 ({label[:, 90:].sum() / label.sum():.2%} of its vessel pixels)" in outside.message
+    (root / "dataset.json").write_text("[")
+    assert check(root)[0].message.startswith(f"{root / 'dataset.json'}: cannot be read")
 
 
 def test_the_same_image_with_two_labels(root: Path) -> None:

@@ -1,6 +1,6 @@
 """What is odd about a data set: each finding is one line that says what, where, and what to do."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -12,6 +12,8 @@ import numpy as np
 from flowseg.data.check.similar import Similar, same_content
 from flowseg.data.check.survey import Record, Survey
 from flowseg.data.folders import SPLITS, split_of
+from flowseg.data.folds import ABOUT_FILE
+from flowseg.data.image_files import UPRIGHT
 from flowseg.errors import counted, first_of
 
 Severity = Literal["error", "warning", "note"]
@@ -70,8 +72,10 @@ def find_all(survey: Survey, similar: Sequence[Similar], recipes: Sequence[Recip
         *(Finding("error", "file", str(problem)) for problem in survey.problems),
         *_too_small(survey.of("train"), recipes),
         *filter(None, [shared_between_splits({record.key: record.content for record in records})]),
+        *_patients(survey),
         *_similar(similar),
         *_coverage(survey),
+        *_outside(records),
         *_places(records),
         *_polarity(records),
         *_repeated(records),
@@ -130,6 +134,24 @@ def _too_small(train: Sequence[Record], recipes: Sequence[Recipe]) -> Iterator[F
         yield from _on("note", "smaller than a crop", mirrored, what, "they are mirrored up to it")
 
 
+def _patients(survey: Survey) -> Iterator[Finding]:
+    """Patients whose images are in two splits, and images whose patient is not known any more, by dataset.json."""
+    images: dict[str, list[str]] = defaultdict(list)
+    for record in survey.records:
+        if record.key in survey.patients:
+            images[survey.patients[record.key]].append(record.key)
+    divided = [keys for keys in images.values() if len(set(map(split_of, keys))) > 1]
+    if divided:
+        first = [next(key for key in keys if split_of(key) != split_of(keys[0])) for keys in divided]
+        named = first_of([f"{keys[0]} and {other}" for keys, other in zip(divided, first, strict=True)])
+        message = f"one patient in two splits, by {ABOUT_FILE} ({counted(len(divided), 'patient')}): {named}; "
+        remedy = "scores on it say little, so keep the patient in one split"
+        yield Finding("warning", "one patient in two splits", message + remedy, [*chain.from_iterable(divided)])
+    what = f"images whose patient is not known, where {ABOUT_FILE} names images that are not there"
+    remedy = "if they were moved or renamed, correct its groups"
+    yield from _on("warning", "patient not known", survey.lost, what, remedy)
+
+
 def _similar(similar: Sequence[Similar]) -> Iterator[Finding]:
     """Images that are nearly the same, across splits and within."""
     across, within = ([pair for pair in similar if pair.across == wanted] for wanted in (True, False))
@@ -165,6 +187,17 @@ def _coverage(survey: Survey) -> Iterator[Finding]:
     ):
         what = f"labels with unusually {name} vessel, where the set's median is {median:.1%} of the pixels"
         yield from _on("note", f"unusually {name} vessel", odd, what, "look at them")
+
+
+def _outside(records: Sequence[Record]) -> Iterator[Finding]:
+    """Labels with vessels outside the field of view; the worst first."""
+    shares = sorted([(record.outside, record.key) for record in records if record.outside > 0], reverse=True)
+    if shares:
+        named = first_of([f"{key} ({share:.2%} of its vessel pixels)" for share, key in shares])
+        what = f"labels with vessels outside the field of view, which do not count ({len(shares)})"
+        remedy = "check that it is their image's, and white inside"
+        message = f"{what}: {named}; {remedy}"
+        yield Finding("warning", "vessels outside the field of view", message, [key for _, key in shares])
 
 
 def _places(records: Sequence[Record]) -> Iterator[Finding]:
@@ -212,9 +245,13 @@ def _repeated(records: Sequence[Record]) -> Iterator[Finding]:
 
 def _storage(survey: Survey) -> Iterator[Finding]:
     """How images are stored, and which folders are not read."""
+    turned = [record.key for record in survey.records if record.orientation != UPRIGHT]
+    what, remedy = "images with an EXIF orientation, which is not applied", "check that their labels are not turned"
+    yield from _on("warning", "EXIF orientation", turned, what, remedy)
     depths = Counter(record.depth for record in survey.records)
     colour = [record.key for record in survey.records if record.depth == "colour"]
-    yield from _on("note", "colour", colour, "colour images", "the network sees their luminance (ITU-R 601)")
+    remedy = "the network sees their luminance, or the channel of data.channel"
+    yield from _on("note", "colour", colour, "colour images", remedy)
     if len(depths) > 1:
         found = ", ".join(f"{count} {depth}" for depth, count in depths.most_common())
         message = f"images are stored in different ways: {found}; each is scaled by its own smallest and largest value"
