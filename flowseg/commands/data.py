@@ -11,7 +11,8 @@ from flowseg.bounds import Bound, Seed
 from flowseg.commands.parsing import default_is, parse
 
 if TYPE_CHECKING:
-    from flowseg.datasets.build import Built, Drawing
+    from flowseg.datasets.build import Drawing
+    from flowseg.datasets.write import Built
 
 Share = Annotated[float, Bound(lambda x: 0 <= x < 1, "must be at least 0 and less than 1")]
 Name = Literal[

@@ -11,7 +11,7 @@ from flowseg.datasets.pixels import Values
 from flowseg.datasets.source import open_source
 from flowseg.datasets.splits import draw_splits
 from flowseg.datasets.table import SETS
-from flowseg.datasets.write import check_out, write_dataset
+from flowseg.datasets.write import Built, check_out, write_dataset
 from flowseg.errors import UserError
 
 SHARES = {"val": 0.1, "test": 0.2}
@@ -28,16 +28,6 @@ class Drawing:
     vessel: Values | None
     check: Callable[[], None] = lambda: None
     """Called after each image; may raise to stop."""
-
-
-@dataclass(frozen=True)
-class Built:
-    """A data set that was written."""
-
-    counts: dict[str, int]
-    """Images in each split."""
-    notes: list[str]
-    """What the user should know of it."""
 
 
 def import_set(name: str, source: Path, out: Path, drawing: Drawing, classes: Sequence[str] | None = None) -> Built:
@@ -111,7 +101,5 @@ def _build(out: Path, found: Found, drawing: Drawing, about: Mapping[str, Any], 
         "split": "; ".join([*split, remark]),
         "seed": drawing.seed if shares else None,
         "classes": found.classes or None,
-        "notes": found.notes,
     }
-    counts = write_dataset(out, cases, drawing.vessel, {**about, **how}, drawing.check)
-    return Built(counts, found.notes)
+    return write_dataset(out, cases, drawing.vessel, {**about, **how}, found.notes, drawing.check)

@@ -34,6 +34,8 @@ class PolygonLabel:
 
     def mask(self, size: Size, vessel: Values | None) -> Bool[np.ndarray, "h w"]:
         """Returns the filled polygons, as the data set's authors fill them: vertices are cut to whole pixels."""
+        if vessel is not None:
+            raise UserError("--label-values: the labels of this set are polygons without grey values; leave it out")
         mask = np.zeros(size, np.uint8)
         for name, numbers in self.polygons:
             points = np.array(numbers, np.float64).reshape(-1, 2)

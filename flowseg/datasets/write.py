@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +13,41 @@ from PIL import Image
 from flowseg import __version__
 from flowseg.data.folders import SPLITS
 from flowseg.data.folds import ABOUT_FILE
-from flowseg.data.image_files import check_size, decode, two_valued
+from flowseg.data.image_files import UPRIGHT, check_size, decode, two_valued
 from flowseg.datasets.cases import Case
 from flowseg.datasets.pixels import Values, read_pixels
 from flowseg.datasets.source import SourceFile, check_total
-from flowseg.errors import UserError
+from flowseg.errors import UserError, first_of
 from flowseg.files import replaced_folder
 from flowseg.progress import task
 
 
+@dataclass(frozen=True)
+class Built:
+    """A data set that was written."""
+
+    counts: dict[str, int]
+    """Images in each split."""
+    notes: list[str]
+    """What the user should know of it."""
+
+
 def write_dataset(
-    out: Path, cases: Sequence[Case], vessel: Values | None, about: Mapping[str, Any], check: Callable[[], None]
-) -> dict[str, int]:
-    """Writes the data set, whole or not at all, and returns the number of images in each split.
+    out: Path,
+    cases: Sequence[Case],
+    vessel: Values | None,
+    about: Mapping[str, Any],
+    notes: Sequence[str],
+    check: Callable[[], None],
+) -> Built:
+    """Writes the data set, whole or not at all.
 
     Args:
         out: its folder, which must not exist.
         cases: each with a split.
         vessel: the grey values of labels that count as vessel; None: the one value other than 0.
-        about: what dataset.json says of the data set, besides the counts.
+        about: what dataset.json says of the data set, besides counts and notes.
+        notes: what the user should know of it, to which the writing adds.
         check: is called after each image, and may raise to stop.
 
     Raises:
@@ -41,11 +58,16 @@ def write_dataset(
     check_total([file for case in cases for file in (case.image, *case.label.files(), case.fov) if file])
     _check_stems(cases)
     vessels = 0
+    turned: list[str] = []
+    missed: list[str] = []
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with replaced_folder(out) as part, task("writing images", len(cases)) as advance:
             for case in cases:
-                vessels += _write_case(part / str(case.split), case, vessel)
+                orientation, mask = _write_case(part / str(case.split), case, vessel)
+                vessels += int(mask.sum())
+                turned += [case.image.path.name] if orientation != UPRIGHT else []
+                missed += _missed(case) if vessel is not None and not mask.any() else []
                 check()
                 advance()
             if not vessels:
@@ -53,8 +75,14 @@ def write_dataset(
                 raise UserError(f"{cases[0].image.path}: no label of the set has any vessel pixel; {hint}")
             counts = {split: sum(case.split == split for case in cases) for split in SPLITS}
             fov = sum(case.fov is not None for case in cases)
+            all_notes = [
+                *notes,
+                *_about(turned, "images with an EXIF orientation, which is not applied: check their labels"),
+                *_about(missed, "labels that are not black, but have none of the values of --label-values"),
+            ]
             known = {
                 **about,
+                "notes": all_notes,
                 "groups": _groups(cases),
                 "counts": counts,
                 "field_of_view_masks": fov,
@@ -64,7 +92,17 @@ def write_dataset(
             check_out(out)  # nothing that has come there in the meantime is replaced
     except OSError as error:
         raise UserError(f"{out}: cannot be written ({error.strerror or error}); choose another folder") from None
-    return counts
+    return Built(counts, all_notes)
+
+
+def _about(names: Sequence[str], what: str) -> list[str]:
+    """Returns a note about some files, of which it names the first; none if there are none."""
+    return [f"{what} ({len(names)}): {first_of(names)}"] if names else []
+
+
+def _missed(case: Case) -> list[str]:
+    """Returns the names of an image's label files that are not black."""
+    return [file.path.name for file in case.label.files() if decode(file.path, file.read()).any()]
 
 
 def _groups(cases: Sequence[Case]) -> dict[str, str] | None:
@@ -89,16 +127,16 @@ def _check_stems(cases: Sequence[Case]) -> None:
             raise UserError(f"{case.image.path}: would be written to the same file as {other.image.path}; rename one")
 
 
-def _write_case(folder: Path, case: Case, vessel: Values | None) -> int:
-    """Writes the files of one image, and returns the number of vessel pixels."""
-    pixels = read_pixels(case.image).pixels
-    size = (pixels.shape[0], pixels.shape[1])
+def _write_case(folder: Path, case: Case, vessel: Values | None) -> tuple[int, Bool[np.ndarray, "h w"]]:
+    """Writes the files of one image, and returns its EXIF orientation and its mask."""
+    stored = read_pixels(case.image)
+    size = (stored.pixels.shape[0], stored.pixels.shape[1])
     mask = case.label.mask(size, vessel)
-    _write(folder / "image" / f"{case.stem}.png", pixels)
+    _write(folder / "image" / f"{case.stem}.png", stored.pixels)
     _write(folder / "label" / f"{case.stem}.png", _as_label(mask))
     if case.fov is not None:
         _write(folder / "fov" / f"{case.stem}.png", _as_label(_field_of_view(case.fov, size)))
-    return int(mask.sum())
+    return stored.orientation, mask
 
 
 def _field_of_view(file: SourceFile, size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:

@@ -28,13 +28,14 @@ from downloads import (
     stems,
     xcad,
 )
+from PIL import Image
 from refusals import refusal
 
 from flowseg.commands.data import Name
 from flowseg.config import DataConfig
 from flowseg.data.dataset import Dataset
 from flowseg.data.folders import SPLITS
-from flowseg.datasets.build import Drawing
+from flowseg.datasets.build import Drawing, import_set
 from flowseg.datasets.pixels import Values
 from flowseg.datasets.table import SETS
 
@@ -259,6 +260,36 @@ def test_a_label_of_several_values_needs_to_be_told_which(tmp_path: Path) -> Non
     assert "no label of the set has any vessel" in refusal(
         lambda: imported("xcad", tmp_path / "raw", tmp_path / "none", nothing)
     )
+
+
+def test_labels_that_have_none_of_the_named_values_are_counted(tmp_path: Path) -> None:
+    drawn = xcad(tmp_path / "raw")
+    folder = tmp_path / "raw" / "XCAD" / "test" / "masks"
+    put(folder / drawn[0].image.name, np.where(drawn[0].mask, np.uint8(100), np.uint8(0)))
+    put(folder / drawn[1].image.name, np.zeros((20, 24), np.uint8))
+    built = import_set("xcad", tmp_path / "raw", tmp_path / "out", replace(DRAW, vessel=Values.parse(("128-255",))))
+    note = f"labels that are not black, but have none of the values of --label-values (1): {drawn[0].image.name}"
+    assert built.notes == [note] == json.loads((tmp_path / "out" / "dataset.json").read_text())["notes"]
+
+
+def test_polygons_have_no_label_values(tmp_path: Path) -> None:
+    arcade(tmp_path / "raw")
+    named = replace(DRAW, vessel=Values.parse(("255",)))
+    message = refusal(lambda: imported("arcade", tmp_path / "raw", tmp_path / "out", named))
+    assert (
+        message.startswith("--label-values: the labels of this set are polygons") and not (tmp_path / "out").exists()
+    )
+
+
+def test_images_with_an_orientation_are_told(tmp_path: Path) -> None:
+    drawn, exif = chase_db1(tmp_path / "raw"), Image.Exif()
+    exif[0x0112] = 3
+    Image.open(drawn[2].image).save(drawn[2].image, exif=exif)
+    built = import_set("chase-db1", tmp_path / "raw", tmp_path / "out", DRAW)
+    assert built.notes == [
+        "images with an EXIF orientation, which is not applied: check their labels (1): Image_02L.jpg"
+    ]
+    check_files(tmp_path / "out", drawn)
 
 
 @pytest.mark.parametrize("word", ["", "x", "3-", "9-3", "-1", "1,2"])
