@@ -2,7 +2,8 @@
 
 A frame's values are the stored values after the modality LUT or rescale, inverted if the lowest value is white
 (MONOCHROME1). The window (VOI LUT) is not applied: it is a reader's choice, it clips values, and every image is scaled
-by its own smallest and largest value anyway. Bits beyond Bits Stored are ignored.
+by its own smallest and largest value anyway. Bits beyond Bits Stored are ignored. Padding gets the darkest of the
+other values.
 """
 
 import logging
@@ -15,7 +16,7 @@ from typing import TypeAlias
 
 import numpy as np
 import pydicom
-from jaxtyping import Num
+from jaxtyping import Bool, Num
 from pydicom.errors import InvalidDicomError
 from pydicom.pixels import apply_modality_lut, get_decoder, iter_pixels
 
@@ -149,18 +150,33 @@ def _packages(missing: Sequence[str]) -> str:
 
 def _grey(values: Num[np.ndarray, "h w"], dataset: pydicom.Dataset, number: int) -> Num[np.ndarray, "h w"]:
     """Returns the values that a frame stands for, up to a positive scale and an offset, as `plain_type` does."""
+    padded = _padded(values, dataset)
     if dataset.get("ModalityLUTSequence"):
         values, slope = apply_modality_lut(values, dataset), 1.0
     else:
-        slope = float(_rescale(dataset, number).get("RescaleSlope", 1))
+        given = _rescale(dataset, number).get("RescaleSlope")
+        slope = 1.0 if given is None else float(given)  # the element may be empty
     if slope == 0 or not np.isfinite(values).all():
         raise ValueError(f"frame {number}: " + ("rescale slope 0" if slope == 0 else "values that are not finite"))
     # Images are scaled by their own smallest and largest value, so only the sign of the slope matters. Not applying
     # the rest keeps whole numbers whole.
-    if (slope < 0) != (dataset.PhotometricInterpretation == "MONOCHROME1"):
+    inverted = (slope < 0) != (dataset.PhotometricInterpretation == "MONOCHROME1")
+    if padded.any() and not padded.all():
+        shown = values[~padded]
+        values = np.where(padded, shown.max() if inverted else shown.min(), values)
+    if inverted:
         # Whole numbers may overflow in between; the result fits the type.
         values = values.max() - (values - values.min())
     return plain_type(values)
+
+
+def _padded(values: Num[np.ndarray, "h w"], dataset: pydicom.Dataset) -> Bool[np.ndarray, "h w"]:
+    """Returns where stored values are padding, which fills a frame up and shows nothing (PS3.3 C.7.5.1.1.2)."""
+    value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
+    if value is None or values.dtype.kind == "f":  # it is defined for whole numbers only
+        return np.zeros(values.shape, bool)
+    ends = (int(value), int(value if limit is None else limit))
+    return (values >= min(ends)) & (values <= max(ends))
 
 
 def _rescale(dataset: pydicom.Dataset, number: int) -> pydicom.Dataset:

@@ -138,7 +138,9 @@ def network_inputs(run: Run, config: Config, paths: Sequence[Path], items: Seque
         except UserError as error:
             if not any(is_dicom(item.path) for item in items):
                 raise
-            raise UserError(f"{error} (it reads no DICOM: give it the frames as PNG of the same values)") from None
+            raise UserError(
+                f"{error} (it reads no DICOM: give it the frames as files of the same values, see docs/datasets.md)"
+            ) from None
     return [
         network_input(item.name, item.content, item.image, vector, config.data.max_side)
         for item, vector in zip(items, vectors, strict=True)

@@ -1,6 +1,7 @@
 """Reading DICOM frames: which values they have, and which files are refused."""
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from refusals import refusal
 from flowseg.data.dicom import _packages, is_dicom, read_frames
 from flowseg.data.image_files import content_hash, decode, scaled
 from flowseg.errors import pip_install
+from flowseg.data.inputs import read_inputs
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(3, 250, (10, 14)).astype(np.uint8)
@@ -103,6 +105,47 @@ def test_a_modality_lut_is_applied_a_window_is_not(tmp_path: Path) -> None:
     lut.add_new("LUTData", "US", table.tolist())
     path = write_dicom(tmp_path / "a.dcm", GREY, ModalityLUTSequence=[lut], WindowCenter=50, WindowWidth=20)
     np.testing.assert_array_equal(only(path), table[GREY])
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize(("pad", "limit"), [(-2000, None), (-2000, -1990), (3000, 2990)])
+def test_padding_does_not_count(tmp_path: Path, photometric: str, pad: int, limit: int | None) -> None:
+    """It gets the darkest of the other values, which alone decide on the scale."""
+    pixels = TWELVE.astype(np.int16) % 1000
+    padded = np.arange(pixels.size).reshape(pixels.shape) % 9 == 0
+    filled = np.where(padded, np.int16(pad if limit is None else (pad + limit) // 2), pixels)
+    how = {"PhotometricInterpretation": photometric, "PixelPaddingValue": pad}
+    more = {} if limit is None else {"PixelPaddingRangeLimit": limit}
+    found = only(write_dicom(tmp_path / "a.dcm", filled, **how, **more))
+    darkest = pixels[~padded].max() if photometric == "MONOCHROME1" else pixels[~padded].min()
+    plain = np.where(padded, darkest, pixels)
+    np.testing.assert_array_equal(
+        found, only(write_dicom(tmp_path / "b.dcm", plain, PhotometricInterpretation=photometric))
+    )
+    assert scaled(found, "a")[padded].max() == -1
+    nothing = only(write_dicom(tmp_path / "c.dcm", np.full_like(pixels, pad), **how, **more))
+    assert len(np.unique(nothing)) == 1
+
+
+def test_an_empty_rescale_slope_is_1(tmp_path: Path) -> None:
+    np.testing.assert_array_equal(
+        only(write_dicom(tmp_path / "a.dcm", TWELVE, 12, RescaleSlope=None, RescaleIntercept=None)), TWELVE
+    )
+
+
+def test_the_page_s_way_to_training_images_gives_what_prediction_reads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dicom").mkdir()
+    write_dicom(tmp_path / "dicom" / "cine.dcm", SERIES, 12)
+    write_dicom(tmp_path / "dicom" / "one.dcm", TWELVE.astype(np.int16) - 2048, RescaleSlope=1, RescaleIntercept=-5)
+    page = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    exec(compile(code, "datasets.md", "exec"), {})
+    written, frames = read_inputs([Path("images")]), read_inputs([Path("dicom")])
+    assert [(item.name, item.content) for item in written] == [(item.name, item.content) for item in frames]
+    assert len(written) == 6
 
 
 def test_floats_are_read(tmp_path: Path) -> None:
