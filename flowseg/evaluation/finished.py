@@ -1,7 +1,7 @@
 """Which images of a prediction are finished: what an interrupted one leaves, and what `--resume` takes up.
 
-While images are segmented, `prediction.jsonl` in the output folder records how they are made (the first line) and each
-one that is finished. At the end `prediction.json` takes its place.
+While images are segmented, `prediction.jsonl` in the output folder records how they are made (the first line, before
+there is any output) and each one that is finished. At the end `prediction.json` takes its place.
 """
 
 import hashlib
@@ -86,13 +86,24 @@ class Finished(AbstractContextManager["Finished"]):
             if all(made.exists() for made in outputs[name].values()):
                 self.rows[name] = row
 
+    def begin(self) -> None:
+        """Records how images are made, in place of what an earlier call has recorded; has to come before any output.
+
+        Otherwise outputs of this call, if it is killed, would count as those of the earlier one. A second call does
+        nothing.
+        """
+        if self._file is not None:
+            return
+        with naming(self._out / JOURNAL):
+            lines = [self._how, *self.rows.values()]
+            write_text(self._out / JOURNAL, "".join(json.dumps(line) + "\n" for line in lines))
+            (self._out / SUMMARY).unlink(missing_ok=True)
+            self._file = (self._out / JOURNAL).open("a")
+
     def add(self, row: dict[str, Any]) -> None:
         """Records that an image is finished: all its outputs are written."""
+        assert self._file is not None, "begin has not been called"
         with naming(self._out / JOURNAL):
-            if self._file is None:
-                lines = [self._how, *self.rows.values()]
-                write_text(self._out / JOURNAL, "".join(json.dumps(line) + "\n" for line in lines))
-                self._file = (self._out / JOURNAL).open("a")
             self._file.write(json.dumps(row) + "\n")
             self._file.flush()
         self.rows[row["name"]] = row

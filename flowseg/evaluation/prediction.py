@@ -91,6 +91,7 @@ def predict_images(
                 found = whole.inside(inside)
                 check_finite(item.name, found.probability)
                 mask = rule.mask(found.probability, inside)
+                finished.begin()
                 _write(outputs[item.name], item, found, mask)
                 row = {"name": item.name, "file": str(item.path), "frame": item.frame}
                 expected = expected_error(found.probability, mask)

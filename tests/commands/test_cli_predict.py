@@ -414,6 +414,28 @@ def test_resume_keeps_only_what_was_made_alike(flowseg: Flowseg, run: Path, data
     assert "prediction.json: does not say how its images were made" in flowseg(*command).err
 
 
+def test_outputs_of_another_call_are_not_taken_for_those_of_an_earlier_one(
+    flowseg: Flowseg, run: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call with other settings ends after it has written the first of an image's files."""
+    image, out = first(data, "image", "test"), tmp_path / "out"
+    assert flowseg("predict", run, image, "--out", out).status == 0
+    before = (out / f"{image.stem}_mask.png").read_bytes()
+
+    def half_written(files: dict[str, Path], *args: object) -> None:
+        write(files["mask"], np.zeros((64, 64), np.uint8))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prediction, "_write", half_written)
+        assert flowseg("predict", run, image, "--out", out, "--ensemble", 2).status == 1
+    assert (out / f"{image.stem}_mask.png").read_bytes() != before
+    outcome = flowseg("predict", run, image, "--out", out, "--resume")
+    assert outcome.status == 1 and "its images were made otherwise (eval differs)" in outcome.err
+    again = flowseg("predict", run, image, "--out", out, "--resume", "--ensemble", 2)
+    assert again.status == 0 and "made before" not in again.out
+
+
 def test_a_name_too_long_for_its_outputs_is_refused(
     refused: Callable[..., str], run: Path, data: Path, tmp_path: Path
 ) -> None:
