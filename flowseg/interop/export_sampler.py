@@ -26,6 +26,7 @@ from flowseg.models.kernels import BLOCKS, PLAIN, Kernels
 from flowseg.models.network import Network, Params
 from flowseg.runs.folder import described
 from flowseg.runs.trained import Trained
+from flowseg.sampling.canvas import SIGMA
 from flowseg.sampling.windows import Maps, WindowSampler
 
 FORMAT = 1
@@ -74,7 +75,8 @@ def write_sampler(trained: Trained, out: Path, windows: int | None = None) -> No
         "inputs": _inputs(trained, windows),
         "outputs": {"probability": {"shape": maps, "dtype": "float32", "what": "vessel probability in [0, 1]"}},
     }
-    card = model_card(trained, "sampler.md.j2", rule=trained.rule, signature=signature)
+    sigma = SIGMA * trained.config.data.crop
+    card = model_card(trained, "sampler.md.j2", rule=trained.rule, signature=signature, sigma=sigma)
     with replaced_folder(out) as part:
         (part / PROGRAM_FILE).write_bytes(program)
         (part / SIGNATURE_FILE).write_text(json.dumps(signature, indent=2) + "\n")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 from stub_network import CROP, Stub, config
 
 from flowseg.config import Config, EvalConfig, Family
+from flowseg.data.dataset import network_input
 from flowseg.embeddings.source import IMAGE_STATS
 from flowseg.flow import make_flow
 from flowseg.interop import export_sampler as export_sampler_file
@@ -22,6 +24,7 @@ from flowseg.interop.export_sampler import PROGRAM_FILE, SIGNATURE_FILE, export_
 from flowseg.models.network import init_params
 from flowseg.runs.folder import Run
 from flowseg.runs.trained import Trained
+from flowseg.sampling.segment import segment
 from flowseg.sampling.windows import WindowSampler
 
 FAMILIES: tuple[Family, ...] = ("binary", "gaussian", "supervised")
@@ -107,6 +110,28 @@ def test_the_card_s_code_gives_without_flowseg_what_the_sampler_gives(tmp_path: 
     expected = sampled(model, arrays)
     assert expected.std() > 0.05
     np.testing.assert_allclose(np.load(tmp_path / "probability.npy"), expected, rtol=0, atol=1e-6)
+
+
+def test_the_steps_of_the_card_find_what_flowseg_finds(tmp_path: Path) -> None:
+    """A mirrored side, windows that overlap, and resizing, by a family that needs no noise."""
+    base = narrow("supervised", film=False)
+    model = trained(replace(base, data=replace(base.data, max_side=40)))
+    image = np.random.default_rng(0).uniform(-1, 1, (20, 80)).astype(np.float32)
+    (found,) = segment(model.sampler, model.params, [network_input("it", f"{1:032x}", image, None, 40)])
+    small = np.pad(cv2.resize(image, (40, 10), interpolation=cv2.INTER_AREA), ((0, CROP - 10), (0, 0)), "symmetric")
+    y, x = np.mgrid[:CROP, :CROP] - (CROP - 1) / 2
+    weights = np.exp(-(y**2 + x**2) / (2 * (CROP / 8) ** 2))
+    program, lefts = export_sampler(model, WINDOWS), [0, 12, 24]  # each overlaps by a quarter
+    total, weight = np.zeros((2, CROP, 40))
+    windows = np.stack([small[:, left : left + CROP] for left in [*lefts, 0]])[..., None]
+    for start in range(0, 4, WINDOWS):
+        part = windows[start : start + WINDOWS]
+        for left, one in zip(lefts[start : start + WINDOWS], np.asarray(program.call(part, 0 * part)), strict=False):
+            total[:, left : left + CROP] += weights * one[..., 0]
+            weight[:, left : left + CROP] += weights
+    expected = cv2.resize((total / weight)[:10], (80, 20), interpolation=cv2.INTER_LINEAR)
+    assert expected.std() > 0.05
+    np.testing.assert_allclose(found.probability, expected, rtol=0, atol=1e-5)
 
 
 def test_the_signature_tells_a_damaged_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
