@@ -312,6 +312,11 @@ def test_the_page_in_a_browser(browser, site: Site, image: Path, tmp_path: Path,
     assert wrong.name in find("id", "error").text and "cannot be read as an image" in find("id", "error").text
     options = browser.execute_script("return [...document.getElementById('image').options].map(o => o.text)")
     assert options == [image.name, "cine.dcm, frame 1 of 2", "cine.dcm, frame 2 of 2"]
+    # A tuned threshold that lies between two steps of the slider is used as it is, until the slider is moved.
+    own = "const t = document.getElementById('threshold'); t.value = 0.5433; return t.value"
+    assert browser.execute_script(own) == "0.5433"
+    browser.execute_script("document.getElementById('threshold').dispatchEvent(new Event('input'))")
+    assert find("id", "shown").text == find("id", "threshold").get_property("value") == "0.54"
     find("id", "go").click()
     wait("document.querySelectorAll('figure img').length === 4")
     wait("[...document.images].every(i => i.complete && i.naturalWidth === 64)")

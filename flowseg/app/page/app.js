@@ -113,6 +113,8 @@ $("files").addEventListener("change", () => add($("files").files));
 $("form").addEventListener("submit", (event) => { event.preventDefault(); segment(); });
 $("image").addEventListener("change", old);
 $("threshold").addEventListener("input", () => {
+  // The model's own threshold, with which the page starts, may lie between two steps.
+  Object.assign($("threshold"), { step: 0.01, value: Number($("threshold").value).toFixed(2) });
   $("shown").textContent = $("threshold").value;
   clearTimeout(timer);
   // The server keeps the probability of the last segmentation, so this does not sample again.
