@@ -28,8 +28,8 @@ _ROSSA = (
 )
 
 
-def _octa_500(size: str, numbers: str, splits: dict[str, range]) -> PublicSet:
-    """Returns a part of OCTA-500: its field of view in words, an expression for its numbers, and its splits."""
+def _octa_500(size: str, numbers: str, splits: dict[str, range], whose: str) -> PublicSet:
+    """Returns a part of OCTA-500: its field of view in words, an expression for its numbers, its splits and whose."""
     return PublicSet(
         f"OCTA-500, {size}",
         "https://ieee-dataport.org/open-access/octa-500",
@@ -42,7 +42,7 @@ def _octa_500(size: str, numbers: str, splits: dict[str, range]) -> PublicSet:
             split_of=by_number(splits),
             classes=_OCTA_CLASSES,
         ),
-        "one image of each subject",
+        f"one image of each subject; the splits are those of {whose}",
     )
 
 
@@ -130,7 +130,7 @@ SETS = {
             annotations=r"syntax/(?P<part>train|val|test)/annotations/(?P=part)\.json",
             not_vessel=("stenosis",),
         ),
-        "only segments of the SYNTAX score are labelled",
+        "only segments of the SYNTAX score are labelled; patients are not named",
     ),
     "dca1": PublicSet(
         "DCA1",
@@ -161,22 +161,24 @@ SETS = {
         "3 mm",
         r"10(?:30[1-9]|3[1-9]\d|4\d\d|500)",
         {"train": range(10301, 10441), "val": range(10441, 10451), "test": range(10451, 10501)},
+        "public code for this set",
     ),
     "octa500-6mm": _octa_500(
         "6 mm",
         r"10(?:[0-2]\d\d|300)",
         {"train": range(10001, 10181), "val": range(10181, 10201), "test": range(10201, 10301)},
+        "the authors' code for IPN-V2",
     ),
     "rossa": PublicSet(
         "ROSSA",
         *_ROSSA,
         _rossa("train_manual|train_sam"),
-        "the labels of train_sam are semi-automatic",
+        "the labels of train_sam are semi-automatic; patients are not named",
     ),
     "rossa-manual": PublicSet(
         "ROSSA without semi-automatic labels",
         *_ROSSA,
         _rossa("train_manual"),
-        "without train_sam, whose labels are semi-automatic",
+        "without train_sam, whose labels are semi-automatic; patients are not named",
     ),
 }
