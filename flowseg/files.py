@@ -41,7 +41,7 @@ def parse_json(text: str | bytes) -> Any:
     """
     try:
         found = json.loads(text)
-        if re.search(rb"\\u[dD]" if isinstance(text, bytes) else r"\\u[dD]", text):
+        if re.search(r"\\u[dD]", text if isinstance(text, str) else text.decode(errors="replace")):
             json.dumps(found, ensure_ascii=False).encode()
     except RecursionError:
         raise ValueError("nested too deeply") from None

@@ -22,8 +22,8 @@ from refusals import refusal
 
 from flowseg.data.dicom import _packages, is_dicom, read_frames
 from flowseg.data.image_files import content_hash, decode, scaled
-from flowseg.errors import pip_install
 from flowseg.data.inputs import read_inputs
+from flowseg.errors import pip_install
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(3, 250, (10, 14)).astype(np.uint8)
