@@ -7,6 +7,7 @@ import pytest
 from made_runs import make_run
 from refusals import refusal
 
+from flowseg.progress import console
 from flowseg.reports.compare.run_log import read_run_log
 from flowseg.runs.folder import open_run
 
@@ -17,7 +18,7 @@ def rows(folder: Path, lines: list[dict]) -> list[tuple]:
     return [(row.epoch, row.loss, row.dice, row.measured) for row in read_run_log(run, "run").rows]
 
 
-def train(step: int, steps: int, loss: float | None, per_epoch: int) -> dict:
+def train(step: int, steps: int, loss: float | None, per_epoch: float) -> dict:
     return {"kind": "train", "step": step, "epoch": round(step / per_epoch, 4), "steps": steps, "loss": loss}
 
 
@@ -31,6 +32,31 @@ def test_an_epoch_s_loss_is_the_mean_over_its_steps(tmp_path: Path) -> None:
         (4, 3.0, None, False),
         (5, 3.0, 0.7, True),
     ]
+
+
+def test_an_epoch_of_another_program_may_end_within_a_step(tmp_path: Path) -> None:
+    """Five images in batches of two: epochs of two and a half steps, however long the training."""
+    lines = [train(3 * i, 3, float(i), 2.5) for i in range(1, 1001)]
+    lines.append({"kind": "val", "step": 3000, "epoch": 1200.0, "dice": 0.7})
+    found = rows(tmp_path / "run", lines)
+    # Steps 1 and 2; 3 to 5; 6 and 7; 8 to 10.
+    assert [row[1] for row in found[:4]] == pytest.approx([1, 5 / 3, 2.5, 10 / 3])
+    assert [row[0] for row in found] == list(range(1, 1201)) and found[-1][1:] == (1000, 0.7, True)
+
+
+def test_epochs_that_are_shorter_than_a_step_have_the_loss_of_none(tmp_path: Path) -> None:
+    """Two images in batches of eight: every fourth epoch ends with a step."""
+    lines = [train(1, 1, 1.0, 0.25), train(3, 2, 2.0, 0.25), {"kind": "val", "step": 3, "epoch": 12.0, "dice": 0.7}]
+    assert [row[:3] for row in rows(tmp_path / "run", lines)] == [(4, 1, None), (8, 2, None), (12, 2, 0.7)]
+
+
+def test_of_several_validations_in_an_epoch_the_last_counts_and_it_is_said(tmp_path: Path) -> None:
+    """As in a short training of another program. The first epoch is 1, even if nearly nothing of it is over."""
+    lines = [{"kind": "val", "step": s, "epoch": s / 10, "dice": s / 100} for s in (2, 4, 14, 20)]
+    with console.capture() as told:
+        found = rows(tmp_path / "run", lines)
+    assert [(row[0], row[2]) for row in found] == [(1, 0.04), (2, 0.2)]
+    assert "an epoch with several validations counts with the last" in " ".join(told.get().split())
 
 
 def test_steps_without_a_finite_loss_leave_a_hole(tmp_path: Path) -> None:
@@ -59,7 +85,6 @@ def test_an_imported_run_has_no_log(tmp_path: Path) -> None:
         "[1]\n",
         "not json\n",
         '{"kind": "val", "epoch": 1.0, "step": 3}\n',
-        '{"kind": "val", "epoch": 9.0, "step": 3, "dice": 0.5}\n',
         '{"kind": "val", "epoch": 1e12, "step": 1000000000000, "dice": 0.5}\n',
         '{"kind": "train", "epoch": 1.0, "step": 2, "steps": 2000000000, "loss": 0.5}\n',
         '{"kind": "train", "epoch": 1.0, "step": 2000000000, "steps": 2000000000, "loss": 0.5}\n'
