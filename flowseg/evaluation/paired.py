@@ -1,7 +1,7 @@
 """Paired comparison of two conditions on the same images: mean difference, interval, test and power."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -89,16 +89,18 @@ def _shown(n: int, tests: int) -> float:
 def images_needed(n: int, smallest: float, target: float, tests: int = 1) -> int:
     """The number of images that show a mean difference of `target` if n images show `smallest`, as in `detectable`."""
     wanted = _shown(n, tests) * abs(target) / smallest
-    fewest, most = 2, 2
-    while _shown(most, tests) > wanted or smallest_p(most, tests) >= LEVEL:
-        fewest, most = most + 1, 2 * most
-    while fewest < most:
-        middle = (fewest + most) // 2
-        if _shown(middle, tests) > wanted or smallest_p(middle, tests) >= LEVEL:
-            fewest = middle + 1
-        else:
-            most = middle
-    return most
+    return fewest(lambda more: _shown(more, tests) <= wanted and smallest_p(more, tests) < LEVEL)
+
+
+def fewest(enough: Callable[[int], bool]) -> int:
+    """The smallest n, two or more, that is enough; every larger one is enough too."""
+    low, high = 2, 2
+    while not enough(high):
+        low, high = high + 1, 2 * high
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+    return high
 
 
 def rank_biserial(differences: Float64[np.ndarray, " n"]) -> float:

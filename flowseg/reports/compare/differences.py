@@ -7,11 +7,19 @@ from statistics import fmean
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.stats import norm, t, ttest_ind, ttest_rel
+from scipy.stats import t, ttest_ind, ttest_rel
 
 from flowseg.evaluation.metric_table import is_better
 from flowseg.evaluation.metrics import bootstrap_mean
-from flowseg.evaluation.paired import compare, holm, images_needed, paired_differences, rank_biserial
+from flowseg.evaluation.paired import (
+    POWER,
+    compare,
+    fewest,
+    holm,
+    images_needed,
+    paired_differences,
+    rank_biserial,
+)
 from flowseg.reports.compare.scores import Values
 
 LEVEL = 0.95
@@ -181,8 +189,27 @@ def seed_test(metric: str, a: str, b: str, first: dict[int, float], second: dict
         p = 0.0 if difference else 1.0
         return SeedTest(metric, a, b, len(one), len(two), paired, difference, difference, difference, p, 0.0)
     error = (high - low) / 2 / float(t.ppf((1 + LEVEL) / 2, df))
-    detectable = error * float(t.ppf((1 + LEVEL) / 2, df) + t.ppf(0.8, df))
+    detectable = error * float(t.ppf((1 + LEVEL) / 2, df) + t.ppf(POWER, df))
     return SeedTest(metric, a, b, len(one), len(two), paired, difference, low, high, p, detectable)
+
+
+def seeds_needed(first: dict[int, float], second: dict[int, float], target: float) -> int:
+    """The seeds per group with which `seed_test` shows a difference of `target` in 80 % of repetitions.
+
+    The spread is that of the given values, of which there are two or more in each group: of the differences seed by
+    seed where the seeds are the same, otherwise of both groups, which need not be alike.
+    """
+    if first.keys() == second.keys():
+        variances = [np.var([second[seed] - first[seed] for seed in first], ddof=1)]
+    else:
+        variances = [np.var(list(group.values()), ddof=1) for group in (first, second)]
+    whole = sum(variances)
+
+    def detectable(n: int) -> float:
+        degrees = (n - 1) * whole**2 / sum(one**2 for one in variances)  # Welch's; n - 1 for pairs
+        return float(np.sqrt(whole / n) * (t.ppf((1 + LEVEL) / 2, degrees) + t.ppf(POWER, degrees)))
+
+    return fewest(lambda n: detectable(n) <= target)
 
 
 def course(a: str, b: str, first: Series, second: Series) -> Course:
@@ -214,12 +241,3 @@ def autocorrelation(values: Float64[np.ndarray, " n"]) -> float:
     off = values - values.mean()
     whole = float((off**2).sum())
     return min(1.0, max(0.0, float((off[1:] * off[:-1]).sum()) / whole)) if whole else 0.0
-
-
-def seeds_needed(spread: float, target: float) -> int:
-    """The seeds per group that show a difference of `target` in 80 % of repetitions; at least two.
-
-    This is the usual 2 ((1.96 + 0.84) s / d)^2, with normal quantiles and one standard deviation in both groups.
-    """
-    quantiles = float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(0.8))
-    return max(2, int(np.ceil(2 * (quantiles * spread / target) ** 2)))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from statistics import stdev
 
 from flowseg.evaluation.paired import images_needed
 from flowseg.evaluation.soft import CALIBRATION
@@ -238,9 +237,12 @@ def _more_trials(evidence: Evidence) -> Iterator[Message]:
         target = max(abs(dice.values["d"]), MIN_DIFFERENCE)
         values = {"a": a.name, "b": b.name, "target": target}
         if dice.reason == "seeds_overlap_images":
-            of_pair = [s for s in evidence.seeds if s.metric == "dice" and s.group in (a.name, b.name)]
-            spreads = [stdev(s.values.values()) for s in of_pair]
-            yield Message("next_more_seeds", values | {"n": seeds_needed(max(spreads), target)})
+            by_group = {s.group: s.values for s in evidence.seeds if s.metric == "dice"}
+            first, second = by_group[a.name], by_group[b.name]
+            seeds = seeds_needed(first, second, target)
+            if seeds > min(len(first), len(second)):
+                counts = {"n": seeds, "n_a": len(first), "n_b": len(second)}
+                yield Message("next_more_seeds", values | counts)
         elif dice.values["detectable"]:
             assert evidence.on_test is not None
             tests, have = evidence.on_test.compared, dice.values["n"]

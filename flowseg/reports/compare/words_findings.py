@@ -236,8 +236,10 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "바꾸어 보아야만 구별됩니다.",
     ),
     "next_more_seeds": (
-        "{a} and {b}: about {n} seeds of each would show a difference of Dice of {target:.4f} in 80 % of repetitions.",
-        "{a} / {b}: {target:.4f}의 Dice 차이를 검정력 80 %로 확인하려면 설정마다 시드가 약 {n}개 필요합니다.",
+        "{a} and {b}: about {n} seeds of each would show a difference of Dice of {target:.4f} in 80 % of repetitions; "
+        "there are {n_a} and {n_b}.",
+        "{a} / {b}: {target:.4f}의 Dice 차이를 검정력 80 %로 확인하려면 설정마다 시드가 약 {n}개 필요합니다. 현재 "
+        "{n_a}개와 {n_b}개입니다.",
     ),
     "next_images": (
         "{a} and {b}: about {n:,} test images would show a difference of Dice of {target:.4f} in 80 % of "

@@ -103,15 +103,36 @@ def test_equal_seeds_are_paired_others_are_welch_s() -> None:
     assert seed_test("dice", "a", "b", first, dict(first)).high == 0
 
 
-def test_the_seeds_needed_show_the_difference_in_eighty_percent() -> None:
-    spread, target = 0.02, 0.02
-    n = seeds_needed(spread, target)
+@pytest.mark.parametrize("paired", [True, False])
+@pytest.mark.parametrize("seeds", [3, 9])
+def test_seeds_needed_agree_with_what_the_seeds_table_calls_detectable(paired: bool, seeds: int) -> None:
+    """Also where seeds spread by much and their differences by little, or one group by more than the other."""
+    rng = np.random.default_rng(seeds)
+    first = dict(enumerate(rng.normal(0, 0.1, seeds)))
+    wider, other = (1, 0) if paired else (3, seeds)
+    second = {seed + other: wider * dice + 0.01 * rng.normal() for seed, dice in first.items()}
+    found = seed_test("dice", "a", "b", first, second)
+    assert found.paired == paired and seeds_needed(first, second, found.detectable * 1.0001) == seeds
+    assert seeds_needed(first, second, found.detectable / 1.0001) == seeds + 1
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_the_seeds_needed_show_the_difference_in_eighty_percent(paired: bool) -> None:
+    """By the test of the report itself, with runs whose spread is that of the given seeds."""
+    target = 0.02
+    first = {0: 0.68, 1: 0.70, 2: 0.72}
+    second = {0: 0.70, 1: 0.69, 2: 0.74} if paired else {3: 0.65, 4: 0.70, 5: 0.75}
+    one, two = (np.array(list(group.values())) for group in (first, second))
+    spreads = (0.0, (two - one).std(ddof=1)) if paired else (one.std(ddof=1), two.std(ddof=1))
+    n = seeds_needed(first, second, target)
+    assert n > 5
     rng = np.random.default_rng(5)
-    drawn = rng.normal(0, spread, (4000, 2, n))
-    drawn[:, 1] += target
-    gain = drawn[:, 1].mean(1) - drawn[:, 0].mean(1)
-    found = gain / (spread * np.sqrt(2 / n)) > 1.96
-    assert found.mean() == pytest.approx(0.8, abs=0.04)
+    shown, trials = 0, 1000
+    for _ in range(trials):
+        one, two = (rng.normal(shift, spread, n) for shift, spread in zip((0, target), spreads, strict=True))
+        found = seed_test("dice", "a", "b", dict(enumerate(one)), dict(enumerate(two, 0 if paired else n)))
+        shown += found.low > 0
+    assert shown / trials == pytest.approx(0.8, abs=0.05)
 
 
 @pytest.mark.parametrize("likeness", [0.0, 0.6])
