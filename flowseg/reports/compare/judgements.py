@@ -163,7 +163,10 @@ def _equal_epochs(a: Group, b: Group, item: str, between: tuple[int, int] | None
 
 
 def _steadiness(a: Group, b: Group) -> Judgement | None:
-    """Compares the scatter of the losses about their running median at common epochs (Brown and Forsythe 1974)."""
+    """Compares the scatter of the losses about their running median at common epochs (Brown and Forsythe 1974).
+
+    The value of each is what that test compares, the mean distance from the median; a single spike hardly moves it.
+    """
     if len(a.logs) > 1 or len(b.logs) > 1:
         return None
     losses = [{row.epoch: row.loss for row in g.logs[0].rows if row.loss is not None} for g in (a, b)]
@@ -171,7 +174,8 @@ def _steadiness(a: Group, b: Group) -> Judgement | None:
     if len(epochs) < 2:
         return None
     off = [residuals(np.array([loss[epoch] for epoch in epochs], np.float64)) for loss in losses]
-    values: dict[str, Any] = {"n": len(epochs), "value_a": float(off[0].std()), "value_b": float(off[1].std())}
+    scatter = [float(np.abs(o - np.median(o)).mean()) for o in off]
+    values: dict[str, Any] = {"n": len(epochs), "value_a": scatter[0], "value_b": scatter[1]}
     if only_seeds_differ(a, b):
         return Judgement("steadiness", a.name, b.name, None, "seeds_only", values)
     if not _same_loss(a, b):

@@ -301,13 +301,16 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "손실이 기록된 공통 에폭이 {n}개뿐입니다. {needed}개가 필요합니다.",
     ),
     "alike_scatter": (
-        "The losses of {n} common epochs scatter by {value_a:.4f} and {value_b:.4f}: no difference shown (p {p:p}).",
-        "공통 에폭 {n}개의 손실 산포는 {value_a:.4f}, {value_b:.4f}: 차이가 확인되지 않습니다(p {p:p}).",
+        "The losses of {n} common epochs lie {value_a:.4f} and {value_b:.4f} off their running median on average: no "
+        "difference shown (p {p:p}).",
+        "공통 에폭 {n}개의 손실은 이동 중앙값에서 평균 {value_a:.4f}, {value_b:.4f} 벗어납니다. 차이가 확인되지 "
+        "않습니다(p {p:p}).",
     ),
     "wins_scatter": (
-        "The losses of {n} common epochs scatter by {value_a:.4f} and {value_b:.4f} (p {p:p}). This holds "
-        "for these two trainings only.",
-        "공통 에폭 {n}개의 손실 산포는 {value_a:.4f}, {value_b:.4f}입니다(p {p:p}). 이 두 학습에 한한 결과입니다.",
+        "The losses of {n} common epochs lie {value_a:.4f} and {value_b:.4f} off their running median on average (p "
+        "{p:p}). This holds for these two trainings only.",
+        "공통 에폭 {n}개의 손실은 이동 중앙값에서 평균 {value_a:.4f}, {value_b:.4f} 벗어납니다(p {p:p}). 이 두 학습에 "
+        "한한 결과입니다.",
     ),
     "same_count": ("The same number: {value_a:,}.", "{value_a:,}개로 같습니다."),
     "fewer": ("{value_a:,} and {value_b:,} parameters.", "{value_a:,}개, {value_b:,}개."),

@@ -107,6 +107,17 @@ def test_alike_losses_are_alike() -> None:
     assert (found.winner, found.reason) == (None, "alike_scatter")
 
 
+def test_a_single_spike_does_not_make_a_loss_unsteady() -> None:
+    """It has the larger standard deviation; the test is of the mean distance from the median, and so is the winner."""
+    a, b = group("a", CURVE, losses=0.001), group("b", HIGHER, width=2, losses=0.04)
+    (log,) = a.logs
+    rows = [replace(row, loss=row.loss + 0.32) if row.epoch == 30 and row.loss else row for row in log.rows]
+    spiked = replace(a, logs=(replace(log, rows=tuple(rows)),))
+    found = judged(spiked, b)["steadiness"]
+    assert (found.winner, found.reason) == ("a", "wins_scatter")
+    assert found.values["value_a"] < found.values["value_b"]
+
+
 def with_config(one: Group, **sections: object) -> Group:
     """The group with other sections in the config of its only run."""
     run = one.logs[0].run
