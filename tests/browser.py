@@ -48,8 +48,16 @@ def show(browser, page: Path | str, width: int = 1280, dark: bool = False) -> No
 
 
 def outside(browser, width: int) -> list[str]:
-    """What reaches over the right edge of a screen of this width, and does not scroll by itself."""
+    """What reaches over the right edge of a screen of this width and does not scroll by itself, or is cut off in a
+    drawing."""
     found = """return [...document.querySelectorAll('body *')].filter(e => !e.closest('.wide') && !e.closest('svg') &&
       e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"""
+    cut = """return [...document.querySelectorAll('svg text')].filter(text => {
+      const [inner, outer] = [text, text.closest('svg')].map(e => e.getBoundingClientRect());
+      return inner.left < outer.left - 1 || inner.right > outer.right + 1}).map(e => e.outerHTML.slice(0, 80))"""
     whole = browser.execute_script("return document.documentElement.scrollWidth")
-    return [*browser.execute_script(found), *([f"the page, {whole} pixels"] if whole > width else [])]
+    return [
+        *browser.execute_script(found),
+        *browser.execute_script(cut),
+        *([f"the page, {whole} pixels"] if whole > width else []),
+    ]

@@ -11,9 +11,12 @@ from matplotlib.ticker import MaxNLocator
 
 from flowseg.reports.drawing import Frame, Scale, axis_titles, grid, scale_over, svg
 from flowseg.reports.markup import element
+from flowseg.reports.tables import signed
 
 SERIES = 8
 """The number of colours and marks; further groups begin again with the first."""
+
+_MARKS = 4  # shapes
 
 _POINT, _SMALL_POINT, _CARRIED = 4.0, 2.5, 1.8  # half sizes of marks, pixels
 _SHORTENED = 0.25  # a stretch that no run has logged is drawn short if it is longer than this share of all epochs
@@ -108,13 +111,13 @@ def curve_plot(
     for i, name in enumerate(names):
         height = frame.height - 18 * (len(names) - i) + 6
         parts.append(legend_mark(i % SERIES, frame.left + 13, height))
-        parts.append(element("text", name, class_="tick", x=frame.left + 26, y=height + 4))
+        parts.append(element("text", name, class_="tick", x=frame.left + 32, y=height + 4))
     return svg(frame, label, parts)
 
 
 def legend_mark(series: int, x: float = 13.0, y: float = 7.0) -> Markup:
-    """A group's mark."""
-    return _mark(series, x, y, _POINT)
+    """A group's mark on a piece of its line."""
+    return _line(series, f"M{x - 13:.1f} {y:.1f}h26") + _mark(series, x, y, _POINT)
 
 
 def _run(run: dict[str, Any], series: int, field: str, x: Epochs, y: Scale) -> Iterator[Markup]:
@@ -126,7 +129,7 @@ def _run(run: dict[str, Any], series: int, field: str, x: Epochs, y: Scale) -> I
         assert row is not None
         broken = before is None or bisect_right(starts, before["epoch"]) < bisect_left(starts, row["epoch"])
         path += f"{'M' if broken else 'L'}{x(row['epoch']):.1f} {y(row[field]):.1f}"
-    yield element("path", class_=f"line s{series}", d=path)
+    yield _line(series, path)
     odd = {anomaly["epoch"] for anomaly in run["loss_anomalies"]}
     crowded = field == "dice" and sum(row["measured"] for row in rows) > _CROWD
     for row in rows:
@@ -137,15 +140,20 @@ def _run(run: dict[str, Any], series: int, field: str, x: Epochs, y: Scale) -> I
             )
 
 
+def _line(series: int, path: str) -> Markup:
+    """A line, dashed for series that have the marks of others, so that groups differ not by colour alone."""
+    return element("path", class_=f"line s{series}{' dashed' if series >= _MARKS else ''}", d=path)
+
+
 def _mark(series: int, x: float, y: float, r: float, said: str = "") -> Markup:
-    """A disc, square, diamond or triangle, so that groups differ not by colour alone; a hollow disc if carried."""
+    """A disc, square, diamond or triangle; a hollow disc if carried."""
     title = [element("title", said)] if said else []
     kind = f"{'carried' if r == _CARRIED else 'point'} s{series}"
     corners = {
         1: [(-r, -r), (r, -r), (r, r), (-r, r)],
         2: [(0, -1.35 * r), (1.35 * r, 0), (0, 1.35 * r), (-1.35 * r, 0)],
         3: [(0, -1.25 * r), (1.2 * r, r), (-1.2 * r, r)],
-    }.get(series % 4 if r != _CARRIED else 0)
+    }.get(series % _MARKS if r != _CARRIED else 0)
     if corners is None:
         return element("circle", *title, cx=x, cy=y, r=r, class_=kind)
     return element("polygon", *title, points=" ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners), class_=kind)
@@ -165,7 +173,7 @@ def difference_plot(
     for i, (difference, key) in enumerate(bars):
         top, bottom = sorted((y(difference), y(0)))
         size = {"width": max(x(0.8) - x(0), 1.0), "height": max(bottom - top, 0.5)}
-        title = element("title", f"{key}: {difference:+.4f}")
+        title = element("title", f"{key}: {signed(difference)}")
         parts.append(element("rect", title, class_="gain" if difference > 0 else "drop", x=x(i + 0.1), y=top, **size))
     ends = {"x1": frame.left, "x2": frame.width - frame.right}
     parts.append(element("line", class_="zero", y1=y(0), y2=y(0), **ends))

@@ -87,5 +87,5 @@ class Plots:
         pairs = zip(*(self._test["per_image"][name]["dice"] for name in (b, a)), strict=True)
         values = [one - two if one is not None and two is not None else None for one, two in pairs]
         images = self._test["images"]
-        titles = self._words("axis_images"), self._words("axis_difference", a=a, b=b)
+        titles = self._words("axis_images"), self._words("axis_difference")
         return Markup("").join(difference_plot(images, values, frame, label, titles) for frame in (BROAD, NARROW))

@@ -156,7 +156,7 @@ PAGE: dict[str, tuple[str, str]] = {
         "Dice of {b} minus {a}, image by image, sorted: green where {b} is better, orange where it is worse.",
         "영상별 Dice 차이({b} − {a})를 큰 순서로 놓은 것입니다. 초록은 {b} 쪽이 높은 영상, 주황은 낮은 영상입니다.",
     ),
-    "axis_difference": ("Dice difference, {b} − {a}", "Dice 차이({b} − {a})"),
+    "axis_difference": ("Dice difference", "Dice 차이"),
     "axis_images": ("images, sorted", "영상(차이가 큰 순)"),
     "sort_how": (
         "A click on a column's head sorts by it; a linked image is in the gallery below.",
