@@ -8,7 +8,7 @@ from flowseg.evaluation.soft import CALIBRATION
 from flowseg.reports.compare.differences import seeds_needed
 from flowseg.reports.compare.events import STEP, falls, jumps, loss_anomalies
 from flowseg.reports.compare.evidence import Evidence
-from flowseg.reports.compare.judgements import TEST, Judgement
+from flowseg.reports.compare.judgements import OVER_SEEDS, TEST, Judgement
 from flowseg.reports.compare.log import RunLog
 from flowseg.reports.compare.setups import MASK
 from flowseg.reports.compare.sources import only_seeds_differ
@@ -171,6 +171,8 @@ def limits(evidence: Evidence) -> list[Message]:
                 values = {"a": test.a, "b": test.b, "n": test.n, "detectable": test.detectable}
                 values["tests"] = evidence.on_test.compared
                 found.append(Message("limit_power", values))
+        if any(judgement.reason in OVER_SEEDS for judgement in evidence.judgements):
+            found.append(Message("limit_seeds"))
         found.append(Message("limit_independent"))
         fields = [row["field"] for row in evidence.on_test.evaluation if row["field"] not in ("data", "window_batch")]
         asked = [field for field in fields if not field.startswith(MASK)]

@@ -39,6 +39,10 @@ little."""
 TEST = "test:"
 """The prefix of the items of test scores; the metric follows."""
 
+OVER_SEEDS = ("seeds_overlap_images", "wins_images_and_seeds")
+"""The reasons for which a test score was judged over seeds too. Their intervals are not corrected for the number of
+metrics: with three seeds hardly any p would be small enough."""
+
 
 @dataclass(frozen=True)
 class Judgement:

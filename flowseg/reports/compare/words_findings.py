@@ -162,6 +162,14 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "{a} / {b}: 산포가 이 정도인 영상 {n}장으로 검정 {tests}회에 대한 Holm 보정 후 검정력 80 %에서 찾을 수 있는 "
         "평균 Dice 차이는 {detectable:.4f}입니다. 이보다 작은 차이는 놓치기 쉽습니다.",
     ),
+    "limit_seeds": (
+        "Where both set-ups have several seeds, a winner in a test score also needs an interval over seeds that "
+        "excludes zero. These intervals are not corrected for the number of metrics: among many, some exclude zero by "
+        "chance.",
+        "양쪽 모두 시드가 여러 개이면, 테스트 지표의 우열은 시드에 대한 신뢰구간도 0을 포함하지 않을 때에만 "
+        "판정합니다. 이 신뢰구간은 지표 수에 대해 보정하지 않았으므로, 지표가 많으면 그중 일부는 우연히 0을 포함하지 "
+        "않을 수 있습니다.",
+    ),
     "limit_independent": (
         "Images count as independent; several images of one patient make the intervals too narrow. Metrics are "
         "related to each other, so winning in many of them is not as many proofs.",

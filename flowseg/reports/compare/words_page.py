@@ -117,6 +117,10 @@ PAGE: dict[str, tuple[str, str]] = {
         "테스트 영상 {n}장이며 모든 평가에서 같습니다. 평균과 영상에 대한 부트스트랩 95 % 신뢰구간을 적었고, 차이는 "
         "영상별로 짝지어 구했습니다. 각 행은 두 설정 모두 값이 있는 영상만으로 계산했습니다.",
     ),
+    "test_seeds": (
+        "The score of an image is its mean over a set-up's seeds.",
+        "시드가 여러 개인 설정에서 영상의 점수는 시드에 대한 평균입니다.",
+    ),
     "test_inside": (
         "All scores are inside the field of view: pixels outside it do not count.",
         "모든 점수는 시야(field of view) 안의 픽셀만으로 계산했으며, 시야 밖의 픽셀은 제외했습니다.",
@@ -146,9 +150,11 @@ PAGE: dict[str, tuple[str, str]] = {
     "seeds_note": (
         "Means over seeds with Student's t 95 % intervals. If both groups have the same seeds, differences are "
         "paired by seed; otherwise the interval is Welch's. A row is over the images on which every one of these runs "
-        "has the metric; their number is given where it is not all.",
+        "has the metric; their number is given where it is not all. The intervals are not corrected for the number of "
+        "metrics.",
         "시드 평균과 t 분포 95 % 신뢰구간입니다. 양쪽의 시드가 같으면 시드별로 짝지어, 다르면 Welch 방식으로 차이를 "
-        "구했습니다. 각 행은 이 실행들 모두에 값이 있는 영상만으로 계산했으며, 전체보다 적으면 그 수를 적었습니다.",
+        "구했습니다. 각 행은 이 실행들 모두에 값이 있는 영상만으로 계산했으며, 전체보다 적으면 그 수를 적었습니다. "
+        "신뢰구간은 지표 수에 대해 보정하지 않았습니다.",
     ),
     # Image by image.
     "image": ("image", "영상"),
@@ -168,6 +174,11 @@ PAGE: dict[str, tuple[str, str]] = {
         "prediction and, where there are such maps, probability and uncertainty.",
         "가장 좋아진 영상, 가장 나빠진 영상, 모두에게 가장 어려운 영상입니다. 슬라이더로 영상, 정답 마스크, 예측을 "
         "차례로 볼 수 있고, 파일이 있으면 확률과 불확실성도 볼 수 있습니다.",
+    ),
+    "gallery_seeds": (
+        "With several seeds, the pictures are of the first run of a set-up, while Dice and the choice of images are "
+        "means over its seeds.",
+        "시드가 여러 개이면 그림은 설정의 첫 번째 실행의 것이지만, Dice와 영상 선택은 시드에 대한 평균을 따릅니다.",
     ),
     "gallery_note": (
         "Prediction: green found, orange false, blue missed. Difference: green is right now and was wrong before, "

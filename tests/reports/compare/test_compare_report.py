@@ -15,6 +15,7 @@ from refusals import refusal
 from flowseg.reports.compare import report as report_module
 from flowseg.reports.compare.report import compare_runs
 from flowseg.reports.compare.summary import KEYS
+from flowseg.reports.compare.words import Words
 from flowseg.runs.folder import OtherNetwork
 
 MARKUP = "<script>&\"'"
@@ -155,6 +156,17 @@ def test_the_gallery_shows_its_cases(damaged: Path) -> None:
             assert picture.format == "WEBP" and picture.width > 4 * picture.height
 
 
+def test_single_runs_are_no_means_over_seeds(damaged: Path) -> None:
+    for page in (Page((damaged / name).read_text(encoding="utf-8")).text for name in ("report.md", "report.html")):
+        assert not any(Words("en")(key) in page for key in ("test_seeds", "gallery_seeds", "limit_seeds"))
+
+
+def test_no_name_stands_in_a_drawing(damaged: Path) -> None:
+    """It may be longer than a phone is wide: the caption names the groups."""
+    drawn = re.findall(r"<text[^>]*>([^<]*)</text>", (damaged / "report.html").read_text(encoding="utf-8"))
+    assert "Dice difference" in drawn and not any("damaged" in text for text in drawn)
+
+
 def test_pages_show_the_same_numbers(damaged: Path) -> None:
     found = content(damaged)
     for text in ((damaged / name).read_text(encoding="utf-8") for name in ("report.html", "report.md")):
@@ -210,7 +222,11 @@ def test_groups_are_compared_over_seeds(tmp_path: Path) -> None:
         for s in range(3)
     ]
     np.testing.assert_allclose(found["test"]["per_image"]["film"]["dice"], np.mean(tables, axis=0), atol=1e-9)
-    assert "시드" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    # What the pictures are of, and what is not corrected, is said.
+    words = Words("ko")
+    for name in ("report.md", "report.html"):
+        page = Page((tmp_path / "out" / name).read_text(encoding="utf-8")).text
+        assert all(words(key) in page for key in ("test_seeds", "gallery_seeds", "limit_seeds"))
 
 
 def test_means_that_stand_side_by_side_are_over_the_same_images(tmp_path: Path) -> None:
