@@ -71,11 +71,11 @@ def _of_tests(evidence: Evidence) -> Iterator[Message]:
         if dice is not None and dice.values["d"] is not None:
             values = {"a": a.name, "b": b.name, **dice.values}
             yield Message("found_seeds_only" if dice.reason == "seeds_only" else "found_test_dice", values)
-        won = {g.name: [j.item.removeprefix(TEST) for j in judgements if j.winner == g.name] for g in (a, b)}
-        for name, metrics in won.items():
+        for name, other in ((a.name, b.name), (b.name, a.name)):
+            metrics = [j.item.removeprefix(TEST) for j in judgements if j.winner == name]
             if metrics:
-                values = {"name": name, "metrics": metrics, "n": len(metrics), "of": len(judgements)}
-                yield Message("found_wins", values)
+                values = {"name": name, "other": other, "metrics": metrics}
+                yield Message("found_wins", values | {"n": len(metrics), "of": len(judgements)})
         undecided = sum(j.winner is None for j in judgements)
         if judgements and undecided and not only_seeds_differ(a, b):
             yield Message("found_undecided", {"n": undecided, "of": len(judgements), "a": a.name, "b": b.name})
@@ -101,11 +101,13 @@ def _of_training(evidence: Evidence) -> Iterator[Message]:
                 continue
             values = {"a": a.name, "b": b.name, "d": judgement.values["value_b"] - judgement.values["value_a"]}
             values |= {name: value for name, value in judgement.values.items() if name != "d"}
-            over_seeds = "n_a" in values
+            over_seeds = "n_a" in values and "low" in values
             if item == "best_dice":
                 for name, group in (("epoch_a", a), ("epoch_b", b)):
                     values[name] = ", ".join(str(log.best.epoch) for log in group.logs if log.best is not None)
-                yield Message("found_best_seeds" if over_seeds else "found_best", values)
+                single = values["n_a"] == values["n_b"] == 1
+                key = "found_best_seeds" if over_seeds else "found_best" if single else "found_best_means"
+                yield Message(key, values)
             elif item == "early":
                 yield from _of_early(evidence, a.logs, b.logs)
             elif over_seeds:
@@ -205,7 +207,7 @@ def advice(evidence: Evidence) -> list[Message]:
         closer = max(1, span // MIN_MEASUREMENTS)
         if len(log.measured) < MIN_MEASUREMENTS and log.every is not None and closer < log.every:
             values = {"name": log.name, "n": len(log.measured), "every": log.every, "closer": closer}
-            found.append(Message("next_validate" if log.run is not None else "next_validate_csv", values))
+            found.append(Message("next_validate" if log.ours else "next_validate_other", values))
         if log.planned is not None and log.epochs[-1] < log.planned:
             found.append(Message("next_finish", {"name": log.name, "last": log.epochs[-1], "planned": log.planned}))
         elif len(log.measured) > 1 and log.best is log.measured[-1]:
@@ -215,7 +217,7 @@ def advice(evidence: Evidence) -> list[Message]:
         changes, anomalies = falls(log), loss_anomalies(log)
         if changes or anomalies:
             values = {"name": log.name, "falls": len(changes), "anomalies": len(anomalies)}
-            found.append(Message("next_steady", values))
+            found.append(Message("next_steady" if log.ours else "next_steady_other", values))
         analysed = any((log.path / "analysis").glob("film-*/report.json"))
         if log.run is not None and log.run.config.model.film.stages and not analysed:
             found.append(Message("next_film", {"name": log.name}))

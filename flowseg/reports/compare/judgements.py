@@ -1,7 +1,7 @@
 """Who wins at what, by a rule for each item; where the numbers do not name a winner, a refusal and its reason.
 
     the two are one set-up with different seeds           -> refused: the difference is due to chance
-    one value stands against one value                    -> refused
+    a figure of the training is one value on either side  -> refused
     too few common measurements or images                 -> refused
     the 95 % interval of the difference includes zero     -> refused
     p is 0.05 or more after Holm's correction: of a test score for all of them, of a figure of the training for all
@@ -121,16 +121,18 @@ def _best(a: Group, b: Group) -> Judgement | None:
 def _of_training(
     item: str, a: Group, b: Group, means: Sequence[float], value: Callable[[RunLog], float | None]
 ) -> Judgement:
-    """Judges a value that each training has one of; only seeds can tell whether it differs."""
-    values: dict[str, Any] = {"value_a": means[0], "value_b": means[1]}
+    """Judges a value that each training has one of, from its means; only seeds can tell whether it differs."""
+    n_a, n_b = (sum(value(log) is not None for log in group.logs) for group in (a, b))
+    values: dict[str, Any] = {"value_a": means[0], "value_b": means[1], "n_a": n_a, "n_b": n_b}
     if only_seeds_differ(a, b):
         return Judgement(item, a.name, b.name, None, "seeds_only", values)
-    first, second = a.by_seed(value), b.by_seed(value)
-    if min(len(first), len(second)) < 2:
+    if max(n_a, n_b) < 2:
         return Judgement(item, a.name, b.name, None, "single_values", values)
+    if min(n_a, n_b) < 2:
+        return Judgement(item, a.name, b.name, None, "one_training", values)
+    first, second = a.by_seed(value), b.by_seed(value)
     found = seed_test("dice", a.name, b.name, first, second)
-    values |= {"d": found.difference, "low": found.low, "high": found.high, "n_a": found.n_a, "n_b": found.n_b}
-    values["p"] = found.p
+    values |= {"d": found.difference, "low": found.low, "high": found.high, "p": found.p}
     if found.low <= 0 <= found.high:
         return Judgement(item, a.name, b.name, None, "seeds_overlap", values)
     return Judgement(item, a.name, b.name, better("dice", a.name, b.name, found.difference), "wins_seeds", values)
@@ -156,7 +158,7 @@ def _equal_epochs(a: Group, b: Group, item: str, between: tuple[int, int] | None
     values |= {"ahead_a": found.ahead_a, "ahead_b": found.ahead_b, "needed": MIN_COMMON}
     if only_seeds_differ(a, b):
         return Judgement(item, a.name, b.name, None, "seeds_only", values)
-    if found.n == 1:
+    if found.n == 1 and len(a.logs) == len(b.logs) == 1:
         return Judgement(item, a.name, b.name, None, "single_values", values)
     if found.n < MIN_COMMON or found.low is None or found.high is None:
         return Judgement(item, a.name, b.name, None, "few_common", values)

@@ -65,9 +65,14 @@ class RunLog:
         return [row.epoch for row in self.rows]
 
     @property
+    def ours(self) -> bool:
+        """Whether flowseg trained it, so that its options exist there."""
+        return self.run is not None and self.run.network is None
+
+    @property
     def planned(self) -> int | None:
         """Epochs that the run was to take; None where it is not known."""
-        return self.run.config.train.epochs if self.run is not None and self.run.network is None else None
+        return self.run.config.train.epochs if self.run is not None and self.ours else None
 
     @cached_property
     def dices(self) -> list[Row]:

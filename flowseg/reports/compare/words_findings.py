@@ -35,8 +35,8 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "{high:+.4f}). 두 설정은 시드만 다르므로, 이 정도 차이는 학습을 다시 하는 것만으로도 생깁니다.",
     ),
     "found_wins": (
-        "{name} is better in {metrics:metrics} ({n} of {of} test metrics).",
-        "{name} 쪽이 우수한 지표: {metrics:metrics} (테스트 지표 {of}개 중 {n}개).",
+        "{name} is better than {other} in {metrics:metrics} ({n} of {of} test metrics).",
+        "{name} 쪽이 {other} 쪽보다 우수한 지표: {metrics:metrics} (테스트 지표 {of}개 중 {n}개).",
     ),
     "found_undecided": (
         "{n} of {of} test metrics name no winner between {a} and {b}.",
@@ -67,6 +67,11 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "최고 검증 Dice: {a} {value_a:.4f}({epoch_a} 에폭), {b} {value_b:.4f}({epoch_b} 에폭). 측정값 하나씩을 "
         "비교한 것입니다.",
     ),
+    "found_best_means": (
+        "Best validation Dice: {a} {value_a:.4f} (mean of {n_a:#training}), {b} {value_b:.4f} (mean of "
+        "{n_b:#training}).",
+        "최고 검증 Dice: {a} {value_a:.4f}(학습 {n_a}회 평균), {b} {value_b:.4f}(학습 {n_b}회 평균).",
+    ),
     "found_best_seeds": (
         "Best validation Dice, mean over seeds: {a} {value_a:.4f}, {b} {value_b:.4f}, difference {d:+.4f} (95 % "
         "interval over seeds {low:+.4f} to {high:+.4f}).",
@@ -74,10 +79,10 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "{low:+.4f} ~ {high:+.4f}).",
     ),
     "found_equal_one": (
-        "Only one epoch was measured in both {a} ({value_a:.4f}) and {b} ({value_b:.4f}): at equal epochs this "
-        "compares one value with one value.",
-        "두 쪽 모두에서 측정된 에폭은 하나뿐입니다({a} {value_a:.4f}, {b} {value_b:.4f}). 같은 에폭끼리의 비교라 해도 "
-        "측정값 하나씩의 비교입니다.",
+        "Only one epoch was measured in both {a} ({value_a:.4f}) and {b} ({value_b:.4f}): a comparison at equal "
+        "epochs has no interval.",
+        "두 쪽 모두에서 측정된 에폭은 하나뿐입니다({a} {value_a:.4f}, {b} {value_b:.4f}). 따라서 같은 에폭끼리의 "
+        "비교에는 신뢰구간이 없습니다.",
     ),
     "found_equal_interval": (
         "At the {n} epochs measured in both, {b} minus {a} is {d:+.4f} on average (95 % interval {low:+.4f} to "
@@ -147,10 +152,10 @@ FINDINGS: dict[str, tuple[str, str]] = {
     ),
     # Limits.
     "limit_one_training": (
-        "Each of these was trained once ({names:list}); what another seed would have given is not known. A winner "
-        "here is the better of two trained networks, not the better set-up.",
-        "설정마다 학습이 1회뿐입니다({names:list}). 시드가 달랐다면 어떤 결과가 나왔을지 알 수 없습니다. 여기서 "
-        "우수하다는 것은 학습된 두 네트워크 사이의 우열이지, 설정 사이의 우열이 아닙니다.",
+        "Each of these was trained once ({names:list}); what another seed would have given is not known. If one of "
+        "them wins or loses, this holds for the networks trained here, not for their set-ups.",
+        "학습이 1회뿐인 설정: {names:list}. 시드가 달랐다면 어떤 결과가 나왔을지 알 수 없습니다. 이들이 포함된 비교의 "
+        "우열은 여기서 학습된 네트워크 사이의 우열이지, 설정 사이의 우열이 아닙니다.",
     ),
     "limit_same_config": (
         "{a} and {b} have the same config and seed. If their results differ, the data or the software differ.",
@@ -219,7 +224,7 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "{name}: 검증 간격을 {every}에폭에서 {closer}에폭으로 줄이십시오(--train.validate-every {closer}). 측정 "
         "{n}회로는 상승과 하락을 잡음과 구별하기 어렵습니다.",
     ),
-    "next_validate_csv": (
+    "next_validate_other": (
         "{name}: validate every {closer:#epoch} instead of every {every}; jumps and falls can hardly be told from "
         "noise with {n:#measurement}.",
         "{name}: 검증 간격을 {every}에폭에서 {closer}에폭으로 줄이십시오. 측정 {n}회로는 상승과 하락을 잡음과 "
@@ -261,6 +266,12 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "{name}: 학습을 더 안정시키십시오(하락 {falls}회, 이례적 손실 {anomalies}회). 학습률을 낮추거나 감소 "
         "스케줄을 쓰고(optim.lr, optim.schedule), 기울기 클리핑을 강화하십시오(optim.clip_norm).",
     ),
+    "next_steady_other": (
+        "{name}: make the training steadier ({falls:#fall}, {anomalies:#loss} out of line): a lower learning rate or "
+        "a falling schedule, tighter clipping.",
+        "{name}: 학습을 더 안정시키십시오(하락 {falls}회, 이례적 손실 {anomalies}회). 학습률을 낮추거나 감소 "
+        "스케줄을 쓰고, 기울기 클리핑을 강화하십시오.",
+    ),
     "next_film": (
         "{name}: see what the embeddings contribute and how gamma and beta move: flowseg analyze film RUN",
         "{name}: 임베딩의 기여와 gamma, beta의 변화를 확인하십시오: flowseg analyze film RUN",
@@ -273,6 +284,12 @@ FINDINGS: dict[str, tuple[str, str]] = {
     "single_values": (
         "One value against one value ({value_a:.4f} and {value_b:.4f}): there is no interval and so no winner.",
         "측정값 하나씩의 비교({value_a:.4f}, {value_b:.4f}): 신뢰구간이 없어 판정하지 않습니다.",
+    ),
+    "one_training": (
+        "{value_a:.4f} over {n_a:#training}, {value_b:.4f} over {n_b:#training}: one training alone has no interval, "
+        "and so there is no winner.",
+        "학습 {n_a}회 평균 {value_a:.4f}, 학습 {n_b}회 평균 {value_b:.4f}: 학습이 1회뿐인 쪽에는 신뢰구간이 없어 "
+        "판정하지 않습니다.",
     ),
     "seeds_overlap": (
         "{value_a:.4f} and {value_b:.4f}; the interval of the difference over {n_a} and {n_b} seeds includes zero "
@@ -297,8 +314,8 @@ FINDINGS: dict[str, tuple[str, str]] = {
     ),
     "wins_epochs": (
         "Mean difference {d:+.4f} over {n} common measurements, 95 % interval {low:+.4f} to {high:+.4f}. This "
-        "holds for these two trainings only.",
-        "공통 측정 {n}회의 평균 차이 {d:+.4f}, 95 % 신뢰구간 {low:+.4f} ~ {high:+.4f}. 이 두 학습에 한한 결과입니다.",
+        "holds for these trainings only.",
+        "공통 측정 {n}회의 평균 차이 {d:+.4f}, 95 % 신뢰구간 {low:+.4f} ~ {high:+.4f}. 이 학습들에 한한 결과입니다.",
     ),
     "other_loss": (
         "The losses are of different flows or targets, so they cannot be compared.",
@@ -348,9 +365,9 @@ FINDINGS: dict[str, tuple[str, str]] = {
         "{d:+.4f}. 높은 쪽이 좋은지 낮은 쪽이 좋은지 알 수 없는 항목입니다.",
     ),
     "wins_images": (
-        "{d:+.4f}, 95 % interval over {n:#image} {low:+.4f} to {high:+.4f}, p {p:p}. This holds for these two trained "
+        "{d:+.4f}, 95 % interval over {n:#image} {low:+.4f} to {high:+.4f}, p {p:p}. This holds for these trained "
         "networks only.",
-        "{d:+.4f}, 영상 {n}장에서 구한 95 % 신뢰구간 {low:+.4f} ~ {high:+.4f}, p {p:p}. 학습된 이 두 네트워크에 한한 "
+        "{d:+.4f}, 영상 {n}장에서 구한 95 % 신뢰구간 {low:+.4f} ~ {high:+.4f}, p {p:p}. 학습된 이 네트워크들에 한한 "
         "결과입니다.",
     ),
     "seeds_overlap_images": (

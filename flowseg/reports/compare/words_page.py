@@ -220,11 +220,11 @@ PAGE: dict[str, tuple[str, str]] = {
     "item_parameters": ("Fewer parameters", "적은 파라미터 수"),
     "item_test": ("Test: {metric:metric}", "테스트: {metric:metric}"),
     "winners_note": (
-        "Differences are the second set-up minus the first. No winner is named where one value stands against one, "
-        "where the 95 % interval of the difference includes zero, where a corrected p is 0.05 or more, or "
-        "where two runs differ only in their seed.",
-        "차이는 두 번째 설정에서 첫 번째 설정을 뺀 값입니다. 측정값 하나씩만 비교한 경우, 차이의 95 % 신뢰구간이 "
-        "0을 포함하는 경우, 보정한 p가 0.05 이상인 경우, 시드만 다른 경우에는 우열을 판정하지 않습니다.",
+        "Differences are the second set-up minus the first. No winner is named where a figure of the training is a "
+        "single value on either side, where the 95 % interval of the difference includes zero, where a corrected p is "
+        "0.05 or more, or where two runs differ only in their seed.",
+        "차이는 두 번째 설정에서 첫 번째 설정을 뺀 값입니다. 한쪽이라도 학습의 값이 하나뿐인 경우, 차이의 95 % "
+        "신뢰구간이 0을 포함하는 경우, 보정한 p가 0.05 이상인 경우, 시드만 다른 경우에는 우열을 판정하지 않습니다.",
     ),
     "next_nothing": ("The rules suggest nothing further.", "규칙에 따른 추가 제안은 없습니다."),
     "made_note": (

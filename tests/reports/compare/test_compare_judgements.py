@@ -1,35 +1,17 @@
 """A winner is named by the rule only: each of its conditions refuses by itself."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
+from made_groups import group
 
-from flowseg.config import Config, DataConfig, EvalConfig, FlowConfig, TrainConfig
+from flowseg.config import DataConfig, EvalConfig, FlowConfig
 from flowseg.evaluation.metric_table import IMAGE_METRICS
 from flowseg.reports.compare.differences import Test as ImageTest
 from flowseg.reports.compare.judgements import Judgement, corrected, judge_pair
-from flowseg.reports.compare.log import Row, RunLog
 from flowseg.reports.compare.sources import Group
-from flowseg.runs.folder import Run
 
 CLEAR = ImageTest("dice", "a", "b", 40, 0.7, 0.75, 0.05, 0.03, 0.07, 1e-6, 1e-5, 0.9, 0.02, 10)
-
-
-def run_log(name: str, dices: dict[int, float], seed: int = 0, width: int = 1, losses: float = 0.01) -> RunLog:
-    run = Run(Path(name), Config(seed=seed, train=TrainConfig(batch=width)), None)
-    rows = [
-        Row(e, 0.1 + (losses if e % 3 else -losses), dices.get(e), e if e in dices else None) for e in range(1, 61)
-    ]
-    return RunLog(name, Path(name), tuple(rows), False, run)
-
-
-def group(
-    name: str, dices: dict[int, float], seeds: tuple[int, ...] = (0,), width: int = 1, losses: float = 0.01
-) -> Group:
-    """`width` stands for anything that makes another set-up; each seed adds a little of its own to Dice."""
-    logs = [run_log(f"{name}{s}", {e: d + 0.001 * s for e, d in dices.items()}, s, width, losses) for s in seeds]
-    return Group(name, tuple(logs))
 
 
 CURVE = {e: 0.6 + 0.002 * e for e in range(5, 61, 5)}

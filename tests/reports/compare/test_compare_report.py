@@ -309,6 +309,9 @@ def test_three_set_ups_are_compared_two_by_two(runs: Path, tmp_path: Path) -> No
         ("damaged", "film"),
     ]
     assert len(found["headline"]) == 3 and len(found["courses"]) == 3
+    # Of each pair it is said who is better than whom.
+    better = [line.split(" in ")[0] for line in found["conclusions"] if " is better than " in line]
+    assert better == [f"{MARKUP}good, film is better than damaged"]
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert len(found["gallery"][0]["pictures"]["differences"]) == 2 and "damaged − &lt;script&gt;" in text
 
