@@ -23,7 +23,8 @@ class Case:
     kinds: tuple[str, ...]
     """Why it is shown."""
     against: tuple[str, ...]
-    """For each `improved` and `worsened` of the kinds, the group that did better or worse than the first."""
+    """For each `improved` and `worsened` of the kinds, which come first, the group that did better or worse than the
+    first."""
     dice: dict[str, float]
     """By group."""
 

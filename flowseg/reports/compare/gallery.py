@@ -79,10 +79,17 @@ def dice_of(case: dict[str, Any]) -> str:
     return f"Dice: {', '.join(f'{name} {number(value)}'.lstrip() for name, value in case['dice'].items())}"
 
 
+def tags(case: dict[str, Any], words: Words) -> list[str]:
+    """Why a case is shown: each reason once. Of three groups or more it names the one that improved or worsened."""
+    reasons = [words(f"kind_{kind}") for kind in case["kinds"]]
+    if len(case["dice"]) > 2:
+        reasons[: len(case["against"])] = [f"{a}: {b}" for a, b in zip(reasons, case["against"], strict=False)]
+    return list(dict.fromkeys(reasons))
+
+
 def about(case: dict[str, Any], words: Words) -> str:
     """Why a case is shown, and its scores, in one line."""
-    kinds = ", ".join(words(f"kind_{kind}") for kind in dict.fromkeys(case["kinds"]))
-    return f"({kinds}). {dice_of(case)}"
+    return f"({', '.join(tags(case, words))}). {dice_of(case)}"
 
 
 def _strip(shown: Sequence[Shown], differences: Sequence[Colour]) -> bytes:

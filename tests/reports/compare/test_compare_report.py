@@ -314,6 +314,10 @@ def test_three_set_ups_are_compared_two_by_two(runs: Path, tmp_path: Path) -> No
     assert better == [f"{MARKUP}good, film is better than damaged"]
     text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert len(found["gallery"][0]["pictures"]["differences"]) == 2 and "damaged − &lt;script&gt;" in text
+    # A reason to show an image says which of them it is about.
+    tags = set(re.findall(r'<span class="tag">([^<]*)</span>', text))
+    assert {"most worsened: damaged", "most worsened: film", "hardest"} <= tags and "most worsened" not in tags
+    assert "most worsened: film" in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
 
 
 def test_a_log_of_another_tool_beside_a_run(runs: Path, tmp_path: Path) -> None:
