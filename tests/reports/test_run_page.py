@@ -95,6 +95,14 @@ def test_sauna_maps_have_no_calibration_and_the_page_says_why(tmp_path: Path, la
     assert bins["sauna"] is None and bins["mask"]
 
 
+def test_a_run_without_a_dice_is_reported_by_its_other_metrics(tmp_path: Path) -> None:
+    path = make_run(tmp_path / "run", dices={2: 0.5}, scores={"dice": [None, None], "hd95": [1.0, 3.0]})
+    report = report_run(open_run(path))
+    assert report["gallery"] == [] and list(report["test"]["means"]) == ["hd95"]
+    page = (path / "report" / "report.html").read_text()
+    assert "2.00" in page and 'class="verdict"' not in page
+
+
 def test_a_run_without_scores_is_refused_and_nothing_is_written(tmp_path: Path) -> None:
     path = make_run(tmp_path / "run", dices={2: 0.5})
     assert "flowseg eval" in refusal(lambda: report_run(open_run(path)))
