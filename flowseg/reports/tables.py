@@ -1,5 +1,6 @@
 """Tables of a report as data, and numbers as text. flowseg.reports.forms writes them as HTML and as Markdown."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -59,8 +60,13 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def signed(value: float | None, digits: int = 4) -> str:
-    """A number with its sign; an exact zero has none. A dash for None."""
-    return "–" if value is None else f"{value:+.{digits}f}" if value else "0"
+    """A number with its sign; an exact zero is 0, and what is rounded to zero has no sign. A dash for None."""
+    return "–" if value is None else without_sign_of_zero(f"{value:+.{digits}f}") if value else "0"
+
+
+def without_sign_of_zero(text: str) -> str:
+    """The text of a number, without its sign if all its digits are zeros."""
+    return text[1:] if re.fullmatch(r"[+-][0.]+", text) else text
 
 
 def small(value: float | None) -> str:

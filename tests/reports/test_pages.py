@@ -11,6 +11,7 @@ from flowseg.reports.tables import Cell, Column, estimate, number, percent, sign
 def test_numbers() -> None:
     assert (number(0.12345), number(3.0, 0), number(None)) == ("0.1235", "3", "–")
     assert (signed(0.01), signed(-0.01), signed(0.0)) == ("+0.0100", "-0.0100", "0")
+    assert (signed(-1e-5), signed(1e-5), signed(-0.4, 0)) == ("0.0000", "0.0000", "0")  # rounded to zero
     assert (small(0.00012345), small(1.0), percent(0.1234), percent(None)) == ("0.00012", "1", "12.3 %", "–")
 
 

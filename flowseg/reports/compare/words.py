@@ -3,7 +3,6 @@
 Names of runs stand before a noun of fixed sound in Korean (실행, 쪽), so that no particle depends on how a name ends.
 """
 
-import re
 from collections import ChainMap
 from collections.abc import Sequence
 from string import Formatter
@@ -14,6 +13,7 @@ from flowseg.reports.compare.judgements import TEST
 from flowseg.reports.compare.words_findings import FINDINGS
 from flowseg.reports.compare.words_page import PAGE
 from flowseg.reports.messages import Message
+from flowseg.reports.tables import without_sign_of_zero
 from flowseg.reports.words_film import FILM
 from flowseg.reports.words_folds import FOLDS
 from flowseg.reports.words_run import RUN
@@ -76,8 +76,7 @@ class Words(Formatter):
             return self.metric(value)
         if format_spec == "p":
             return "–" if value is None else f"< {_SMALLEST_P:.4f}" if value < _SMALLEST_P else f"= {value:.2g}"
-        text = str(super().format_field(value, format_spec))
-        return text[1:] if re.fullmatch(r"[+-][0.]+", text) else text  # nothing has no sign
+        return without_sign_of_zero(str(super().format_field(value, format_spec)))
 
     def _listed(self, items: Sequence[str]) -> str:
         if self.language == "ko" or len(items) < 2:
