@@ -5,7 +5,9 @@
 The samplers of the run's flow at 1, 2, 4, 8, 16 and 50 steps, single samples and ensembles of 4 and 8; for the
 Gaussian flow also adaptive Dormand-Prince at the run's `eval.tolerance`. NFE counts the evaluations per window, those
 of all samples. ECE and Brier score are those of the mean probability, AUROC that of its entropy for wrong pixels, and
-the expected error stands beside the true one. Choose a default on `val`. Writes a JSON and a plot of Dice against NFE.
+the expected error stands beside the true one. SAUNA maps are no probabilities, so ECE, Brier score and expected error
+are left out for them. All scores are inside the field of view, if there is one. Choose a default on `val`. Writes a
+JSON and a plot of Dice against NFE.
 """
 
 import argparse
@@ -28,9 +30,11 @@ from rich.console import Console
 from rich.table import Table
 
 from flowseg.config import SAMPLERS, Sampler
-from flowseg.evaluation.metrics import image_metrics
+from flowseg.evaluation.arrays import pixels_inside
+from flowseg.evaluation.metrics import prediction_metrics
 from flowseg.evaluation.score import Scored, score_split
-from flowseg.evaluation.uncertainty import expected_error, uncertainty_auroc
+from flowseg.evaluation.soft import CALIBRATION
+from flowseg.evaluation.uncertainty import AUROC, EXPECTED_ERROR, expected_error, uncertainty_auroc
 from flowseg.runs.folder import open_run
 from flowseg.runs.trained import Trained
 from flowseg.sampling.segment import predictive_entropy
@@ -43,12 +47,14 @@ ENSEMBLES = (1, 4, 8)
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Dice and Brier score against evaluations."""
+    """Dice and, where there are probabilities, Brier score against evaluations."""
     matplotlib.use("agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
-    for axis, name in zip(axes, ("dice", "brier"), strict=True):
+    names = [name for name in ("dice", "brier") if name in rows[0]]
+    figure, grid = plt.subplots(1, len(names), figsize=(5 * len(names), 4.2), layout="constrained", squeeze=False)
+    axes = grid[0]
+    for axis, name in zip(axes, names, strict=True):
         for kind in dict.fromkeys((row["sampler"], row["ensemble"]) for row in rows):
             chosen = [row for row in rows if (row["sampler"], row["ensemble"]) == kind]
             label = kind[0] + (f", {kind[1]} samples" if kind[1] > 1 else "")
@@ -59,15 +65,17 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def describe(scored: list[Scored]) -> dict[str, Any]:
-    """Means over images."""
+def describe(scored: list[Scored], probabilities: bool) -> dict[str, Any]:
+    """Means over images, inside the field of view; those of the calibration only if the maps are probabilities."""
     columns: dict[str, list[float]] = {}
     for item in scored:
-        metrics = image_metrics(item.probability, item.truth)
+        metrics = prediction_metrics(item.probability, item.prediction, item.truth, item.fov)
         entropy = predictive_entropy(item.probability)
-        values = {name: metrics[name] for name in ("dice", "cldice", "ece", "brier")}
-        values["uncertainty_auroc"] = uncertainty_auroc(item.prediction, item.truth, entropy)
-        values["expected_error"] = expected_error(item.probability, item.prediction)
+        values = {name: metrics[name] for name in ("dice", "cldice", *(CALIBRATION if probabilities else ()))}
+        inside = [pixels_inside(one, item.fov) for one in (item.prediction, item.truth, entropy)]
+        values[AUROC] = uncertainty_auroc(*inside)
+        if probabilities:
+            values[EXPECTED_ERROR] = expected_error(item.probability, item.prediction)
         for name, value in values.items():
             columns.setdefault(name, []).append(np.nan if value is None else value)
     means: dict[str, Any] = {name: float(np.nanmean(values)) for name, values in columns.items()}
@@ -90,6 +98,7 @@ def main() -> None:
     dataset = whole.subset(range(count))
     console = Console(width=140)
     rows: list[dict[str, Any]] = []
+    probabilities = run.config.data.target != "sauna"
     for name in SAMPLERS[run.config.flow.family]:
         for ensemble in ENSEMBLES:
             for steps in STEPS if name in STAGES else (1,):
@@ -109,13 +118,13 @@ def main() -> None:
                     "ensemble": ensemble,
                     "nfe": float(np.mean(sampler.evaluations)) * ensemble,
                     "images_per_s": len(scored) / (time.perf_counter() - start),
-                    **describe(scored),
+                    **describe(scored, probabilities),
                 }
                 rows.append(row)
                 console.print(
                     f"{name} {row['steps'] or ''} x {ensemble}: Dice {row['dice']:.4f}, NFE {row['nfe']:.0f}"
                 )
-    names = ("dice", "cldice", "ece", "brier", "uncertainty_auroc", "error", "expected_error")
+    names = [name for name in ("dice", "cldice", *CALIBRATION, AUROC, "error", EXPECTED_ERROR) if name in rows[0]]
     table = Table("sampler", "steps", "samples", "NFE", *names, "images/s")
     for row in rows:
         numbers = [f"{row[name]:.4f}" for name in names]
