@@ -141,6 +141,16 @@ def test_a_size_that_spares_the_vessels_by_chance_is_not_taken() -> None:
     assert best_removal(*zip(false, strict=True), FIXED).min_component == 0  # one image tells nothing of others
 
 
+def test_sizes_beyond_one_that_lowers_the_dice_are_not_looked_at() -> None:
+    """One of many sizes would be good by chance: here 100, which removes two false parts with a true one."""
+    probability, truth = vessel((10, 60, 0.8), (20, 90, 0.8), (30, 95, 0.8))
+    truth[10, :60] = True
+    dice, error = removal_curve(probability > FIXED, truth)
+    at = SIZES.index
+    assert dice[at(70)] < dice[0] < dice[at(100)] and error[at(100)] < error[0]
+    assert best_removal(*two_of((probability, truth)), FIXED).min_component == 0
+
+
 def specked(seed: int) -> tuple[np.ndarray, np.ndarray]:
     """A vessel, half of which is less probable, and specks of 4 to 24 pixels, the larger the less probable."""
     rng = np.random.default_rng(seed)
