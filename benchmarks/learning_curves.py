@@ -47,6 +47,7 @@ def plot(curves: dict[str, list[tuple[float, float]]], path: Path) -> None:
     axis.grid(alpha=0.3)
     axis.legend(fontsize=8)
     figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
 def main() -> None:

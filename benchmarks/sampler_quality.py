@@ -63,6 +63,7 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize=7)
     figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
 def describe(scored: list[Scored], probabilities: bool) -> dict[str, Any]:

@@ -238,6 +238,7 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
         axis.set_xlabel("seconds per call (dots: turns)", fontsize=8)
         axis.tick_params(labelsize=8)
     figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
 def main() -> None:
