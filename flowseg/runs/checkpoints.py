@@ -79,8 +79,10 @@ class Checkpoints:
 
     def __init__(self, run: Path, *, read_only: bool = False):
         check_place(run, write=not read_only)
-        # Orbax logs every save, and an error beside raising it.
-        logging.getLogger("absl").setLevel(logging.CRITICAL)
+        # Orbax logs every save, and an error beside raising it. Of several arrays that cannot be read it raises one
+        # error; asyncio logs the others when they are collected.
+        for name in ("absl", "asyncio"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
         _hide_closed_loops()
         self.folder = (run / "checkpoints").absolute()
         self._managers: dict[tuple[str, bool], ocp.CheckpointManager] = {}

@@ -1,7 +1,10 @@
 """What a checkpoint gives back, and what it refuses."""
 
+import asyncio
 import errno
+import gc
 import json
+import logging
 import shutil
 from collections.abc import Callable
 from contextlib import closing
@@ -196,6 +199,25 @@ def test_latest_stands_in_for_a_lost_best_of_the_same_step_only(
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
+def test_errors_of_reads_beside_the_one_that_is_raised_are_not_logged(
+    saved: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail() -> None:
+        raise ValueError("damaged")
+
+    async def read_two() -> None:
+        tasks = [asyncio.create_task(fail()) for _ in range(2)]
+        with pytest.raises(ValueError):
+            await asyncio.gather(*tasks)
+        await asyncio.wait([asyncio.create_task(fail())])
+
+    logging.getLogger("asyncio").setLevel(logging.NOTSET)
+    with closing(Checkpoints(saved, read_only=True)):
+        asyncio.run(read_two())
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
+
+
 def test_damage_to_any_file_is_a_problem_in_one_line_or_none_at_all(saved: Path, tmp_path: Path) -> None:
     """Some files are not needed; whatever else is lost is noticed, and never an error of another kind."""
     noticed = set()
