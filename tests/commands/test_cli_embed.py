@@ -3,12 +3,12 @@
 import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import REPO, Flowseg, first, write
+from stopped_embedding import program, stopped
 
 from flowseg.embeddings.source import IMAGE_STATS
 from flowseg.embeddings.store import EmbeddingStore
@@ -92,29 +92,11 @@ def test_info_warns_of_a_condition_that_is_useless(flowseg: Flowseg, tiny_data: 
 def test_a_signal_stops_after_the_batch_and_the_command_goes_on(
     tiny_data: Path, tmp_path: Path, signum: signal.Signals
 ) -> None:
-    script = """
-import sys, time
-from flowseg.embeddings.source import ImageStats
-from flowseg import cli
-encode, calls = ImageStats.encode, []
-def slow(self, images):
-    calls.append(images)
-    if len(calls) == 3:
-        print("third", flush=True)
-        time.sleep(0.5)
-    return encode(self, images)
-ImageStats.encode, ImageStats.batch = slow, 2
-cli.main()
-"""
     environment = {**os.environ, "PYTHONPATH": str(REPO), "FLOWSEG_CACHE": str(tmp_path / "cache")}
-    command = [sys.executable, "-c", script, "embed", str(tiny_data), "--out", str(tmp_path / "store")]
-    with subprocess.Popen(command, env=environment, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        while "third" not in process.stdout.readline():
-            pass
-        process.send_signal(signum)
-        rest = process.stdout.read()
-    assert process.returncode == 128 + signum
+    ask = ["embed", tiny_data, "--out", tmp_path / "store"]
+    command = program("flowseg.embeddings.source:ImageStats", ask, batch=2)
+    status, rest = stopped(command, signum, tmp_path, environment)
+    assert status == 128 + signum
     assert f"{tmp_path}/store.parts" in rest and not (tmp_path / "store").exists()
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "11 vectors (6 made before)" in done.stdout

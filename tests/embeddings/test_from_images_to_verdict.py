@@ -13,6 +13,7 @@ pytest.importorskip("torch", reason="needs the vlm extra: pip install 'flowseg[v
 pytest.importorskip("transformers", reason="needs the vlm extra: pip install 'flowseg[vlm]'")
 
 from safetensors.numpy import load_file
+from stopped_embedding import program, stopped
 from tiny_qwen import make_tiny_qwen
 
 from flowseg.phantoms.angiogram import write_phantoms
@@ -29,23 +30,6 @@ SMALL = [
 ]
 
 
-STOPPED = """
-import sys, time
-from flowseg import cli
-from flowseg.embeddings.qwen import Qwen
-encode, calls = Qwen.encode, []
-def slow(self, images):
-    calls.append(images)
-    if len(calls) == 3:
-        print("third", flush=True)
-        time.sleep(0.5)
-    return encode(self, images)
-Qwen.encode = slow
-cli.main()
-"""
-"""The command; at the third image it says so, and waits for a signal."""
-
-
 def flowseg(folder: Path, *args: object) -> str:
     """Runs the command in a new process and returns what it printed."""
     command = [sys.executable, "-m", "flowseg", *map(str, args)]
@@ -60,14 +44,9 @@ def test_embed_interrupt_resume_merge_train_analyze(tmp_path: Path) -> None:
     ask = ["embed", "data", "--encoder", "qwen2.5-vl", "--model", model]
 
     # Interrupted within the third image, then continued.
-    command = [sys.executable, "-c", STOPPED, *map(str, ask), "--shard", "1/2", "--out", "one"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        while (line := process.stdout.readline()) and "third" not in line:
-            pass
-        process.send_signal(signal.SIGTERM)
-        rest = process.stdout.read()
-    assert process.returncode == 128 + signal.SIGTERM
+    command = program("flowseg.embeddings.qwen:Qwen", [*ask, "--shard", "1/2", "--out", "one"])
+    status, rest = stopped(command, signal.SIGTERM, tmp_path)
+    assert status == 128 + signal.SIGTERM
     assert "stopped; the same command continues from one.parts" in rest and not (tmp_path / "one").exists()
     assert "14 vectors (3 made before)" in flowseg(tmp_path, *ask, "--shard", "1/2", "--out", "one")
     assert not (tmp_path / "one.parts").exists()
