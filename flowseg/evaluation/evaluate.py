@@ -24,7 +24,7 @@ from flowseg.evaluation.metric_table import MASK_METRICS, Metric, on_terminal
 from flowseg.evaluation.metrics import Interval, mask_metrics, prediction_metrics
 from flowseg.evaluation.overlays import grey, overlay, save_png, strip
 from flowseg.evaluation.place import evaluation_folder
-from flowseg.evaluation.score import Scored, check_finite, intervals, score
+from flowseg.evaluation.score import Scored, check_finite, intervals, own_images, score
 from flowseg.evaluation.uncertainty import AUROC, EXPECTED_ERROR, expected_error, uncertainty_auroc
 from flowseg.files import replaced_folder
 from flowseg.progress import console, duration, task
@@ -142,14 +142,9 @@ def evaluate(
         about: what identifies the evaluation, kept in metrics.json beside the settings of sampling.
     """
     rule = MaskRule(**hosts.from_first(asdict(trained.rule) if hosts.is_first() else None))
-    found = segment(trained.sampler, trained.params, _own_images(datasets[split]))
+    found = segment(trained.sampler, trained.params, own_images(datasets[split]))
     about = {**about, "sampler": asdict(trained.config.eval)}
     return evaluate_segmentations(found, datasets, split, folder, about, trained.config.name, rule)
-
-
-def _own_images(dataset: Dataset) -> Dataset:
-    """The images of a split that this process segments: all, unless it is one of several (flowseg.hosts)."""
-    return dataset.subset(hosts.own_part(len(dataset)))
 
 
 @contextmanager
@@ -183,7 +178,7 @@ def evaluate_segmentations(
         name: what made the segmentations, for the table on the terminal.
         rule: makes the masks of the probabilities.
     """
-    dataset, own = datasets[split], _own_images(datasets[split])
+    dataset, own = datasets[split], own_images(datasets[split])
     with _replaced_together(folder) as part:
         started = time.monotonic()
         rows = []

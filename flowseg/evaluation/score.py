@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from flowseg import hosts
 from flowseg.data.dataset import Dataset
 from flowseg.errors import UserError
 from flowseg.evaluation.arrays import Probability, pixels_inside
@@ -33,6 +34,11 @@ class Scored:
     """The mask."""
     uncertainty: Float32[np.ndarray, "h w"] | None
     """Each pixel's entropy in bits; None for a single sample."""
+
+
+def own_images(dataset: Dataset) -> Dataset:
+    """Returns the images of a split that this process segments: all, unless it is one of several (flowseg.hosts)."""
+    return dataset.subset(hosts.own_part(len(dataset))) if hosts.count() > 1 else dataset
 
 
 def score_split(sampler: WindowSampler, params: Params, dataset: Dataset, rule: MaskRule = PLAIN) -> Iterator[Scored]:

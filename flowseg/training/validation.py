@@ -14,7 +14,7 @@ from flowseg.config import Config
 from flowseg.data.dataset import Dataset
 from flowseg.data.image_files import as_uint8
 from flowseg.evaluation.overlays import overlay, save_png, strip
-from flowseg.evaluation.score import Scored, mean_metrics, score_split
+from flowseg.evaluation.score import Scored, mean_metrics, own_images, score_split
 from flowseg.models.network import Params
 from flowseg.progress import task
 from flowseg.runs.log import NoLog
@@ -45,7 +45,7 @@ class Validation:
         self.sampler = WindowSampler(plain, devices, check)
         self._config = config
         self._dataset = dataset
-        self._own = dataset.subset(hosts.own_part(len(dataset))) if hosts.count() > 1 else dataset
+        self._own = own_images(dataset)
         self._log = log
         self._samples = samples
 
