@@ -207,7 +207,7 @@ class OptimConfig(Section, path="optim"):
     """Peak learning rate of Muon. A Muon update has a root mean square of 0.2 times this rate, about that of an AdamW
     update at the same rate."""
     weight_decay: Annotated[NotNegative, at_most(1000, "parameters would be 0 after a step")] = 1e-5
-    """Decoupled weight decay."""
+    """Decoupled weight decay; with rule muon, of the matrices only."""
     clip_norm: Annotated[Positive, at_most(1e30, "nothing is clipped at such a norm")] = 1.0
     """Global gradient norm above which gradients are scaled down."""
     schedule: Literal["constant", "cosine", "plateau"] = "plateau"
