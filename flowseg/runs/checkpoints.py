@@ -54,6 +54,18 @@ def _hide_closed_loops() -> None:
     sys.unraisablehook = show_others
 
 
+class _Manager(ocp.CheckpointManager):
+    """A manager that does not tell JAX at which step this process is.
+
+    `reached_preemption` is more than a question: JAX takes the step for the process's own when it chooses the one at
+    which all stop. Orbax also asks in the background, for the step that it is writing, which may be over: one process
+    would stop before the others, and all would hang. Only the training asks (`hosts.stop_reached`).
+    """
+
+    def reached_preemption(self, step: int) -> bool:
+        return False
+
+
 @cache
 def _layout(config: Config) -> dict[str, list[int]]:
     """Returns names and shapes of the parameters in the order of the vectors."""
@@ -85,10 +97,10 @@ class Checkpoints:
             logging.getLogger(name).setLevel(logging.CRITICAL)
         _hide_closed_loops()
         self.folder = (run / "checkpoints").absolute()
-        self._managers: dict[tuple[str, bool], ocp.CheckpointManager] = {}
+        self._managers: dict[tuple[str, bool], _Manager] = {}
         self._read_only, self._proved = read_only, False
 
-    def _manager(self, kind: str, *, reading: bool = False) -> ocp.CheckpointManager:
+    def _manager(self, kind: str, *, reading: bool = False) -> _Manager:
         """Returns the manager of a kind. With several processes, the one to read with does not wait for the others."""
         several = hosts.count() > 1
         read_only = self._read_only or (reading and several)
@@ -101,7 +113,7 @@ class Checkpoints:
                 read_only=read_only,
                 **({"multiprocessing_options": alone} if read_only and several else {}),
             )
-            self._managers[kind, read_only] = ocp.CheckpointManager(self.folder / kind, options=options)
+            self._managers[kind, read_only] = _Manager(self.folder / kind, options=options)
         return self._managers[kind, read_only]
 
     def _where(self, kind: str, step: int) -> str:

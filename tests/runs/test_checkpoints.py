@@ -50,6 +50,16 @@ def test_round_trip_in_the_middle_of_an_accumulation(accumulating: Config, tmp_p
     jax.tree.map(np.testing.assert_array_equal, restored, saved)
 
 
+def test_a_save_does_not_tell_jax_at_which_step_the_process_is(
+    tiny_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[int] = []
+    monkeypatch.setattr("jax.experimental.multihost_utils.reached_preemption_sync_point", told.append)
+    with closing(Checkpoints(tmp_path)) as checkpoints:
+        checkpoints.save("latest", state_of(tiny_config), tiny_config, {})
+    assert len(checkpoints.steps("latest")) == 1 and told == []
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
