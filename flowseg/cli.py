@@ -87,7 +87,7 @@ def main() -> None:
         _end("stopped", 128 + signal.SIGINT)
     except BrokenPipeError:
         _discard_output()  # its reader has gone (`| head`)
-        sys.exit(128 + signal.SIGPIPE)
+        _leave(128 + signal.SIGPIPE)
     except Exception as error:
         if ctrl_c_raised():  # a library has made another error of it
             _end("stopped", 128 + signal.SIGINT)
@@ -126,6 +126,10 @@ def _run(arguments: list[str]) -> None:
 
 def _end(message: str, status: int) -> NoReturn:
     tell(message)
+    _leave(status)
+
+
+def _leave(status: int) -> NoReturn:
     if hosts.count() > 1:
         os._exit(status)  # else JAX's runtime waits for the other processes
     sys.exit(status)

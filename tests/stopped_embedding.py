@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 _PROGRAM = """
-import sys, time
+import sys
 from pkgutil import resolve_name
 from flowseg import cli
 Encoder = resolve_name({encoder!r})
@@ -16,14 +16,14 @@ def slow(self, images):
     calls.append(images)
     if len(calls) == 3:
         print("third", flush=True)
-        time.sleep(0.5)
+        sys.stdin.readline()
     return encode(self, images)
 Encoder.encode = slow
 if {batch}:
     Encoder.batch = {batch}
 cli.main()
 """
-"""The command; at the third batch it says so, and waits for a signal."""
+"""The command; at the third batch it says so, and waits until its standard input ends."""
 
 
 def program(encoder: str, arguments: Sequence[object], batch: int | None = None) -> list[str]:
@@ -35,10 +35,12 @@ def stopped(
     command: Sequence[str], signum: signal.Signals, folder: Path, environment: Mapping[str, str] | None = None
 ) -> tuple[int, str]:
     """Sends a `program` a signal at its third batch, and returns its exit status and what it printed from then on."""
-    with subprocess.Popen(command, env=environment, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, cwd=folder, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None and process.stdout is not None
         while (line := process.stdout.readline()) and "third" not in line:
             pass
         process.send_signal(signum)
+        process.stdin.close()
         rest = process.stdout.read()
     return process.returncode, rest

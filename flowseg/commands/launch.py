@@ -8,6 +8,7 @@ from typing import Annotated
 
 from flowseg import hosts
 from flowseg.bounds import Count, Natural, at_most, check_options
+from flowseg.commands.accelerator import has_accelerator
 from flowseg.commands.parsing import default_is, parse_known
 from flowseg.hosts.place import find_place
 from flowseg.progress import console
@@ -34,6 +35,17 @@ class Together:
     """Seconds that a process waits for the others at the start."""
 
 
+def compile_alike() -> None:
+    """Makes each process compile on GPUs, where the processes share out the choice of kernels.
+
+    One that found a program in its cache would not take part, and the others would wait for it.
+    """
+    if has_accelerator():
+        import jax
+
+        jax.config.update("jax_enable_compilation_cache", False)
+
+
 @contextmanager
 def joined(args: list[str]) -> Iterator[None]:
     """Runs the block together with the other processes that the options, or a launcher, speak of; else alone.
@@ -52,6 +64,7 @@ def joined(args: list[str]) -> Iterator[None]:
     hosts.start(place, asked.peer_timeout)
     console.quiet = not hosts.is_first()
     try:
+        compile_alike()
         yield
     except Interrupted:  # all of them, at the same step
         hosts.stop()

@@ -118,7 +118,7 @@ def _cells(maps: Float32[np.ndarray, "C 256 256"], count: int) -> Float32[np.nda
     return split.reshape(len(maps), count * count, size * size)
 
 
-def _distribution(values: Float32[np.ndarray, "N"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _distribution(values: Float32[np.ndarray, " N"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the shares of the bins, the percentiles and the moments of one map."""
     ordered = np.sort(np.clip(values, 0, _TOP)).astype(np.float64)
     # A pixel between two bin centres is shared between both bins in proportion, so that noise does not move whole

@@ -58,7 +58,7 @@ class Pairs:
     """Number of images whose pairs were compared."""
     of: int
     """Number of images in the store."""
-    histogram: Int64[np.ndarray, "bins"]
+    histogram: Int64[np.ndarray, " bins"]
     """Pairs per bin of COSINE_EDGES."""
     duplicates: int
     """Pairs of different images with a cosine above DUPLICATE_COSINE."""

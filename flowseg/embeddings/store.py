@@ -134,7 +134,7 @@ def check_replaceable(path: Path) -> None:
             ) from None
 
 
-def _heads(hashes: UInt8[np.ndarray, "n 16"]) -> UInt64[np.ndarray, "n"]:
+def _heads(hashes: UInt8[np.ndarray, "n 16"]) -> UInt64[np.ndarray, " n"]:
     """Returns the first half of each content hash as a number."""
     return np.ascontiguousarray(hashes[:, :8]).view(np.uint64)[:, 0]
 

@@ -8,8 +8,9 @@ import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from flowseg.errors import UserError, tell
 from flowseg.files import SEEN_SECONDS, seen_within
 from flowseg.hosts.meeting import Disagreement, Meeting, family
 from flowseg.hosts.place import Place
@@ -19,6 +20,8 @@ _LEAVE = 60
 
 _place: Place | None = None
 _meeting: Meeting | None = None
+_asked = 0
+"""How often `stop_reached` has been called."""
 
 
 def start(place: Place, seconds: float) -> None:
@@ -31,7 +34,7 @@ def start(place: Place, seconds: float) -> None:
     Raises:
         UserError: they do not come in time, or contradict each other.
     """
-    global _place, _meeting
+    global _place, _meeting, _asked
     import jax
 
     meeting = Meeting(place, seconds)
@@ -46,7 +49,7 @@ def start(place: Place, seconds: float) -> None:
         coordinator_bind_address=address,
         shutdown_timeout_seconds=_LEAVE,
     )
-    _place, _meeting = place, meeting
+    _place, _meeting, _asked = place, meeting, 0
 
 
 def _free_port(host: str) -> int:
@@ -76,6 +79,13 @@ def fail(error: BaseException) -> None:
         return
     time.sleep(1.0)  # if the error is a consequence of another process's end, this one ends here with that message
     _meeting.fail(" ".join(f"{error}".split()) or type(error).__name__)
+
+
+def end_all(error: UserError) -> NoReturn:
+    """Ends this process with an error's line, and the others with one about it; for a thread."""
+    fail(error)
+    tell(f"{error}")
+    os._exit(1)
 
 
 def count() -> int:
@@ -164,11 +174,15 @@ def own_devices(devices: Sequence[Any]) -> list[Any]:
     return list(devices) if _place is None else [device for device in devices if device.process_index == index()]
 
 
-def stop_reached(step: int) -> bool:
-    """Returns whether all processes stop at this step, because one of them was sent SIGTERM.
+def stop_reached() -> bool:
+    """Returns whether all processes stop now, because one of them was sent SIGTERM.
 
-    Every process must ask at every step. The first step at which one gets true is the same for all.
+    Every process must ask equally often; all get true at the same call. JAX counts from 0 and finds the call after the
+    last that a process has made, so the calls are counted here: a training that is continued begins at a later step,
+    and would never meet the one that JAX has found for a signal before it.
     """
+    global _asked
     from jax.experimental import multihost_utils
 
-    return bool(multihost_utils.reached_preemption_sync_point(step))
+    _asked += 1
+    return bool(multihost_utils.reached_preemption_sync_point(_asked))

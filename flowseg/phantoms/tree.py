@@ -24,7 +24,7 @@ MURRAY_EQUAL = 0.5 ** (1 / 3)  # relative radius of two equal daughters by Murra
 
 Point: TypeAlias = Float64[np.ndarray, "xy=2"]
 Points: TypeAlias = Float64[np.ndarray, "N 2"]
-Along: TypeAlias = Float64[np.ndarray, "N"]
+Along: TypeAlias = Float64[np.ndarray, " N"]
 
 # Courses of the trunks, in units of the image's side. The second trunk of a tree starts on the first.
 RIGHT_C = (((0.66, 0.10), (0.44, 0.10), (0.25, 0.24), (0.20, 0.47), (0.27, 0.68), (0.46, 0.79), (0.70, 0.82)),)

@@ -55,15 +55,24 @@ def _hide_closed_loops() -> None:
 
 
 class _Manager(ocp.CheckpointManager):
-    """A manager that does not tell JAX at which step this process is.
+    """A manager that leaves to the training when several processes stop, and ends all if one cannot write.
 
-    `reached_preemption` is more than a question: JAX takes the step for the process's own when it chooses the one at
-    which all stop. Orbax also asks in the background, for the step that it is writing, which may be over: one process
-    would stop before the others, and all would hang. Only the training asks (`hosts.stop_reached`).
+    `reached_preemption` is more than a question: JAX takes its number for where the process is when it chooses the
+    place at which all stop. Orbax also asks in the background, for the step that it is writing: one process would stop
+    before the others, and all would hang. Only the training asks (`hosts.stop_reached`).
     """
 
     def reached_preemption(self, step: int) -> bool:
         return False
+
+    def _wait_for_checkpointers(self) -> None:
+        # In a thread. After an error Orbax waits here for the other processes, which wait for the file: 20 minutes.
+        try:
+            super()._wait_for_checkpointers()
+        except Exception as error:
+            if hosts.count() == 1:
+                raise
+            hosts.end_all(_cannot_be_written(self.directory, error))
 
 
 @cache
@@ -105,13 +114,15 @@ class Checkpoints:
         several = hosts.count() > 1
         read_only = self._read_only or (reading and several)
         if (kind, read_only) not in self._managers:
+            # Two saves at the same step must not wait at each other's barriers.
+            together = ocp.options.MultiprocessingOptions(barrier_sync_key_prefix=kind)
             alone = ocp.options.MultiprocessingOptions(primary_host=hosts.index(), active_processes={hosts.index()})
             options = ocp.CheckpointManagerOptions(
                 max_to_keep=None if read_only else _KEEP,
                 create=not read_only,
                 cleanup_tmp_directories=not read_only,  # what a killed process has left unfinished
                 read_only=read_only,
-                **({"multiprocessing_options": alone} if read_only and several else {}),
+                multiprocessing_options=alone if read_only and several else together,
             )
             self._managers[kind, read_only] = _Manager(self.folder / kind, options=options)
         return self._managers[kind, read_only]
@@ -171,10 +182,7 @@ class Checkpoints:
         try:
             yield
         except (OSError, ValueError, RuntimeError) as error:
-            raise UserError(
-                f"{self.folder / kind}: a checkpoint cannot be written ({_one_line(error)}); free some space or allow "
-                "it there, then continue with --resume; the checkpoints before it are kept"
-            ) from None
+            raise _cannot_be_written(self.folder / kind, error) from None
 
     def forget_after(self, kind: str, step: int) -> None:
         """Removes checkpoints after `step`, which a resumed run makes again."""
@@ -331,6 +339,13 @@ class Checkpoints:
                 manager.wait_until_finished()
                 manager.close()
         self._managers = {}
+
+
+def _cannot_be_written(folder: Any, error: Exception) -> UserError:
+    return UserError(
+        f"{folder}: a checkpoint cannot be written ({_one_line(error)}); free some space or allow it there, then "
+        "continue with --resume; the checkpoints before it are kept"
+    )
 
 
 def _one_line(error: Exception) -> str:

@@ -54,19 +54,19 @@ class StopRequest:
         if self.signum is not None:
             raise Interrupted(self.signum)
 
-    def check_step(self, step: int) -> None:
-        """Raises Interrupted if a stop was asked for. Called before each step, with its number."""
+    def check_together(self) -> None:
+        """Raises Interrupted if a stop was asked for. Of several processes, each must call this as often."""
         self.check()
 
 
 class JointStop(StopRequest):
-    """Whether one of several processes was asked to stop: all stop before the same step, and not within one."""
+    """Whether one of several processes was asked to stop: all stop at the same call of `check_together`."""
 
     def check(self) -> None:
         """Does nothing: the other processes may already be elsewhere."""
 
-    def check_step(self, step: int) -> None:
-        if hosts.stop_reached(step):
+    def check_together(self) -> None:
+        if hosts.stop_reached():
             raise Interrupted(self.signum or signal.SIGTERM)
 
 

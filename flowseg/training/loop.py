@@ -75,7 +75,7 @@ def train(
             training = Training(run, datasets, checkpoints, stop, check_folder, profile, open_trackers)
             record = training.run_to_end()
         try:
-            stop.check()  # asked for while the last checkpoint was written
+            stop.check_together()  # asked for while the last checkpoint was written
         except Interrupted as interrupted:
             training.tell(interrupted)
             raise
@@ -135,7 +135,7 @@ class Training:
             self._mend_best()
             while True:
                 self._validate_or_save_if_due()
-                self.stop.check_step(self.step)
+                self.stop.check_together()
                 if self.step == self.total:
                     break
                 if self.trace:
@@ -185,7 +185,7 @@ class Training:
         record = self._record()
         found = self.checkpoints.restore_latest(self.config, fresh)
         hosts.agree(
-            "checkpoints", {"step": found[2] if found else 0}, f"see why all do not read {self.run.path} alike"
+            "checkpoints", {"step": found[2] if found else None}, f"see why all do not read {self.run.path} alike"
         )
         if found is None:
             if self.checkpoints.steps("best"):

@@ -31,8 +31,8 @@ def main() -> int:
     parser.add_argument(
         "--turns",
         type=int,
-        help="instead of --minutes: how many turns each kind gets (a case, or 200 mutated inputs); the same cases on "
-        "every machine",
+        help="instead of --minutes: how many turns each kind gets (a case, or 200 mutated inputs); nearly the same "
+        "cases on every machine",
     )
     parser.add_argument("--seed", type=int, default=0, help="another one gives other cases")
     parser.add_argument("--kind", action="append", help="only this kind; may be given several times")

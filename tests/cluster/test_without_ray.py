@@ -86,7 +86,7 @@ def test_a_piece_that_is_lost_at_once_every_time_is_not_given_up_within_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A node whose Ray has ended goes on getting tasks for a while."""
-    assert sum(pieces.PAUSES) > 180
+    assert sum(pieces.PAUSES) > 180 and pieces.PAUSES[0] == 0
     monkeypatch.setattr(pieces, "PAUSES", (0.0, 0.2, 0.4))
     monkeypatch.setattr(pieces, "_TURN_SECONDS", 0.01)
     ray, shared = LosesAll(), SharedFolder(tmp_path / "shared")
@@ -94,14 +94,14 @@ def test_a_piece_that_is_lost_at_once_every_time_is_not_given_up_within_seconds(
     with shared.claimed():
         told = refusal(lambda: pieces.run_pieces(cluster, shared, [Piece("a", [])], Each(1, 0), "things"))
     assert told.startswith("1 of 1 things failed: a;") and len(ray.starts) == 4
-    first, second, third, fourth = ray.starts
-    assert second - first < 0.2 and third - second >= 0.2 and fourth - third >= 0.4
+    _, second, third, fourth = ray.starts
+    assert third - second >= 0.2 and fourth - third >= 0.4
 
 
 class EndsAll:
-    """A Ray whose tasks all end well, on a node whose files are seen here after a while."""
+    """A Ray whose tasks all end well, on a node whose files are seen here after a while, or never."""
 
-    def __init__(self, result: Path, seconds: float):
+    def __init__(self, result: Path, seconds: float | None):
         self.exceptions = LosesAll().exceptions
         self.result, self.seconds = result, seconds
 
@@ -112,14 +112,15 @@ class EndsAll:
         return references, []
 
     def get(self, reference: str) -> Ended:
-        Timer(self.seconds, self.result.touch).start()
+        if self.seconds is not None:
+            Timer(self.seconds, self.result.touch).start()
         return Ended(0, "", "node01")
 
 
 def test_results_of_another_node_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shared, seen, unseen = SharedFolder(tmp_path / "shared"), tmp_path / "seen", tmp_path / "unseen"
 
-    def run(result: Path, seconds: float) -> None:
+    def run(result: Path, seconds: float | None) -> None:
         ray: Any = EndsAll(result, seconds)
         piece = Piece("a", [], result=result)
         pieces.run_pieces(Cluster(ray, "auto"), shared, [piece], Each(1, 0), "things")
@@ -128,7 +129,7 @@ def test_results_of_another_node_are_waited_for(tmp_path: Path, monkeypatch: pyt
         run(seen, 0.3)
         assert seen.exists()
         monkeypatch.setattr(pieces, "SEEN_SECONDS", 0.1)
-        told = refusal(lambda: run(unseen, 0.5))
+        told = refusal(lambda: run(unseen, None))
     assert told.startswith(f"{unseen}: is not seen here after 0 s, though a has ended well; give the same command")
 
 

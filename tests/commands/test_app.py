@@ -78,6 +78,7 @@ def site(model: Model, run: Path) -> Iterator[Site]:
     thread = threading.Thread(target=lambda: made.run(sockets=[opened]))
     thread.start()
     while not made.started:
+        assert thread.is_alive()
         time.sleep(0.01)
     try:
         address = f"http://127.0.0.1:{opened.getsockname()[1]}"

@@ -98,6 +98,8 @@ def test_a_signal_stops_after_the_batch_and_the_command_goes_on(
     status, rest = stopped(command, signum, tmp_path, environment)
     assert status == 128 + signum
     assert f"{tmp_path}/store.parts" in rest and not (tmp_path / "store").exists()
-    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command, env=environment, cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+    )
     assert "11 vectors (6 made before)" in done.stdout
     assert not (tmp_path / "store.parts").exists()

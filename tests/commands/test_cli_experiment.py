@@ -166,17 +166,17 @@ def test_a_training_ends_with_the_process_that_started_it(tmp_path: Path) -> Non
     config, lock = tmp_path / "slow.py", tmp_path / "lock"
     config.write_text(
         f"import fcntl, time\nhandle = open({str(lock)!r}, 'w')\nfcntl.flock(handle, fcntl.LOCK_EX)\n"
-        "handle.write('running')\nhandle.flush()\ntime.sleep(60)\n"
+        "handle.write('running')\nhandle.flush()\ntime.sleep(600)\n"
     )
     program = f"from flowseg.commands.experiment import _run; _run('train', [{str(config)!r}, '--preset', 'full'])"
     with subprocess.Popen([sys.executable, "-c", program]) as parent:
-        waited = time.monotonic() + 60
+        waited = time.monotonic() + 300
         while not (lock.is_file() and lock.read_text()):
             assert parent.poll() is None and time.monotonic() < waited
             time.sleep(0.05)
         parent.kill()
     with lock.open() as handle:
-        waited = time.monotonic() + 20
+        waited = time.monotonic() + 120
         while True:  # the kernel gives the lock when the training has ended
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -18,6 +18,8 @@ from flowseg.evaluation import prediction
 from flowseg.evaluation.finished import HOW
 from flowseg.runs.folder import create_run
 
+PICTURES = ("mask", "overlay", "probability")
+
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Path:

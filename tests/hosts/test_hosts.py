@@ -148,7 +148,7 @@ def acted(config: Config, tiny_data: Path, tmp_path_factory: pytest.TempPathFact
         {"act": "refused", "out": out, "config": plain(local), "here": {"cwd": str(other)}},
         {"act": "refused", "out": out, "config": plain(replace(config, train=replace(config.train, batch=6)))},
         {"act": "unshared", "folders": [str(folder / "a"), str(folder / "b")]},
-        {"act": "train", "out": str(folder / "jit"), "config": jit},
+        {"act": "train", "out": str(folder / "jit"), "config": jit, "slow": True},
         {"act": "score", "out": str(folder / "jit"), "config": jit},
         {
             "act": "train",
@@ -206,11 +206,23 @@ def test_after_a_signal_and_a_kill_one_process_continues_to_the_same_end(
     step = last_saved(run)
     assert ended.statuses == [128 + signal.SIGTERM] * 2 and ended.errors[0] == []
     assert 5 <= step < STEPS - 4 and f"stopped by SIGTERM at step {step} of {STEPS}" in ended.outputs[0]
+    early = {"process": 1, "signal": "SIGTERM", "step": None}  # before the training has begun to ask
+    ended = in_two_processes(tmp_path, command=command, disturbed=early)
+    assert ended.statuses == [128 + signal.SIGTERM] * 2 and last_saved(run) == step
+    assert f"stopped by SIGTERM at step {step} of {STEPS}" in ended.outputs[0]
     kill = {"process": 1, "signal": "SIGKILL", "step": step + 3}
     ended = in_two_processes(tmp_path, command=command, disturbed=kill)
     assert ended.statuses == [1, -signal.SIGKILL]
     (line,) = ended.errors[0]
     assert line.startswith("flowseg: process 1 (") and "has ended: it was killed" in line and "--resume" in line
+    assert not list(run.rglob(".part-*")) and not (run / "report").exists()
+    saved = (last_saved(run) // config.train.checkpoint_every + 1) * config.train.checkpoint_every
+    full = {"process": 0, "full_after": str(run / "checkpoints" / "latest" / str(saved))}
+    ended = in_two_processes(tmp_path, command=command, disturbed=full)
+    assert ended.statuses == [1, 1]
+    (here,), (there,) = ended.errors
+    assert "checkpoints/" in here and "a checkpoint cannot be written (" in here and "No space left" in here
+    assert there.startswith("flowseg: process 0 (") and "a checkpoint cannot be written (" in there
     assert not list(run.rglob(".part-*")) and not (run / "report").exists()
     loop.train(open_run(run), prepared.datasets)  # with four devices
     assert_same(run, alone)

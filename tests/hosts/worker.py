@@ -7,15 +7,18 @@ scores that, is refused, or is a whole command; the process can send itself a si
 act is written beside the scenario, to SCENARIO.PROCESS.json.
 """
 
+import errno
 import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
+
+from orbax.checkpoint import future
 
 from flowseg import cli, hosts, software
 from flowseg.config import Config
@@ -47,24 +50,50 @@ class Signalled:
             time.sleep(0.1)
             os.kill(os.getpid(), self._signum)  # as `timeout` and schedulers do
         if step >= self._step:
-            time.sleep(0.2)  # JAX looks for signals once a second
+            time.sleep(0.5)  # JAX looks for signals once a second
         return self._driver(state, batch)
 
 
-def with_signal(asked: dict[str, Any] | None) -> None:
-    """Lets the next training be disturbed, if this process is the one to do it."""
+def disturb(asked: dict[str, Any] | None) -> None:
+    """Lets the next training be disturbed, if this process is the one to do it: at a step, at once, or by its disk."""
     loop.make_driver = make_driver
-    if asked is not None and asked["process"] == hosts.index():
+    if asked is None or asked["process"] != hosts.index():
+        return
+    if "full_after" in asked:
+        on_disk(partial(full_after, Path(asked["full_after"])))
+    elif asked["step"] is None:
+        os.kill(os.getpid(), signal.Signals[asked["signal"]])
+    else:
         loop.make_driver = lambda config, total: Signalled(  # type: ignore[assignment]
             config, total, signal.Signals[asked["signal"]], asked["step"]
         )
 
 
-def train(config: Config, out: str, disturbed: dict[str, Any] | None = None) -> str:
+def on_disk(write: Callable[[], None]) -> None:
+    """Lets something else happen before each write of process 0, which writes the checkpoints."""
+    result = future.ChainedFuture.result
+
+    def written(self: Any, timeout: int | None = None) -> Any:
+        if hosts.is_first():
+            write()
+        return result(self, timeout)
+
+    future.ChainedFuture.result = written  # type: ignore[method-assign]
+
+
+def full_after(file: Path) -> None:
+    """Raises what a full disk does, once a file exists."""
+    if file.exists():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def train(config: Config, out: str, disturbed: dict[str, Any] | None = None, slow: bool = False) -> str:
     """Trains; scores nothing afterwards."""
     prepared = prepare(config)
     run = experiment._choose_together(config, prepared.encoder, "auto", Path(out))
-    with_signal(disturbed)
+    disturb(disturbed)
+    if slow:
+        on_disk(lambda: time.sleep(0.7))
     try:
         loop.train(run, prepared.datasets)
     except Interrupted as stopped:
@@ -118,14 +147,14 @@ def main() -> None:
 
         def started(place: Place, seconds: float) -> None:
             start(place, seconds)
-            with_signal(asked)
+            disturb(asked)
 
         hosts.start = started
         sys.argv = ["flowseg", *scenario["command"], "--coordinator", scenario["coordinator"]]
         sys.argv += ["--processes", str(scenario["processes"]), "--process-id", str(process)]
         cli.main()
         return
-    hosts.start(Place(scenario["coordinator"], scenario["processes"], process), 60)
+    hosts.start(Place(scenario["coordinator"], scenario["processes"], process), 300)
     came: list[str] = []
     for act in scenario["acts"]:
         values = dict(act)

@@ -40,7 +40,7 @@ answer_signals()
 with answering(None):
     {_BUSY}
 """
-# Takes its steps in Python, and half a second to save.
+# Takes its steps in Python, and nearly a second to save.
 _STEPS = """
 import time
 from flowseg.training.interrupt import Interrupted, answer_signals, stop_on_signals
@@ -52,11 +52,11 @@ with stop_on_signals("after the step") as stop:
             time.sleep(0.01)
             stop.check()
     except Interrupted as stopped:
-        time.sleep(0.5)
+        time.sleep(0.9)
         print("saved", flush=True)
         raise SystemExit(stopped.status)
 """
-# Cleans up for half a second after a Ctrl-C.
+# Cleans up for a moment after a Ctrl-C.
 _CLEANING = """
 import time
 from flowseg.training.interrupt import answer_signals
@@ -65,7 +65,7 @@ try:
     print("ready", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
-    time.sleep(0.5)
+    time.sleep(0.9)
     print("saved")
 raise SystemExit(130)
 """

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -134,6 +135,7 @@ def snapshot(source: Path, target: Path) -> None:
             return
         except shutil.Error:
             shutil.rmtree(target)
+            time.sleep(0.05)
     raise AssertionError(f"{source} did not hold still")
 
 
