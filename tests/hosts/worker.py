@@ -63,6 +63,7 @@ def disturb(asked: dict[str, Any] | None) -> None:
         on_disk(partial(full_after, Path(asked["full_after"])))
     elif asked["step"] is None:
         os.kill(os.getpid(), signal.Signals[asked["signal"]])
+        time.sleep(3)  # JAX looks for signals once a second, and the other process waits for this one
     else:
         loop.make_driver = lambda config, total: Signalled(  # type: ignore[assignment]
             config, total, signal.Signals[asked["signal"]], asked["step"]
@@ -81,6 +82,12 @@ def on_disk(write: Callable[[], None]) -> None:
     future.ChainedFuture.result = written  # type: ignore[method-assign]
 
 
+def slow_for_best(out: Path) -> None:
+    """Takes its time while a best checkpoint is written: the latest of the same step begins meanwhile."""
+    if any((out / "checkpoints" / "best").glob("*tmp*")):
+        time.sleep(0.7)
+
+
 def full_after(file: Path) -> None:
     """Raises what a full disk does, once a file exists."""
     if file.exists():
@@ -93,7 +100,7 @@ def train(config: Config, out: str, disturbed: dict[str, Any] | None = None, slo
     run = experiment._choose_together(config, prepared.encoder, "auto", Path(out))
     disturb(disturbed)
     if slow:
-        on_disk(lambda: time.sleep(0.7))
+        on_disk(partial(slow_for_best, Path(out)))
     try:
         loop.train(run, prepared.datasets)
     except Interrupted as stopped:
