@@ -8,7 +8,6 @@ from typing import Annotated
 
 from flowseg import hosts
 from flowseg.bounds import Count, Natural, at_most, check_options
-from flowseg.commands.accelerator import has_accelerator
 from flowseg.commands.parsing import default_is, parse_known
 from flowseg.hosts.place import find_place
 from flowseg.progress import console
@@ -36,13 +35,13 @@ class Together:
 
 
 def compile_alike() -> None:
-    """Makes each process compile on GPUs, where the processes share out the choice of kernels.
+    """Makes every process compile on GPUs, where they divide the autotuning of kernels among themselves.
 
     One that found a program in its cache would not take part, and the others would wait for it.
     """
-    if has_accelerator():
-        import jax
+    import jax
 
+    if jax.default_backend() == "gpu":
         jax.config.update("jax_enable_compilation_cache", False)
 
 
@@ -66,7 +65,7 @@ def joined(args: list[str]) -> Iterator[None]:
     try:
         compile_alike()
         yield
-    except Interrupted:  # all of them, at the same step
+    except Interrupted:  # all of them, at the same call
         hosts.stop()
         raise
     except BaseException as error:

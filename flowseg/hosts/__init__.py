@@ -5,8 +5,10 @@ Without `start` a process is alone: nothing is started, and every function here 
 
 import os
 import socket
+import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -82,8 +84,10 @@ def fail(error: BaseException) -> None:
 
 
 def end_all(error: UserError) -> NoReturn:
-    """Ends this process with an error's line, and the others with one about it; for a thread."""
+    """Prints an error, and ends this process and all others; can be called from any thread."""
     fail(error)
+    with suppress(OSError):
+        sys.stdout.flush()
     tell(f"{error}")
     os._exit(1)
 
@@ -177,9 +181,9 @@ def own_devices(devices: Sequence[Any]) -> list[Any]:
 def stop_reached() -> bool:
     """Returns whether all processes stop now, because one of them was sent SIGTERM.
 
-    Every process must ask equally often; all get true at the same call. JAX counts from 0 and finds the call after the
-    last that a process has made, so the calls are counted here: a training that is continued begins at a later step,
-    and would never meet the one that JAX has found for a signal before it.
+    Every process must call this the same number of times. JAX begins with 0 and chooses one more than the highest
+    number that a process has passed. So the calls are numbered here: with step numbers, a training that continues at
+    step 100 would never meet the 1 that was chosen for an earlier signal.
     """
     global _asked
     from jax.experimental import multihost_utils

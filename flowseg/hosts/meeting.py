@@ -109,7 +109,8 @@ class Meeting:
 
     def fail(self, message: str) -> None:
         """Tells the other processes why this one ends, and waits until they have ended, or some seconds."""
-        self._ending.acquire(blocking=False)  # what the others say from now on is a consequence
+        if not self._ending.acquire(blocking=False):  # what the others say from now on is a consequence
+            threading.Event().wait()  # another thread is ending this process
         self._spread(f"process {self._place.process} ({socket.gethostname()}) has ended: {message}")
 
     def leave(self) -> None:
@@ -240,7 +241,8 @@ class Meeting:
         if not self._ending.acquire(blocking=False):
             return
         self._spread(message)
-        sys.stdout.flush()
+        with suppress(OSError):
+            sys.stdout.flush()
         tell(f"{message}; start all processes again, with --resume to continue")
         os._exit(1)
 

@@ -55,18 +55,19 @@ def _hide_closed_loops() -> None:
 
 
 class _Manager(ocp.CheckpointManager):
-    """A manager that leaves to the training when several processes stop, and ends all if one cannot write.
+    """A manager that lets only the training decide when several processes stop, and ends all if one cannot write.
 
-    `reached_preemption` is more than a question: JAX takes its number for where the process is when it chooses the
-    place at which all stop. Orbax also asks in the background, for the step that it is writing: one process would stop
-    before the others, and all would hang. Only the training asks (`hosts.stop_reached`).
+    `reached_preemption` is more than a question: it also tells JAX where the process is, and JAX chooses by that where
+    all of them stop. Orbax also asks in the background, with the step that it is writing. One process would stop
+    before the others then, and all would hang. Only the training asks (`hosts.stop_reached`).
     """
 
     def reached_preemption(self, step: int) -> bool:
         return False
 
     def _wait_for_checkpointers(self) -> None:
-        # In a thread. After an error Orbax waits here for the other processes, which wait for the file: 20 minutes.
+        # Runs in a background thread. After an error Orbax would wait up to 20 minutes for the other processes, which
+        # wait for this one's files.
         try:
             super()._wait_for_checkpointers()
         except Exception as error:

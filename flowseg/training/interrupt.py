@@ -55,7 +55,7 @@ class StopRequest:
             raise Interrupted(self.signum)
 
     def check_together(self) -> None:
-        """Raises Interrupted if a stop was asked for. Of several processes, each must call this as often."""
+        """Raises Interrupted if a stop was asked for. Several processes must call this equally often."""
         self.check()
 
 
@@ -93,7 +93,8 @@ def stop_on_signals(when: str) -> Iterator[StopRequest]:
     `when` is the answer to the first: when the work stops, and what becomes of it.
 
     With several processes, one that is sent either makes all stop. JAX's runtime takes the SIGTERM (the block leaves
-    its handler in place) and finds the step with the others; a SIGINT is handed on as one.
+    its handler in place) and agrees with the others on the call of `check_together` at which all stop; a SIGINT is
+    handed on as one.
     """
     together = hosts.count() > 1
     request = JointStop() if together else StopRequest()

@@ -185,7 +185,9 @@ class Training:
         record = self._record()
         found = self.checkpoints.restore_latest(self.config, fresh)
         hosts.agree(
-            "checkpoints", {"step": found[2] if found else None}, f"see why all do not read {self.run.path} alike"
+            "checkpoints",
+            {"step": found[2] if found else "none"},
+            f"see why the processes read {self.run.path} differently",
         )
         if found is None:
             if self.checkpoints.steps("best"):

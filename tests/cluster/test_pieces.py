@@ -140,10 +140,10 @@ def test_a_lost_node_s_piece_goes_on_elsewhere(
     pieces = [piece("one", SLOW), piece("two", SLOW)]
 
     def alive(name: str) -> bool:
-        """Not as a zombie either, which a container without an init keeps."""
+        """Returns whether it runs; a zombie, which a container without an init keeps, does not count."""
         try:
             state = Path(f"/proc/{said(tmp_path, name)[0][1]}/stat").read_text().rpartition(") ")[2]
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             return False
         return not state.startswith("Z")
 

@@ -205,7 +205,7 @@ def test_after_a_signal_and_a_kill_one_process_continues_to_the_same_end(
     ended = in_two_processes(tmp_path, command=command, disturbed=stop)
     step = last_saved(run)
     assert ended.statuses == [128 + signal.SIGTERM] * 2 and ended.errors[0] == []
-    assert 5 <= step < STEPS - 4 and f"stopped by SIGTERM at step {step} of {STEPS}" in ended.outputs[0]
+    assert 5 <= step < STEPS - 5 and f"stopped by SIGTERM at step {step} of {STEPS}" in ended.outputs[0]
     early = {"process": 1, "signal": "SIGTERM", "step": None}  # before the training has begun to ask
     ended = in_two_processes(tmp_path, command=command, disturbed=early)
     assert ended.statuses == [128 + signal.SIGTERM] * 2 and last_saved(run) == step

@@ -3,8 +3,8 @@
     python worker.py SCENARIO.json PROCESS
 
 The scenario has the coordinator's address and a list of acts. An act trains a config for which all numbers are known,
-scores that, is refused, or is a whole command; the process can send itself a signal before a step. What came of each
-act is written beside the scenario, to SCENARIO.PROCESS.json.
+scores that, is refused, or is a whole command; the process can send itself a signal, or find its disk slow or full.
+What came of each act is written beside the scenario, to SCENARIO.PROCESS.json.
 """
 
 import errno
@@ -71,7 +71,7 @@ def disturb(asked: dict[str, Any] | None) -> None:
 
 
 def on_disk(write: Callable[[], None]) -> None:
-    """Lets something else happen before each write of process 0, which writes the checkpoints."""
+    """Calls `write` each time that process 0, which writes the checkpoints, waits for their files."""
     result = future.ChainedFuture.result
 
     def written(self: Any, timeout: int | None = None) -> Any:
