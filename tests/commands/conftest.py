@@ -9,6 +9,8 @@ import pytest
 from commands import BASELINE, Flowseg, Outcome, small, trained_run
 
 from flowseg import cli
+from flowseg.config import Config
+from flowseg.runs.folder import create_run
 
 
 @pytest.fixture
@@ -53,6 +55,12 @@ def refused(flowseg: Flowseg, tmp_path: Path) -> Callable[..., str]:
         return outcome.err
 
     return call
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Path:
+    """A run without checkpoints: bad requests must be refused before checkpoints are read."""
+    return create_run(tmp_path / "bare", Config(), None).path
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import errno
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +12,10 @@ from commands import Flowseg, first, write
 from dicom_files import empty, write_dicom
 from PIL import Image
 
-from flowseg.config import Config
 from flowseg.evaluation import prediction
 from flowseg.evaluation.finished import HOW
-from flowseg.runs.folder import create_run
 
 PICTURES = ("mask", "overlay", "probability")
-
-
-@pytest.fixture
-def bare(tmp_path: Path) -> Path:
-    """A run without checkpoints: bad requests must be refused before checkpoints are read."""
-    return create_run(tmp_path / "bare", replace(Config()), None).path
 
 
 def test_bad_images_are_refused_before_anything_is_written(
