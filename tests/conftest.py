@@ -3,6 +3,7 @@
 import gc
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -32,6 +33,9 @@ os.environ["FLOWSEG_TRACES"] = ""
 os.environ["FLOWSEG_CACHE"] = str(REPO / ".cache")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(REPO / ".cache" / "xla"))
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+# A shell that starts the tests in the background lets them ignore SIGINT, and so would the programs that they start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # As the program does: collecting garbage among the objects of a trace takes a fifth of its time.
 gc.set_threshold(100_000, 50, 1000)
 
