@@ -5,16 +5,14 @@ Without `start` a process is alone: nothing is started, and every function here 
 
 import os
 import socket
-import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from flowseg.errors import UserError, tell
+from flowseg.errors import UserError
 from flowseg.files import SEEN_SECONDS, seen_within
-from flowseg.hosts.meeting import Disagreement, Meeting, family
+from flowseg.hosts.meeting import Disagreement, Meeting, end_process, family
 from flowseg.hosts.place import Place
 
 _LEAVE = 60
@@ -86,10 +84,7 @@ def fail(error: BaseException) -> None:
 def end_all(error: UserError) -> NoReturn:
     """Prints an error, and ends this process and all others; can be called from any thread."""
     fail(error)
-    with suppress(OSError):
-        sys.stdout.flush()
-    tell(f"{error}")
-    os._exit(1)
+    end_process(f"{error}")
 
 
 def count() -> int:

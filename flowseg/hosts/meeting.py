@@ -241,10 +241,7 @@ class Meeting:
         if not self._ending.acquire(blocking=False):
             return
         self._spread(message)
-        with suppress(OSError):
-            sys.stdout.flush()
-        tell(f"{message}; start all processes again, with --resume to continue")
-        os._exit(1)
+        end_process(f"{message}; start all processes again, with --resume to continue")
 
     def _spread(self, message: str) -> None:
         """Tells the other processes why they must end. Process 0 waits for them: JAX's runtime ends with it."""
@@ -255,6 +252,14 @@ class Meeting:
             deadline = time.monotonic() + _FAREWELL
             for link in self._links.values():
                 link.closed.wait(max(deadline - time.monotonic(), 0))
+
+
+def end_process(message: str) -> NoReturn:
+    """Prints a message and ends this process; can be called from any thread."""
+    with suppress(OSError):
+        sys.stdout.flush()
+    tell(message)
+    os._exit(1)
 
 
 def family(host: str, port: int) -> socket.AddressFamily:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from functools import cache
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -342,7 +343,7 @@ class Checkpoints:
         self._managers = {}
 
 
-def _cannot_be_written(folder: Any, error: Exception) -> UserError:
+def _cannot_be_written(folder: PathLike[str], error: Exception) -> UserError:
     return UserError(
         f"{folder}: a checkpoint cannot be written ({_one_line(error)}); free some space or allow it there, then "
         "continue with --resume; the checkpoints before it are kept"

@@ -142,13 +142,14 @@ def acted(config: Config, tiny_data: Path, tmp_path_factory: pytest.TempPathFact
         (other / "data" / split).symlink_to(tiny_data / source)
     out = str(folder / "refused")
     jit = plain(replace(config, parallel="jit"))
+    slow = {"process": 0, "slow_for_best": str(folder / "jit")}
     acts = [
         {"act": "refused", "out": out, "config": [plain(config), plain(replace(config, seed=1))]},
         {"act": "refused", "out": out, "config": plain(config), "here": {"software": "another"}},
         {"act": "refused", "out": out, "config": plain(local), "here": {"cwd": str(other)}},
         {"act": "refused", "out": out, "config": plain(replace(config, train=replace(config.train, batch=6)))},
         {"act": "unshared", "folders": [str(folder / "a"), str(folder / "b")]},
-        {"act": "train", "out": str(folder / "jit"), "config": jit, "slow": True},
+        {"act": "train", "out": str(folder / "jit"), "config": jit, "disturbed": slow},
         {"act": "score", "out": str(folder / "jit"), "config": jit},
         {
             "act": "train",

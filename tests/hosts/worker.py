@@ -61,6 +61,8 @@ def disturb(asked: dict[str, Any] | None) -> None:
         return
     if "full_after" in asked:
         on_disk(partial(full_after, Path(asked["full_after"])))
+    elif "slow_for_best" in asked:
+        on_disk(partial(slow_for_best, Path(asked["slow_for_best"])))
     elif asked["step"] is None:
         os.kill(os.getpid(), signal.Signals[asked["signal"]])
         time.sleep(3)  # JAX looks for signals once a second, and the other process waits for this one
@@ -71,12 +73,11 @@ def disturb(asked: dict[str, Any] | None) -> None:
 
 
 def on_disk(write: Callable[[], None]) -> None:
-    """Calls `write` each time that process 0, which writes the checkpoints, waits for their files."""
+    """Calls `write` each time that this process waits for a checkpoint's files; process 0 writes them."""
     result = future.ChainedFuture.result
 
     def written(self: Any, timeout: int | None = None) -> Any:
-        if hosts.is_first():
-            write()
+        write()
         return result(self, timeout)
 
     future.ChainedFuture.result = written  # type: ignore[method-assign]
@@ -94,13 +95,11 @@ def full_after(file: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def train(config: Config, out: str, disturbed: dict[str, Any] | None = None, slow: bool = False) -> str:
+def train(config: Config, out: str, disturbed: dict[str, Any] | None = None) -> str:
     """Trains; scores nothing afterwards."""
     prepared = prepare(config)
     run = experiment._choose_together(config, prepared.encoder, "auto", Path(out))
     disturb(disturbed)
-    if slow:
-        on_disk(partial(slow_for_best, Path(out)))
     try:
         loop.train(run, prepared.datasets)
     except Interrupted as stopped:

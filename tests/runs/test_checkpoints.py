@@ -208,7 +208,6 @@ def test_latest_stands_in_for_a_lost_best_of_the_same_step_only(
     assert f"{best}: is " in message and f"--resume {run}" in message
 
 
-@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 def test_errors_of_reads_beside_the_one_that_is_raised_are_not_logged(
     saved: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -228,6 +227,7 @@ def test_errors_of_reads_beside_the_one_that_is_raised_are_not_logged(
     assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")
 def test_damage_to_any_file_is_a_problem_in_one_line_or_none_at_all(saved: Path, tmp_path: Path) -> None:
     """Some files are not needed; whatever else is lost is noticed, and never an error of another kind."""
     noticed = set()
