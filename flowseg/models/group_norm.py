@@ -1,4 +1,4 @@
-"""GroupNorm with the scale and shift that follow it, in as few passes over the map as it takes."""
+"""GroupNorm with the bias before it and the scale and shift after it, in as few passes over the map as it takes."""
 
 import jax
 import jax.numpy as jnp
@@ -22,18 +22,32 @@ class GroupNorm(nnx.Module):
         self.gain = parameter(ones, width)
         self.bias = parameter(zeros, width)
 
-    def __call__(self, x: Map, scale: PerChannel | None = None, shift: PerChannel | None = None) -> Map:
-        """Returns the normed map, times 1 + `scale` plus `shift` where these are given."""
+    def __call__(
+        self,
+        x: Map,
+        offset: Float[Array, " c"],
+        scale: PerChannel | None = None,
+        shift: PerChannel | None = None,
+    ) -> Map:
+        """Returns x + `offset` normed, times 1 + `scale` plus `shift` where these are given.
+
+        `offset` is the bias of the convolution that made the map.
+        """
         gain, bias = (jnp.broadcast_to(part[...], (len(x), x.shape[-1])) for part in (self.gain, self.bias))
         if scale is not None and shift is not None:
             factor = 1 + scale.astype(jnp.float32)
             gain, bias = gain * factor, bias * factor + shift.astype(jnp.float32)
-        return _normalise(x, gain, bias)
+        return _normalise(x, offset, gain, bias)
 
 
 def _over_groups(x: PerChannel) -> PerChannel:
-    """Returns the mean over the channels of a group, at each of its channels."""
-    return _at_channels(x.reshape(len(x), GROUPS, -1).mean(-1), x.shape[1])
+    """Returns the mean over the channels of a group, at each of its channels.
+
+    By windows, which XLA computes inside the kernel that uses them, unlike a mean over an axis.
+    """
+    size = x.shape[1] // GROUPS
+    sums = jax.lax.reduce_window(x, 0.0, jax.lax.add, (1, size), (1, size), "VALID")
+    return _at_channels(sums / size, x.shape[1])
 
 
 def _at_channels(x: Float[Array, "b g"], channels: int) -> PerChannel:
@@ -41,43 +55,58 @@ def _at_channels(x: Float[Array, "b g"], channels: int) -> PerChannel:
     return jnp.broadcast_to(x[..., None], (*x.shape, channels // GROUPS)).reshape(len(x), channels)
 
 
-def _moments(x: Map) -> tuple[PerChannel, PerChannel]:
-    """Returns the mean of each channel's group and 1 / its standard deviation, from one pass over the map.
+def _moments(x: Map, offset: Float[Array, " c"]) -> tuple[PerChannel, PerChannel, PerChannel]:
+    """Returns the mean of each channel, the mean of its group and 1 / the group's standard deviation.
 
-    Sums of squares lose the variance of a map whose mean is large beside it. They are taken relative to a value of the
-    group, which is about as far from zero as the mean.
+    They come from one pass over the map. Sums of squares lose the variance of a map whose mean is large beside it. They
+    are taken relative to a value of the group, which is about as far from zero as the mean.
     """
     channels = x.shape[-1]
-    some = _at_channels(x[:, 0, 0, :: channels // GROUPS].astype(jnp.float32), channels)
-    h = x.astype(jnp.float32) - some[:, None, None]
-    first, second = (_over_groups(jnp.mean(part, axis=(1, 2))) for part in (h, h * h))
-    variance = jnp.maximum(second - first * first, 0.0)
-    return some + first, jax.lax.rsqrt(variance + NORM_EPSILON)
+    every = slice(None, None, channels // GROUPS)
+    some = _at_channels(_plus(x[:, 0, 0, every], offset[every]), channels)
+    h = _plus(x, offset) - some[:, None, None]
+    first, second = (jnp.mean(part, axis=(1, 2)) for part in (h, h * h))
+    mean = _over_groups(first)
+    variance = jnp.maximum(_over_groups(second) - mean * mean, 0.0)
+    return some + first, some + mean, jax.lax.rsqrt(variance + NORM_EPSILON)
+
+
+def _plus(x: Float[Array, "*b c"], offset: Float[Array, " c"]) -> Float[Array, "*b c"]:
+    return x.astype(jnp.float32) + offset
 
 
 @jax.custom_vjp
-def _normalise(x: Map, gain: PerChannel, bias: PerChannel) -> Map:
-    """Returns (x - mean) / standard deviation * gain + bias."""
-    return _forward(x, gain, bias)[0]
+def _normalise(x: Map, offset: Float[Array, " c"], gain: PerChannel, bias: PerChannel) -> Map:
+    """Returns (x + offset - mean) / standard deviation * gain + bias."""
+    return _forward(x, offset, gain, bias)[0]
 
 
-def _forward(x: Map, gain: PerChannel, bias: PerChannel) -> tuple[Map, tuple[Array, ...]]:
-    mean, inverse = (save_activation(part) for part in _moments(x))
-    centred = x.astype(jnp.float32) - mean[:, None, None]
-    out = centred * (inverse * gain)[:, None, None] + bias[:, None, None]
-    return out.astype(x.dtype), (x, gain, mean, inverse)
+def _forward(
+    x: Map, offset: Float[Array, " c"], gain: PerChannel, bias: PerChannel
+) -> tuple[Map, tuple[Array, ...]]:
+    x = jax.lax.optimization_barrier(x)  # or XLA makes the convolution write float32, twice the bytes
+    channel_mean, mean, inverse = (save_activation(part) for part in _moments(x, offset))
+    factor, bias = save_activation(inverse * gain), save_activation(bias)
+    out = (_plus(x, offset) - mean[:, None, None]) * factor[:, None, None] + bias[:, None, None]
+    return out.astype(x.dtype), (x, offset, gain, channel_mean, mean, inverse)
 
 
-def _backward(saved: tuple[Array, ...], g: Map) -> tuple[Map, PerChannel, PerChannel]:
-    """Two sums over the map give the gradients of gain and bias; that of the map follows from them."""
-    x, gain, mean, inverse = saved
+def _backward(saved: tuple[Array, ...], g: Map) -> tuple[Map, Array, PerChannel, PerChannel]:
+    """Two sums over the map give the gradients of gain and bias; the others follow from them.
+
+    That of the offset, the sum of the map's gradient over all positions, takes no pass of its own.
+    """
+    x, offset, gain, channel_mean, mean, inverse = saved
     positions = x.shape[1] * x.shape[2]
     cotangent = g.astype(jnp.float32)
-    normed = (x.astype(jnp.float32) - mean[:, None, None]) * inverse[:, None, None]
-    by_bias, by_gain = jnp.sum(cotangent, axis=(1, 2)), jnp.sum(cotangent * normed, axis=(1, 2))
+    normed = (_plus(x, offset) - mean[:, None, None]) * inverse[:, None, None]
+    sums = jnp.sum(cotangent, axis=(1, 2)), jnp.sum(cotangent * normed, axis=(1, 2))
+    by_bias, by_gain = jax.lax.optimization_barrier(sums)  # or XLA sums both over the batch from the maps again
     constant, slope = (_over_groups(gain * part) / positions for part in (by_bias, by_gain))
     by_x = cotangent * gain[:, None, None] - constant[:, None, None] - normed * slope[:, None, None]
-    return (by_x * inverse[:, None, None]).astype(x.dtype), by_gain, by_bias
+    mean_normed = (channel_mean - mean) * inverse
+    by_offset = jnp.sum((gain * by_bias - positions * (constant + mean_normed * slope)) * inverse, axis=0)
+    return (by_x * inverse[:, None, None]).astype(x.dtype), by_offset, by_gain, by_bias
 
 
 _normalise.defvjp(_forward, _backward)

@@ -44,10 +44,10 @@ def _of_plus_bias(_: None, cotangent: Array) -> tuple[Array, Array]:
 plus_bias.defvjp(_plus_bias, _of_plus_bias)
 
 
-def _convolve(compute: Compute, x: Array, kernel: Array, edge: int, bias: Array) -> Array:
+def _convolve(compute: Compute, x: Array, kernel: Array, edge: int) -> Array:
     """A convolution of stride 1 with `edge` zeros around; its output is saved for the backward pass."""
     x, kernel = x.astype(compute.dtype), kernel.astype(compute.dtype)
-    return plus_bias(save_activation(compute.kernels.convolve(x, kernel, edge)), bias)
+    return save_activation(compute.kernels.convolve(x, kernel, edge))
 
 
 class Conv(nnx.Module):
@@ -59,7 +59,11 @@ class Conv(nnx.Module):
         self.compute = compute
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
-        return _convolve(self.compute, x, self.kernel[...], self.kernel.shape[0] // 2, self.bias[...])
+        return plus_bias(self.without_bias(x), self.bias[...])
+
+    def without_bias(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
+        """The convolution alone, for a GroupNorm that adds the bias itself."""
+        return _convolve(self.compute, x, self.kernel[...], self.kernel.shape[0] // 2)
 
 
 class Dense(nnx.Module):
@@ -107,7 +111,7 @@ class Downsample(nnx.Module):
         b, h, w, c = x.shape
         x = x.reshape(b, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(b, h // 2, w // 2, 4 * c)
         kernel = self.kernel[...].reshape(2, 2, 2, 2, c, -1).transpose(0, 2, 1, 3, 4, 5).reshape(2, 2, 4 * c, -1)
-        return _convolve(self.compute, x, kernel, 0, self.bias[...])
+        return plus_bias(_convolve(self.compute, x, kernel, 0), self.bias[...])
 
 
 class Upsample(nnx.Module):
@@ -154,8 +158,8 @@ class ResnetBlock(nnx.Module):
         """The same without `recompute`, for use inside a larger function that has it."""
         if skip is not None:
             x = jnp.concatenate([x, skip], axis=-1)
-        h = self.norm1(self.conv1(x), scale, shift)
-        h = self.norm2(self.conv2(jax.nn.silu(h)))
+        h = self.norm1(self.conv1.without_bias(x), self.conv1.bias[...], scale, shift)
+        h = self.norm2(self.conv2.without_bias(jax.nn.silu(h)), self.conv2.bias[...])
         return jax.nn.silu(h) + (self.residual(x) if self.residual is not None else x)
 
 
