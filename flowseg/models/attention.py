@@ -25,8 +25,8 @@ class FullAttention(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         b, h, w, c = x.shape
-        tokens = self.norm(x).reshape(b, h * w, c)
-        kernel = self.qkv.kernel[...].astype(self.compute.dtype)
+        tokens = self.norm.before_gain(x).reshape(b, h * w, c)
+        kernel = self.norm.with_gain(self.qkv.kernel[...]).astype(self.compute.dtype)
         inner = self.out.kernel.shape[0]
         read = self.compute.kernels.attend(tokens, tokens, kernel[:, :inner], kernel[:, inner:], self.heads)
         return self.out(read.reshape(b, h, w, -1))
@@ -49,10 +49,10 @@ class LinearAttention(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         b, h, w, c = x.shape
-        heads, tokens = self.heads, self.norm(x).reshape(b, h * w, c)
+        heads, tokens = self.heads, self.norm.before_gain(x).reshape(b, h * w, c)
         assert self.out.bias is not None
         bias = self.out.bias[...]
-        q_kernel, k_kernel, v_kernel = jnp.split(self.qkv.kernel[...], 3, axis=1)
+        q_kernel, k_kernel, v_kernel = jnp.split(self.norm.with_gain(self.qkv.kernel[...]), 3, axis=1)
 
         def keys_values(y: Float[Array, "*b r c"]) -> tuple[Float[Array, "*b r k"], Float[Array, "*b r c"]]:
             return y @ k_kernel.astype(y.dtype), y
@@ -92,9 +92,10 @@ class CrossAttention(nnx.Module):
 
     def __call__(self, x: Float[Array, "b h w c"], c: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
         b, h, w, d = x.shape
-        q_kernel = self.qkv_c.kernel[:, : self.inner].astype(self.compute.dtype)
-        kv_kernel = self.qkv_x.kernel[:, self.inner :].astype(self.compute.dtype)
-        queries_of, keys_of = self.norm_c(c).reshape(b, h * w, d), self.norm_x(x).reshape(b, h * w, d)
+        q_kernel = self.norm_c.with_gain(self.qkv_c.kernel[:, : self.inner]).astype(self.compute.dtype)
+        kv_kernel = self.norm_x.with_gain(self.qkv_x.kernel[:, self.inner :]).astype(self.compute.dtype)
+        queries_of = self.norm_c.before_gain(c).reshape(b, h * w, d)
+        keys_of = self.norm_x.before_gain(x).reshape(b, h * w, d)
         return self.out(
             self.compute.kernels.attend(queries_of, keys_of, q_kernel, kv_kernel, self.heads).reshape(b, h, w, -1)
         )

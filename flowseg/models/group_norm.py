@@ -58,8 +58,8 @@ def _at_channels(x: Float[Array, "b g"], channels: int) -> PerChannel:
 def _moments(x: Map, offset: Float[Array, " c"]) -> tuple[PerChannel, PerChannel, PerChannel]:
     """Returns the mean of each channel, the mean of its group and 1 / the group's standard deviation.
 
-    They come from one pass over the map. Sums of squares lose the variance of a map whose mean is large beside it. They
-    are taken relative to a value of the group, which is about as far from zero as the mean.
+    They come from one pass over the map. Sums of squares lose the variance of a map whose mean is large beside it.
+    They are taken relative to a value of the group, which is about as far from zero as the mean.
     """
     channels = x.shape[-1]
     every = slice(None, None, channels // GROUPS)
@@ -81,9 +81,7 @@ def _normalise(x: Map, offset: Float[Array, " c"], gain: PerChannel, bias: PerCh
     return _forward(x, offset, gain, bias)[0]
 
 
-def _forward(
-    x: Map, offset: Float[Array, " c"], gain: PerChannel, bias: PerChannel
-) -> tuple[Map, tuple[Array, ...]]:
+def _forward(x: Map, offset: Float[Array, " c"], gain: PerChannel, bias: PerChannel) -> tuple[Map, tuple[Array, ...]]:
     x = jax.lax.optimization_barrier(x)  # or XLA makes the convolution write float32, twice the bytes
     channel_mean, mean, inverse = (save_activation(part) for part in _moments(x, offset))
     factor, bias = save_activation(inverse * gain), save_activation(bias)

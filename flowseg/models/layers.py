@@ -38,6 +38,7 @@ def _plus_bias(out: Array, bias: Array) -> tuple[Array, None]:
 
 
 def _of_plus_bias(_: None, cotangent: Array) -> tuple[Array, Array]:
+    cotangent = jax.lax.optimization_barrier(cotangent)  # or XLA writes bf16 maps in float32 for the sum as well
     return cotangent, jnp.sum(cotangent, tuple(range(cotangent.ndim - 1)), jnp.float32)
 
 
@@ -87,12 +88,27 @@ class ChannelNorm(nnx.Module):
         self.bias = parameter(zeros, width) if bias else None
 
     def __call__(self, x: Float[Array, "... c"]) -> Float[Array, "... c"]:
-        h = x.astype(jnp.float32)
-        h = h - jnp.mean(h, axis=-1, keepdims=True)
-        h = h * jax.lax.rsqrt(jnp.mean(h * h, axis=-1, keepdims=True) + NORM_EPSILON) * self.gain[...]
+        h = _over_channels(x) * self.gain[...]
         if self.bias is not None:
             h = h + self.bias[...]
         return h.astype(x.dtype)
+
+    def before_gain(self, x: Float[Array, "... c"]) -> Float[Array, "... c"]:
+        """The norm without its gain, for products with `with_gain(kernel)`.
+
+        The gradient of the gain then comes from that of the kernel, and not from another pass over the map.
+        """
+        return _over_channels(x).astype(x.dtype)
+
+    def with_gain(self, kernel: Float[Array, "c k"]) -> Float[Array, "c k"]:
+        """A kernel whose product with `before_gain(x)` is that of the kernel with the normed x."""
+        return (self.gain[...][:, None] * kernel.astype(jnp.float32)).astype(kernel.dtype)
+
+
+def _over_channels(x: Float[Array, "... c"]) -> Float[Array, "... c"]:
+    h = x.astype(jnp.float32)
+    h = h - jnp.mean(h, axis=-1, keepdims=True)
+    return h * jax.lax.rsqrt(jnp.mean(h * h, axis=-1, keepdims=True) + NORM_EPSILON)
 
 
 class Downsample(nnx.Module):
