@@ -57,9 +57,9 @@ class LinearAttention(nnx.Module):
         def keys_values(y: Float[Array, "*b r c"]) -> tuple[Float[Array, "*b r k"], Float[Array, "*b r c"]]:
             return y @ k_kernel.astype(y.dtype), y
 
-        # With y the normed tokens: softmax(k)^T (y W_v) is computed as (softmax(k)^T y) W_v, and
-        # (softmax(q) context) W_out as softmax(q) (context W_out). So two maps of heads x head_dim channels are never
-        # made: the values, and what the queries read.
+        # With y the normed tokens, and the norm's gain in W_v: softmax(k)^T (y W_v) is computed as
+        # (softmax(k)^T y) W_v, and (softmax(q) context) W_out as softmax(q) (context W_out). So two maps of
+        # heads x head_dim channels are never made: the values, and what the queries read.
         pooled = self.compute.kernels.softmax_pool(keys_values, tokens).reshape(b, heads, -1, c)
         context = jnp.einsum("bhdc,che->bhde", pooled, v_kernel.reshape(c, heads, -1))
         table = jnp.einsum("bhde,heo->bhdo", context, self.out.kernel[...].reshape(heads, -1, c))

@@ -56,7 +56,7 @@ def _at_channels(x: Float[Array, "b g"], channels: int) -> PerChannel:
 
 
 def _moments(x: Map, offset: Float[Array, " c"]) -> tuple[PerChannel, PerChannel, PerChannel]:
-    """Returns the mean of each channel, the mean of its group and 1 / the group's standard deviation.
+    """Returns, of x + offset, each channel's mean less its group's, the group's mean, and 1 / its deviation.
 
     They come from one pass over the map. Sums of squares lose the variance of a map whose mean is large beside it.
     They are taken relative to a value of the group, which is about as far from zero as the mean.
@@ -68,7 +68,7 @@ def _moments(x: Map, offset: Float[Array, " c"]) -> tuple[PerChannel, PerChannel
     first, second = (jnp.mean(part, axis=(1, 2)) for part in (h, h * h))
     mean = _over_groups(first)
     variance = jnp.maximum(_over_groups(second) - mean * mean, 0.0)
-    return some + first, some + mean, jax.lax.rsqrt(variance + NORM_EPSILON)
+    return first - mean, some + mean, jax.lax.rsqrt(variance + NORM_EPSILON)
 
 
 def _plus(x: Float[Array, "*b c"], offset: Float[Array, " c"]) -> Float[Array, "*b c"]:
@@ -82,28 +82,28 @@ def _normalise(x: Map, offset: Float[Array, " c"], gain: PerChannel, bias: PerCh
 
 
 def _forward(x: Map, offset: Float[Array, " c"], gain: PerChannel, bias: PerChannel) -> tuple[Map, tuple[Array, ...]]:
-    x = jax.lax.optimization_barrier(x)  # or XLA makes the convolution write float32, twice the bytes
-    channel_mean, mean, inverse = (save_activation(part) for part in _moments(x, offset))
+    x = jax.lax.optimization_barrier(x)  # otherwise XLA makes bf16 convolutions write float32
+    above, mean, inverse = (save_activation(part) for part in _moments(x, offset))
     factor, bias = save_activation(inverse * gain), save_activation(bias)
     out = (_plus(x, offset) - mean[:, None, None]) * factor[:, None, None] + bias[:, None, None]
-    return out.astype(x.dtype), (x, offset, gain, channel_mean, mean, inverse)
+    return out.astype(x.dtype), (x, offset, gain, above, mean, inverse)
 
 
 def _backward(saved: tuple[Array, ...], g: Map) -> tuple[Map, Array, PerChannel, PerChannel]:
     """Two sums over the map give the gradients of gain and bias; the others follow from them.
 
-    That of the offset, the sum of the map's gradient over all positions, takes no pass of its own.
+    The offset's gradient is that of the map, summed over batch and positions. The sum of `normed` in it is known from
+    the channel's mean, so it takes no pass of its own.
     """
-    x, offset, gain, channel_mean, mean, inverse = saved
+    x, offset, gain, above, mean, inverse = saved
     positions = x.shape[1] * x.shape[2]
     cotangent = g.astype(jnp.float32)
     normed = (_plus(x, offset) - mean[:, None, None]) * inverse[:, None, None]
     sums = jnp.sum(cotangent, axis=(1, 2)), jnp.sum(cotangent * normed, axis=(1, 2))
-    by_bias, by_gain = jax.lax.optimization_barrier(sums)  # or XLA sums both over the batch from the maps again
+    by_bias, by_gain = jax.lax.optimization_barrier(sums)  # otherwise XLA reads the maps again for the batch's sums
     constant, slope = (_over_groups(gain * part) / positions for part in (by_bias, by_gain))
     by_x = cotangent * gain[:, None, None] - constant[:, None, None] - normed * slope[:, None, None]
-    mean_normed = (channel_mean - mean) * inverse
-    by_offset = jnp.sum((gain * by_bias - positions * (constant + mean_normed * slope)) * inverse, axis=0)
+    by_offset = jnp.sum((gain * by_bias - positions * (constant + above * inverse * slope)) * inverse, axis=0)
     return (by_x * inverse[:, None, None]).astype(x.dtype), by_offset, by_gain, by_bias
 
 

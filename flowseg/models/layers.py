@@ -38,7 +38,7 @@ def _plus_bias(out: Array, bias: Array) -> tuple[Array, None]:
 
 
 def _of_plus_bias(_: None, cotangent: Array) -> tuple[Array, Array]:
-    cotangent = jax.lax.optimization_barrier(cotangent)  # or XLA writes bf16 maps in float32 for the sum as well
+    cotangent = jax.lax.optimization_barrier(cotangent)  # otherwise XLA also writes bf16 maps in float32
     return cotangent, jnp.sum(cotangent, tuple(range(cotangent.ndim - 1)), jnp.float32)
 
 
@@ -96,12 +96,13 @@ class ChannelNorm(nnx.Module):
     def before_gain(self, x: Float[Array, "... c"]) -> Float[Array, "... c"]:
         """The norm without its gain, for products with `with_gain(kernel)`.
 
-        The gradient of the gain then comes from that of the kernel, and not from another pass over the map.
+        The gain's gradient is then computed from the kernel's, and not in another pass over the map.
         """
+        assert self.bias is None, "a bias cannot be put into a kernel"
         return _over_channels(x).astype(x.dtype)
 
     def with_gain(self, kernel: Float[Array, "c k"]) -> Float[Array, "c k"]:
-        """A kernel whose product with `before_gain(x)` is that of the kernel with the normed x."""
+        """Returns the kernel with the gain in it: before_gain(x) @ with_gain(kernel) is self(x) @ kernel."""
         return (self.gain[...][:, None] * kernel.astype(jnp.float32)).astype(kernel.dtype)
 
 

@@ -136,6 +136,39 @@ def test_linear_attention_is_the_formula(block: None, kernels: Kernels) -> None:
         assert_close(a, b)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_softmax_attention_of_normed_maps_is_the_formula(dtype: jnp.dtype) -> None:
+    """The gains of the norms are not 1, and differ between the two maps."""
+    compute = Compute(PLAIN, dtype)
+    full_graph, full = split(attention.FullAttention(16, 2, 8, compute))
+    cross_graph, cross = split(attention.CrossAttention(16, 2, 8, compute))
+    full, cross = (jax.tree.map(lambda leaf: leaf + 0.5 * normal(leaf.size, *leaf.shape), s) for s in (full, cross))
+    x, c = normal(0, 2, 4, 6, 16).astype(dtype), normal(1, 2, 4, 6, 16).astype(dtype)
+
+    def read(layer: attention.FullAttention | attention.CrossAttention, *parts: jax.Array) -> jax.Array:
+        q, k, v = (part.reshape(2, 24, 2, 8) for part in parts)
+        return layer.out(jax.nn.dot_product_attention(q, k, v).reshape(2, 4, 6, 16)).astype(jnp.float32)
+
+    def full_formula(state: nnx.State, x: jax.Array) -> jax.Array:
+        layer = nnx.merge(full_graph, state)
+        return read(layer, *jnp.split(layer.qkv(layer.norm(x)), 3, axis=-1))
+
+    def cross_formula(state: nnx.State, x: jax.Array, c: jax.Array) -> jax.Array:
+        layer = nnx.merge(cross_graph, state)
+        of_x, of_c = layer.qkv_x(layer.norm_x(x)), layer.qkv_c(layer.norm_c(c))
+        return read(layer, of_c[..., :16], *jnp.split(of_x[..., 16:], 2, axis=-1))
+
+    def ours(graph: nnx.GraphDef, state: nnx.State, *maps: jax.Array) -> jax.Array:
+        return nnx.merge(graph, state)(*maps).astype(jnp.float32)
+
+    of_full, of_cross = (full_graph, full_formula, (full, x)), (cross_graph, cross_formula, (cross, x, c))
+    for graph, formula, arguments in (of_full, of_cross):
+        found, wanted = with_gradients(partial(ours, graph), *arguments), with_gradients(formula, *arguments)
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(wanted), strict=True):
+            limit = 1e-4 if dtype == jnp.float32 else 0.05
+            np.testing.assert_allclose(a, b, rtol=0, atol=limit * float(jnp.abs(b).max()))
+
+
 @pytest.fixture
 def loss_and_gradients() -> Callable[..., list[jax.Array]]:
     # One level has every kernel: convolutions, attention in the middle, linear attention.
