@@ -103,7 +103,7 @@ class ChannelNorm(nnx.Module):
 
     def with_gain(self, kernel: Float[Array, "c k"]) -> Float[Array, "c k"]:
         """Returns the kernel with the gain in it: before_gain(x) @ with_gain(kernel) is self(x) @ kernel."""
-        return (self.gain[...][:, None] * kernel.astype(jnp.float32)).astype(kernel.dtype)
+        return (self.gain[...][:, None] * kernel).astype(kernel.dtype)
 
 
 def _over_channels(x: Float[Array, "... c"]) -> Float[Array, "... c"]:
