@@ -49,7 +49,6 @@ def split(model: nnx.Module) -> tuple[nnx.GraphDef, nnx.State]:
 @pytest.fixture
 def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small inputs are done in blocks: of 512 bytes, or of as many as the test is parametrised with."""
-    monkeypatch.setattr(blocks, "LARGE_BYTES", 0)
     monkeypatch.setattr(blocks, "BLOCK_BYTES", getattr(request, "param", 2**9))
 
 
@@ -192,7 +191,6 @@ def test_the_whole_network_is_the_same_with_either_kernels(
 ) -> None:
     single, half = jnp.dtype("float32"), jnp.dtype("bfloat16")
     found = loss_and_gradients(PLAIN, single)
-    monkeypatch.setattr(blocks, "LARGE_BYTES", 0)
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 2**10)
     for a, b in zip(loss_and_gradients(BLOCKS, single), found, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4 * max(float(jnp.abs(b).max()), 1e-2))
@@ -208,7 +206,6 @@ def test_half_precision_is_as_near_in_blocks(
     kind: type[attention.FullAttention | attention.LinearAttention], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x = normal(0, 2, 16, 16, 8)
-    monkeypatch.setattr(blocks, "LARGE_BYTES", 0)
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 2**12)
 
     def gradients(kernels: Kernels, dtype: jnp.dtype) -> jax.Array:

@@ -16,8 +16,6 @@ from flowseg.models.kernels import plain
 
 # Size of the largest intermediate of a block.
 BLOCK_BYTES = 2 * 2**20
-# Softmax attention is done in blocks where its weights are larger than this.
-LARGE_BYTES = 16 * 2**20
 
 
 def _fitting(total: int, bytes_each: int) -> int:
@@ -68,9 +66,7 @@ def attend(
     heads: int,
 ) -> Float[Array, "b n k"]:
     """The same as in plain.py, by heads and blocks of queries."""
-    b, n, _ = queries_of.shape
-    if 4 * b * heads * n * keys_of.shape[1] <= LARGE_BYTES:
-        return plain.attend(queries_of, keys_of, q_kernel, kv_kernel, heads)
+    n = queries_of.shape[1]
 
     def image(queries_of: Float[Array, "n c"], keys_of: Float[Array, "m c"]) -> Float[Array, "n k"]:
         q = _project(q_kernel, queries_of.T).reshape(heads, -1, n)
