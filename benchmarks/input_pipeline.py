@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from flowseg.commands.parsing import load_config
-from flowseg.commands.presets import cpu_preset
+from flowseg.commands.presets import PHANTOMS, cpu_preset
 from flowseg.data.dataset import load_splits
 from flowseg.data.pipeline import iterate, training_batches
 from flowseg.phantoms.default import data_root
@@ -38,7 +38,7 @@ def main() -> None:
     full = load_config(HERE.parent / "configs" / "baseline.py")
     rows = []
     table = Table("recipe", "crop", "batch", "threads", "batches/s", "quartiles", "share of a step")
-    for recipe, config in (("cpu", cpu_preset(full)), ("full", full)):
+    for recipe, config in (("cpu", cpu_preset(full, PHANTOMS)), ("full", full)):
         config = replace(config, data=replace(config.data, root=args.data))
         dataset = load_splits(data_root(config.data), config.data, ["train"])["train"]
         batches = training_batches(config, dataset)

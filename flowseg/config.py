@@ -240,6 +240,10 @@ class TrainConfig(Section, path="train"):
     """Epochs in all."""
     epoch_steps: bounds.Steps | None = None
     """Steps per epoch; None means enough for data.crops_per_image crops of each training image."""
+    half_size_share: Annotated[float, Bound(lambda x: 0 <= x < 1, "must be at least 0 and below 1")] = 0.0
+    """Share of the steps, the first ones, that train on crops scaled down to half their side by area means (published:
+    none). Such a step costs a quarter (progressive resizing, as in Tan and Le 2021). Validation is at full size from
+    the start, so that Dice is low as long as these steps last."""
     validate_every: bounds.Epochs = 15
     """Epochs between validations; the last epoch is always validated."""
     checkpoint_every: bounds.Steps = 500
@@ -318,6 +322,11 @@ class Config(Section):
         patch, crop, divisor = self.model.patch, self.data.crop, self.model.divisor
         remedy = f"must be a multiple of {divisor} for patches of {patch}"
         require(crop % divisor == 0, f"data.crop = {crop}", remedy)
+        require(
+            self.train.half_size_share == 0 or crop % (2 * divisor) == 0,
+            f"data.crop = {crop}",
+            f"must be a multiple of {2 * divisor} for train.half_size_share with patches of {patch}",
+        )
         family, sampling = self.flow.family, self.eval
         samplers = SAMPLERS[family]
         require(

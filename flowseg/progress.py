@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 # Without markup: a path such as runs/[a] is text.
@@ -42,10 +42,15 @@ def duration(seconds: float) -> str:
 
 
 class Task:
-    """Progress of one piece of work of known length."""
+    """Progress of one piece of work of known length.
 
-    def __init__(self, name: str, total: int, done: int = 0):
+    Args:
+        work: how much work the items from one number to another are, in any unit; by default all take as long.
+    """
+
+    def __init__(self, name: str, total: int, done: int = 0, work: Callable[[int, int], float] = lambda a, b: b - a):
         self.name = name
+        self._work = work
         self.total = total
         self.done = self._start_done = done
         self._start = self._said = time.monotonic()
@@ -57,12 +62,11 @@ class Task:
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[note]}", markup=False),
-                TextColumn("left"),
-                TimeRemainingColumn(),
+                TextColumn("{task.fields[left]}"),
                 console=console,
                 transient=True,
             )
-            self._id = self._bar.add_task(name, total=total, completed=done, note="")
+            self._id = self._bar.add_task(name, total=total, completed=done, note="", left="")
             self._bar.start()
 
     def advance(self, count: int = 1, note: str = "") -> None:
@@ -72,13 +76,16 @@ class Task:
         if not self._begun:
             # The first item includes compilation, so the time left is estimated from the others.
             self._start, self._start_done, self._begun = now, self.done, True
+        if self.done == self._start_done:
+            left = ""
+        else:
+            share = self._work(self.done, self.total) / self._work(self._start_done, self.done)
+            left = f"{duration((now - self._start) * share)} left"
         if self._bar is not None:
-            self._bar.update(self._id, advance=count, note=note)
-        elif now - self._said >= _SECONDS_BETWEEN_LINES and self.done > self._start_done:
+            self._bar.update(self._id, advance=count, note=note, left=left)
+        elif now - self._said >= _SECONDS_BETWEEN_LINES and left:
             self._said = now
-            per_item = (now - self._start) / (self.done - self._start_done)
-            left = duration(per_item * (self.total - self.done))
-            console.print(f"{self.name} {self.done}/{self.total}{'  ' + note if note else ''}  {left} left")
+            console.print(f"{self.name} {self.done}/{self.total}{'  ' + note if note else ''}  {left}")
 
     def close(self) -> None:
         """Removes the bar."""

@@ -8,7 +8,7 @@ import pytest
 from config_values import nested, refusal
 
 from flowseg.commands.parsing import load_config
-from flowseg.commands.presets import cpu_preset
+from flowseg.commands.presets import PHANTOMS, cpu_preset
 from flowseg.config import Config, DataConfig, EvalConfig, FilmConfig, FlowConfig, TrainConfig, check_batch
 from flowseg.config_values import differences, from_dict
 from flowseg.errors import UserError
@@ -252,7 +252,7 @@ def test_configs_of_one_network_differ_in_the_flow_alone(path: Path) -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_each_config_has_a_reduced_recipe(path: Path) -> None:
     full = load_config(path)
-    reduced = cpu_preset(full)
+    reduced = cpu_preset(full, PHANTOMS)
     assert (reduced.name, reduced.seed, reduced.flow.sigma) == (full.name, full.seed, full.flow.sigma)
     assert reduced.model.film == full.model.film
     assert parameter_counts(abstract_params(reduced))["total"] < parameter_counts(abstract_params(full))["total"] / 2

@@ -67,6 +67,7 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("train.microbatch", 0, AT_LEAST_1),
     ("train.epochs", 0, AT_LEAST_1),
     ("train.epoch_steps", 0, AT_LEAST_1),
+    ("train.half_size_share", 1.0, "must be at least 0 and below 1"),
     ("train.validate_every", 0, AT_LEAST_1),
     ("train.checkpoint_every", 0, AT_LEAST_1),
     ("train.log_every", 0, AT_LEAST_1),
@@ -139,6 +140,16 @@ def test_levels_and_stages_follow_from_the_multipliers() -> None:
     for fields in ({"full_attention_levels": (1, 2)}, {"film": FilmConfig(stages=(2,))}):
         with pytest.raises(UserError, match=remedy):
             replace(shallow, **fields)
+
+
+def test_half_a_crop_fits_the_network_too() -> None:
+    def with_half(crop: int, share: float) -> Config:
+        return Config(data=replace(Config().data, crop=crop), train=replace(Config().train, half_size_share=share))
+
+    assert with_half(328, 0).data.crop == 328 and with_half(336, 0.5).data.crop == 336
+    remedy = "data.crop = 328: must be a multiple of 16 for train.half_size_share with patches of 1"
+    with pytest.raises(UserError, match=remedy):
+        with_half(328, 0.5)
 
 
 def bounds_in(hint: object) -> Iterator[Bound]:

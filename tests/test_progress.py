@@ -23,6 +23,22 @@ def test_plain_lines_say_how_far_and_how_long(
     assert all(re.fullmatch(r"work \d+/10  loss 0\.5  \d+ s left", line) for line in lines) and len(lines) == 5
 
 
+def test_the_time_left_allows_for_items_that_take_longer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(progress, "console", progress.Console(highlight=False, soft_wrap=True))
+    # The first five take 10 s each, the others 40.
+    work = progress.Task("work", 10, work=lambda a, b: 4 * (b - a) - 3 * (min(b, 5) - min(a, 5)))
+    for item in range(10):
+        now[0] += 10 if item < 5 else 40
+        work.advance()
+    left = [line.split("  ")[1] for line in capsys.readouterr().out.splitlines()]
+    told = [30 + 200, 20 + 200, 10 + 200, 200, 160, 120, 80, 40, 0]
+    assert left == [f"{progress.duration(seconds)} left" for seconds in told]
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"), [(45, "45 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (302400, "3.5 days")]
 )

@@ -1,6 +1,5 @@
 """The reduced recipe for machines without an accelerator, and what is printed about it."""
 
-import math
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -11,8 +10,8 @@ import jax.numpy as jnp
 from flowseg.commands.accelerator import gpu_unused
 from flowseg.config import Config
 from flowseg.data.folders import find_pairs
-from flowseg.data.pipeline import steps_per_epoch
-from flowseg.evaluation.label_survival import SIDES, working_side
+from flowseg.data.pipeline import half_size_steps, total_steps
+from flowseg.evaluation.label_survival import SIDES, ReducedSize, reduced_size, working_side
 from flowseg.phantoms.angiogram import COUNTS
 from flowseg.progress import duration
 
@@ -21,21 +20,16 @@ _GFLOP_FORWARD = 178.0
 # Speed of a step relative to the convolution of `_gflops`: 0.41 on two cores of an Intel Xeon with AVX-512 (33 s for
 # six 320x320 images, the convolution at 235 GFLOP/s), about 0.55 on two of an AMD EPYC.
 _SHARE = 0.45
-PHANTOM_SIDE = 288
-"""What `working_side` finds for the phantoms, which are not drawn yet when it is needed."""
+PHANTOMS = ReducedSize(max_side=288, crop=SIDES[0], few=True)
+"""For the phantoms, which are not drawn yet when it is needed: the size is what `working_side` finds, and a first try
+shall end within twelve minutes, installation included."""
 
 
-_FEW = 100
-"""With fewer training images of the crop's size than this, longer training only fits them more closely."""
-
-
-def cpu_preset(config: Config, max_side: int | None = SIDES[0], *, short: bool = False) -> Config:
+def cpu_preset(config: Config, size: ReducedSize) -> Config:
     """Returns the experiment reduced to what two cores train in minutes (docs/recipes.md says how it was found).
 
-    Images are downsampled to `max_side` pixels, as few as their labels survive (`working_side`), and seen upright:
-    the vessel tree can be recognised at low resolution, and lies where it usually does. The network takes patches of
-    2x2 pixels, and half the channels. `short` halves the steps: for the phantoms, so that a first try ends within
-    twelve minutes, installation included, and for sets of few images.
+    Images are downsampled and seen upright: the vessel tree can be recognised at low resolution, and lies where it
+    usually does. The network takes patches of 2x2 pixels, and half the channels.
     """
     target = config.data.target if config.flow.family == "gaussian" else "coverage"
     return replace(
@@ -45,8 +39,8 @@ def cpu_preset(config: Config, max_side: int | None = SIDES[0], *, short: bool =
         flow=replace(config.flow, time_power=2.5, time_zero=0.5, consistency=0.0),
         data=replace(
             config.data,
-            crop=SIDES[0],
-            max_side=max_side,
+            crop=size.crop,
+            max_side=size.max_side,
             target=target,
             flip=0.0,
             quarter_turn=0.0,
@@ -70,9 +64,10 @@ def cpu_preset(config: Config, max_side: int | None = SIDES[0], *, short: bool =
         train=replace(
             config.train,
             batch=4,
-            epochs=6 if short else 12,
+            epochs=6 if size.few else 15,
             epoch_steps=100,
-            validate_every=2,
+            half_size_share=0.0 if size.few else 0.6,
+            validate_every=2 if size.few else 3,
             checkpoint_every=100,
         ),
         eval=replace(config.eval, sampler="euler", steps=1, window_batch=4),
@@ -86,11 +81,8 @@ def reduced_recipe(config: Config, root: str | None) -> Config:
         UserError: training labels are missing or cannot be read.
     """
     if not root:
-        return cpu_preset(config, PHANTOM_SIDE, short=True)
-    side = working_side(Path(root))[0]
-    # Of large images each crop shows a part.
-    crops_per_image = (side / SIDES[0]) ** 2 if side else math.inf
-    return cpu_preset(config, side, short=len(find_pairs(Path(root), "train")) * crops_per_image < _FEW)
+        return cpu_preset(config, PHANTOMS)
+    return cpu_preset(config, reduced_size(len(find_pairs(Path(root), "train")), working_side(Path(root))[0]))
 
 
 def _gflops() -> float:
@@ -123,10 +115,12 @@ def banner(full: Config, reduced: Config, preset: str) -> str:
     """Returns what was reduced and why, how to run the full recipe, and how long that would take here."""
     root = reduced.data.root
     images = len(find_pairs(Path(root), "train")) if root else COUNTS["train"]
-    steps = full.train.epochs * steps_per_epoch(full, images)
+    steps = total_steps(full, images)
     why = "no accelerator was found" if preset == "auto" else f"--preset {preset}"
     warning = gpu_unused() if preset == "auto" else ""
-    length = f"{reduced.train.epochs * steps_per_epoch(reduced, images):,} steps of {reduced.train.batch} crops"
+    length = f"{total_steps(reduced, images):,} steps of {reduced.train.batch} crops"
+    if halved := half_size_steps(reduced, images):
+        length += f", the first {halved:,} of them at half size"
     cost = duration(steps * step_seconds(full))
     size = f"images of at most {reduced.data.max_side} pixels, " if reduced.data.max_side else ""
     patches = f"patches of {reduced.model.patch}x{reduced.model.patch} pixels, " if reduced.model.patch > 1 else ""

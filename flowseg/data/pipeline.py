@@ -6,9 +6,10 @@ import grain
 import numpy as np
 
 from flowseg.bounds import MOST_STEPS, require
-from flowseg.config import Config
+from flowseg.config import Config, TargetKind
 from flowseg.data.augment import random_example
 from flowseg.data.dataset import Dataset
+from flowseg.data.targets import restore_target
 
 Batch = dict[str, np.ndarray]
 # Stream of the seed tree (see training.step).
@@ -36,6 +37,11 @@ def total_steps(config: Config, images: int) -> int:
     return steps
 
 
+def half_size_steps(config: Config, images: int) -> int:
+    """Returns how many of a run's steps, the first ones, train on crops of half their side."""
+    return int(config.train.half_size_share * total_steps(config, images))
+
+
 def training_batches(config: Config, dataset: Dataset, host: int = 0, hosts: int = 1) -> grain.MapDataset:
     """Returns an endless list of batches: element `step` is what step `step` trains on.
 
@@ -43,6 +49,7 @@ def training_batches(config: Config, dataset: Dataset, host: int = 0, hosts: int
 
     Each pass over the images is a new permutation. A batch holds image and target (B, C, C, 1) and, where the examples
     have them, embedding (B, E) and weight (B, C, C, 1): 1 inside the field of view, else 0. All are float32.
+    The maps of the first `half_size_steps` batches have half of these sides.
     """
 
     def crop(index: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -54,7 +61,25 @@ def training_batches(config: Config, dataset: Dataset, host: int = 0, hosts: int
 
     seed = int(np.random.SeedSequence([config.seed, DATA_STREAM]).generate_state(1)[0] % 2**31)
     examples = grain.MapDataset.range(len(dataset)).seed(seed).shuffle().repeat(_PASSES).random_map(crop)
-    return examples.batch(config.train.batch // hosts)[host::hosts]
+    batches = examples.batch(config.train.batch // hosts)[host::hosts]
+    first = half_size_steps(config, len(dataset))
+    if not first:
+        return batches
+    return batches.map_with_index(lambda step, batch: halved(batch, config.data.target) if step < first else batch)
+
+
+def halved(batch: Batch, target: TargetKind) -> Batch:
+    """Returns a batch whose maps are scaled down to half their sides, by the means of 2x2 pixels."""
+
+    def scaled(maps: np.ndarray) -> np.ndarray:
+        b, h, w, c = maps.shape
+        return maps.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
+
+    small = {name: values if name == "embedding" else scaled(values) for name, values in batch.items()}
+    small["target"] = restore_target(small["target"], target)
+    if "weight" in small:
+        small["weight"] = (small["weight"] >= 0.5).astype(np.float32)
+    return small
 
 
 def iterate(batches: grain.MapDataset, start: int, stop: int, threads: int) -> Iterator[Batch]:

@@ -1,6 +1,8 @@
 """How far images can be scaled down before their labels are lost."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -18,6 +20,10 @@ SIDES = (192, 224, 256, 288, 320, 384, 448, 512)
 KEPT = 0.985
 """Dice that a label has to keep, on average."""
 _LABELS = 32  # so many are read, at equal distances
+_FEW = 100
+"""With fewer training images of 192x192 pixels than this, longer training only fits them more closely."""
+_LARGER = 256
+"""Size that pays where there are more, in pixels."""
 
 
 def label_survival(label: Bool[np.ndarray, "h w"], side: int) -> float:
@@ -53,3 +59,24 @@ def survived_side(pairs: Sequence[Pair]) -> tuple[int | None, float]:
         if kept >= KEPT:
             return side, kept
     return None, 1.0
+
+
+@dataclass(frozen=True)
+class ReducedSize:
+    """At what size the reduced recipe trains on a data set (docs/recipes.md)."""
+
+    max_side: int | None
+    """Longer side of the images, in pixels, after they were scaled down; None: they are not."""
+    crop: int
+    """Side of a crop."""
+    few: bool
+    """Whether there are too few images for the whole recipe."""
+
+
+def reduced_size(images: int, side: int | None) -> ReducedSize:
+    """Returns the size for so many training images whose labels survive `side` pixels (`survived_side`)."""
+    # Of large images each crop shows a part.
+    crops_per_image = (side / SIDES[0]) ** 2 if side else math.inf
+    if images * crops_per_image < _FEW:
+        return ReducedSize(side, SIDES[0], few=True)
+    return ReducedSize(max(side, _LARGER) if side else None, _LARGER, few=False)

@@ -13,7 +13,7 @@ from flowseg.data.check.similar import similar_pairs
 from flowseg.data.check.survey import Record, read_survey
 from flowseg.data.image_files import as_uint8, read_image, read_label
 from flowseg.errors import UserError
-from flowseg.evaluation.label_survival import SIDES, survived_side
+from flowseg.evaluation.label_survival import reduced_size, survived_side
 from flowseg.evaluation.overlays import outline
 from flowseg.files import write_text
 from flowseg.progress import task
@@ -51,7 +51,9 @@ def check_data(root: Path, out: Path, images: int, seed: int = 0) -> dict[str, A
         similar = similar_pairs({key: record.signature for key, record in records.items()}, contents, advance)
     train = survey.of("train")
     side, kept = survived_side([record.pair for record in train]) if train else (None, None)
-    recipes = [Recipe("full", DataConfig().crop, None), Recipe("reduced", SIDES[0], side)] if train else []
+    reduced = reduced_size(len(train), side)
+    recipes = [Recipe("full", DataConfig().crop, None), Recipe("reduced", reduced.crop, reduced.max_side)]
+    recipes = recipes if train else []
     findings = find_all(survey, similar, recipes)
     summary = summarize(survey, similar, findings, recipes, kept)
     chosen = choose(list(records), [key for finding in findings for key in finding.images], images, seed)

@@ -5,6 +5,7 @@ The devices may belong to several processes (flowseg.hosts). Each then brings it
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -24,6 +25,9 @@ from flowseg.training.memory import microbatch
 from flowseg.training.state import TrainState
 from flowseg.training.step import AXIS, Batch, Step, make_step
 from flowseg.training.traces import KeptTrace
+
+Shapes = tuple[tuple[int, ...], ...]
+"""Of the arrays of a batch."""
 
 
 def by_pmap(step: Step, mesh: Mesh) -> tuple[jax.stages.Wrapped, Callable[[Batch], Batch]]:
@@ -61,7 +65,8 @@ class Driver:
 
     def __init__(self, config: Config, total_steps: int, devices: list[jax.Device]):
         self.devices = devices
-        self._traced, self._compiled = 0, False
+        self._traced = 0
+        self._compiled: set[Shapes] = set()
         mesh = Mesh(np.asarray(devices), (AXIS,))
         self._replicated, self._shared = NamedSharding(mesh, P()), NamedSharding(mesh, P(AXIS))
         self._own_shared = NamedSharding(Mesh(np.asarray(hosts.own_devices(devices)), (AXIS,)), P(AXIS))
@@ -73,12 +78,15 @@ class Driver:
             return step(state, batch, key if hosts.count() == 1 else jax.random.wrap_key_data(key))
 
         mapped, self._cut = MAPPINGS[config.parallel](counted, mesh)
-        self._step: Any = mapped
+        self._mapped = mapped
+        self._kept: dict[Shapes, KeptTrace] = {}
+        self._keep: Callable[[], KeptTrace] | None = None
         # A pmap of several processes cannot be exported: within another trace it sees its own devices only.
         if devices[0].platform == "cpu" and (hosts.count() == 1 or config.parallel == "jit"):
             # Runs that differ in these share a program.
             alike = replace(config, name="any", seed=0, data=replace(config.data, root=None))
-            self._step = KeptTrace(
+            self._keep = partial(
+                KeptTrace,
                 mapped,
                 identity=f"training step: {alike!r}, {total_steps} steps",
                 result=lambda state, batch, key: (state, 0),
@@ -89,9 +97,9 @@ class Driver:
 
     @property
     def traces(self) -> int:
-        """At most 1; more means the step was recompiled. 0 if its trace was kept by an earlier start."""
-        recompiled = self._step.lowered - 1 if isinstance(self._step, KeptTrace) else 0
-        return self._traced + max(recompiled, 0)
+        """At most 1 for each size of crop; more means the step was recompiled. A trace that an earlier start has kept
+        does not count."""
+        return self._traced + sum(max(kept.lowered - 1, 0) for kept in self._kept.values())
 
     def place_state(self, state: TrainState) -> TrainState:
         """Returns the state on every device."""
@@ -117,17 +125,24 @@ class Driver:
     def __call__(self, state: TrainState, batch: Batch) -> tuple[TrainState, Float[Array, " m"]]:
         """Takes one step on a batch of numpy arrays: a whole one, or this process's rows of it."""
         rows = jax.device_put(self._cut(batch), self._own_shared)
+        shapes = tuple(array.shape for array in rows.values())
+        step = self._step_for(shapes)
         if hosts.count() > 1:
             rows = {name: self._whole(array) for name, array in rows.items()}
-            self._compile_together(state, rows)
-        return self._step(state, rows, self._key)
+            if shapes not in self._compiled:
+                # Before any process runs it: the first to run it waits for the others, but only 30 s.
+                step.lower(state, rows, self._key).compile()  # kept where the call finds it
+                hosts.gather(None)
+                self._compiled.add(shapes)
+        return step(state, rows, self._key)
 
-    def _compile_together(self, state: TrainState, rows: Batch) -> None:
-        """Compiles the step before any process runs it: the first to run it waits for the others, but only 30 s."""
-        if not self._compiled:
-            self._step.lower(state, rows, self._key).compile()  # kept where the call finds it
-            hosts.gather(None)
-            self._compiled = True
+    def _step_for(self, shapes: Shapes) -> Any:
+        """Returns the step for a batch of these shapes, on CPUs with its kept trace."""
+        if self._keep is None:
+            return self._mapped
+        if shapes not in self._kept:
+            self._kept[shapes] = self._keep()
+        return self._kept[shapes]
 
     def _whole(self, rows: Array) -> Array:
         """Returns the array of all processes that these rows of this one are a part of."""

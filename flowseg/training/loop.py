@@ -10,7 +10,7 @@ import numpy as np
 
 from flowseg import hosts
 from flowseg.data.dataset import Dataset
-from flowseg.data.pipeline import iterate, steps_per_epoch, total_steps, training_batches
+from flowseg.data.pipeline import half_size_steps, iterate, steps_per_epoch, total_steps, training_batches
 from flowseg.errors import UserError
 from flowseg.models.network import Params, abstract_params, init_params
 from flowseg.models.vector import Layout
@@ -100,6 +100,7 @@ class Training:
         self.check_folder = check_folder
         self.epoch_steps = steps_per_epoch(config, len(datasets["train"]))
         self.total = total_steps(config, len(datasets["train"]))
+        self.half_size_steps = half_size_steps(config, len(datasets["train"]))
         self.layout = Layout(abstract_params(config))
         self._check_warmup()
         self.driver = make_driver(config, self.total)
@@ -130,7 +131,7 @@ class Training:
         if self.step < self.total:
             console.print("compiling the training step, or loading what an earlier start has compiled")
         begun = self.step
-        progress = Task("training", self.total, self.step)
+        progress = Task("training", self.total, self.step, self._work)
         try:
             self._mend_best()
             while True:
@@ -140,13 +141,18 @@ class Training:
                     break
                 if self.trace:
                     self.trace.before(self.step)
+                new_size = self.step == self.half_size_steps
+                if new_size and self.step > begun:
+                    console.print(
+                        "from now on crops have their whole size; compiling the step for them, or loading it"
+                    )
                 started = time.monotonic()
                 # Hidden copies between host and device would slow the step.
                 with jax.transfer_guard("disallow"), memory_told(config, self.driver.devices):
                     self.state, metrics = self.driver(self.state, next(batches))
                     self.step += 1
                     self.meter.add(self.step, metrics)
-                if self.step == begun + 1:
+                if self.step == begun + 1 or new_size:
                     console.print(f"the training step was ready after {duration(time.monotonic() - started)}")
                 if self.step % config.train.log_every == 0:
                     self.log.write("train", self.step, self.step / self.epoch_steps, self.meter.line())
@@ -162,10 +168,16 @@ class Training:
                 self.trace.close()
             progress.close()
             self.log.close()
-        assert self.driver.traces <= 1, f"the step was traced {self.driver.traces} times: shapes changed"
+        sizes = 1 + (self.half_size_steps > 0)
+        assert self.driver.traces <= sizes, f"the step was traced {self.driver.traces} times: shapes changed"
         traces = self.validation.sampler.traces
         assert traces <= 1, f"the sampler was traced {traces} times: shapes changed"
         return self.record
+
+    def _work(self, start: int, stop: int) -> float:
+        """Returns how much work the steps from `start` to `stop` are, in steps of whole crops."""
+        halved = self.half_size_steps
+        return stop - start - 0.75 * (min(stop, halved) - min(start, halved))
 
     def tell(self, interrupted: Interrupted) -> None:
         """Says where a training that was stopped has been saved, and how to continue it."""

@@ -7,11 +7,11 @@ import grain
 import numpy as np
 import pytest
 
-from flowseg.config import Config, DataConfig, TrainConfig
+from flowseg.config import Config, DataConfig, TargetKind, TrainConfig
 from flowseg.data.augment import random_example
 from flowseg.data.dataset import Dataset
 from flowseg.data.image_files import read_label
-from flowseg.data.pipeline import iterate, steps_per_epoch, training_batches
+from flowseg.data.pipeline import halved, iterate, steps_per_epoch, training_batches
 
 CONFIG = Config(data=DataConfig(crop=32, vessel_crops=0.3), train=TrainConfig(batch=4))
 IMAGES = 6
@@ -80,6 +80,32 @@ def test_keeping_images_in_memory_changes_nothing(dataset: Dataset, tiny_data: P
     read_again.load()
     assert read_again._examples is None and dataset._examples is not None
     assert_same(batches_of(read_again)[2], batches_of(dataset)[2])
+
+
+@pytest.mark.parametrize("target", ["mask", "coverage"])
+def test_the_first_batches_are_scaled_down(dataset: Dataset, target: TargetKind) -> None:
+    config = replace(CONFIG, data=replace(CONFIG.data, target=target))
+    numbered = dataset.with_embeddings(NUMBERS)
+    whole = training_batches(config, numbered)
+    three_of_ten = replace(config.train, epochs=10, epoch_steps=1, half_size_share=0.3)
+    sized = training_batches(replace(config, train=three_of_ten), numbered)
+    assert_same(sized[3], whole[3])
+    assert_same(list(iterate(sized, 2, 4, 2))[0], sized[2])
+    small, large = sized[2], whole[2]
+    for name in ("image", "target"):
+        assert small[name].shape == (4, 16, 16, 1) and small[name].dtype == np.float32
+    corner = large["image"][1, 4:6, 10:12, 0]
+    assert small["image"][1, 2, 5, 0] == pytest.approx(corner.mean())
+    np.testing.assert_array_equal(small["embedding"], large["embedding"])
+    between = np.abs(small["target"]) < 1
+    assert between.any() if target == "coverage" else not between.any()
+
+
+def test_a_field_of_view_is_scaled_down_with_its_image() -> None:
+    weight = np.zeros((1, 4, 4, 1), np.float32)
+    weight[0, :, :3] = 1  # a border through the middle of two pixels
+    batch = {"image": weight, "target": 2 * weight - 1, "weight": weight}
+    assert halved(batch, "mask")["weight"][0, :, :, 0].tolist() == [[1, 1], [1, 1]]
 
 
 def test_another_seed_gives_other_batches(dataset: Dataset) -> None:

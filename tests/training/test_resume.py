@@ -95,7 +95,7 @@ def world(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Worl
         tiny_config,
         model=replace(tiny_config.model, multipliers=(1,), full_attention_levels=(0,), film=film),
         optim=replace(tiny_config.optim, rule="muon"),  # its state has the most parts
-        train=replace(tiny_config.train, max_bad_steps=2),
+        train=replace(tiny_config.train, max_bad_steps=2, half_size_share=0.45),
     )
     prepared = prepare(config)
     folder = tmp_path_factory.mktemp("runs")
