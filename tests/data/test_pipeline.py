@@ -90,7 +90,7 @@ def test_the_first_batches_are_scaled_down(dataset: Dataset, target: TargetKind)
     three_of_ten = replace(config.train, epochs=10, epoch_steps=1, half_size_share=0.3)
     sized = training_batches(replace(config, train=three_of_ten), numbered)
     assert_same(sized[3], whole[3])
-    assert_same(list(iterate(sized, 2, 4, 2))[0], sized[2])
+    assert_same(next(iter(iterate(sized, 2, 4, 2))), sized[2])
     small, large = sized[2], whole[2]
     for name in ("image", "target"):
         assert small[name].shape == (4, 16, 16, 1) and small[name].dtype == np.float32
