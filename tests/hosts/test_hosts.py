@@ -79,7 +79,9 @@ def in_two_processes(folder: Path, **scenario: Any) -> Ended:
 def config(tiny_config: Config) -> Config:
     """A network of one level: the smallest program. All devices that are there."""
     model = replace(tiny_config.model, multipliers=(1,), full_attention_levels=(0,), film=FilmConfig())
-    train = TrainConfig(batch=4, epochs=4, epoch_steps=5, validate_every=2, checkpoint_every=3, log_every=2)
+    train = TrainConfig(
+        batch=4, epochs=4, epoch_steps=5, validate_every=2, checkpoint_every=3, log_every=2, half_size_share=0.4
+    )
     return replace(tiny_config, devices=None, model=model, train=train)
 
 
