@@ -87,6 +87,10 @@ class Task:
             self._said = now
             console.print(f"{self.name} {self.done}/{self.total}{'  ' + note if note else ''}  {left}")
 
+    def restart(self) -> None:
+        """Leaves the items so far, and the next, out of the estimate of the time left: the next includes compilation."""
+        self._begun = False
+
     def close(self) -> None:
         """Removes the bar."""
         if self._bar is not None:

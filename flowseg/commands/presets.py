@@ -64,9 +64,9 @@ def cpu_preset(config: Config, size: ReducedSize) -> Config:
         train=replace(
             config.train,
             batch=4,
-            epochs=6 if size.few else 15,
+            epochs=6 if size.few else 18,
             epoch_steps=100,
-            half_size_share=0.0 if size.few else 0.6,
+            half_size_share=0.0 if size.few else 0.5,
             validate_every=2 if size.few else 3,
             checkpoint_every=100,
         ),

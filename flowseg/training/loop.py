@@ -143,6 +143,7 @@ class Training:
                     self.trace.before(self.step)
                 new_size = self.step == self.half_size_steps
                 if new_size and self.step > begun:
+                    progress.restart()
                     console.print("crops have their whole size from now on: compiling the step for it, or loading it")
                 started = time.monotonic()
                 # Hidden copies between host and device would slow the step.

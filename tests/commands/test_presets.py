@@ -44,7 +44,7 @@ def test_the_reduced_recipe_is_fitted_to_the_labels(tmp_path: Path) -> None:
 def test_the_banner_says_how_many_steps_are_at_half_size(tmp_path: Path) -> None:
     reduced = presets.cpu_preset(Config(), ReducedSize(256, 256, few=False))
     assert ": images of at most 256 pixels, 256x256 crops, " in presets.banner(Config(), reduced, "cpu")
-    assert "1,500 steps of 4 crops, the first 900 of them at half size." in presets.banner(Config(), reduced, "cpu")
+    assert "1,800 steps of 4 crops, the first 900 of them at half size." in presets.banner(Config(), reduced, "cpu")
     assert "half size" not in banner("cpu")
 
 
@@ -54,10 +54,10 @@ def test_few_small_images_are_trained_on_for_a_shorter_time(tmp_path: Path, monk
     for side, least in ((192, 100), (384, 25), (None, 1)):
         monkeypatch.setattr(presets, "working_side", lambda root, side=side: (side, 1.0))
         short, long = (presets.reduced_recipe(Config(), str(tmp_path / str(n))) for n in (least - 1, least))
-        assert (long.train.epochs, long.data.crop) == (15, 256)
+        assert (long.train.epochs, long.data.crop) == (18, 256)
         assert long.data.max_side == (max(side, 256) if side else None)
         assert (short.train.epochs, short.data.crop, short.data.max_side) == (
-            (6, 192, side) if side else (15, 256, None)
+            (6, 192, side) if side else (18, 256, None)
         )
 
 
