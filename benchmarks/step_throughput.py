@@ -123,10 +123,14 @@ def groups(full: bool, gpu: bool) -> dict[str, list[Program]]:
             Program("flowseg vlm_film, junction gate", OURS, ["--junction-radius", "8"]),
         ]
     if full and not gpu:
-        chosen["two devices and bf16"] = [
+        chosen["two devices"] = [
             Program("flowseg vlm_film", OURS, []),
             Program("flowseg vlm_film, 2 devices", OURS, ["--devices", "2"]),
+        ]
+        chosen["bf16"] = [
             Program("flowseg vlm_film, bf16", OURS, half),
+            Program("flowseg vlm_film, float32", OURS, []),
+            Program("PyTorch, sdpa, bf16", TORCH, half),
         ]
     if gpu:
         chosen["bf16"] = [
