@@ -88,7 +88,7 @@ class Task:
             console.print(f"{self.name} {self.done}/{self.total}{'  ' + note if note else ''}  {left}")
 
     def restart(self) -> None:
-        """Leaves the items so far, and the next, out of the estimate of the time left: the next includes compilation."""
+        """Leaves the items so far, and the next, which includes compilation, out of the estimate of the time left."""
         self._begun = False
 
     def close(self) -> None:

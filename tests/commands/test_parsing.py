@@ -89,6 +89,7 @@ CHANGED: dict[str, Any] = {
         "validate_every": 1,
         "checkpoint_every": 2,
         "log_every": 1,
+        "half_size_share": 0.5,
         "max_bad_steps": 1,
     },
     "eval": {

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from refusals import refusal
 
-from flowseg.commands.presets import PHANTOM_SIDE
+from flowseg.commands.presets import PHANTOMS
 from flowseg.evaluation.label_survival import KEPT, label_survival, working_side
 from flowseg.phantoms.angiogram import write_phantoms
 
@@ -52,4 +52,4 @@ def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:
 def test_the_phantoms_survive_the_size_that_the_reduced_recipe_has_for_them(tmp_path: Path) -> None:
     write_phantoms(tmp_path / "phantoms", counts={"train": 8, "val": 0, "test": 0})
     side, _ = working_side(tmp_path / "phantoms")
-    assert side is not None and side <= PHANTOM_SIDE
+    assert side is not None and PHANTOMS.max_side is not None and side <= PHANTOMS.max_side
