@@ -50,10 +50,11 @@ def check_data(root: Path, out: Path, images: int, seed: int = 0) -> dict[str, A
         contents = {key: record.content for key, record in records.items()}
         similar = similar_pairs({key: record.signature for key, record in records.items()}, contents, advance)
     train = survey.of("train")
-    side, kept = survived_side([record.pair for record in train]) if train else (None, None)
-    reduced = reduced_size(len(train), side)
-    recipes = [Recipe("full", DataConfig().crop, None), Recipe("reduced", reduced.crop, reduced.max_side)]
-    recipes = recipes if train else []
+    kept, recipes = None, []
+    if train:
+        side, kept = survived_side([record.pair for record in train])
+        reduced = reduced_size(len(train), side)
+        recipes = [Recipe("full", DataConfig().crop, None), Recipe("reduced", reduced.crop, reduced.max_side)]
     findings = find_all(survey, similar, recipes)
     summary = summarize(survey, similar, findings, recipes, kept)
     chosen = choose(list(records), [key for finding in findings for key in finding.images], images, seed)
