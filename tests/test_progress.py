@@ -8,12 +8,16 @@ import pytest
 from flowseg import progress
 
 
-def test_plain_lines_say_how_far_and_how_long(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> list[float]:
+    """The time, which the test sets; lines are printed where it can read them."""
+    clock = [0.0]
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
     monkeypatch.setattr(progress, "console", progress.Console(highlight=False, soft_wrap=True))
+    return clock
+
+
+def test_plain_lines_say_how_far_and_how_long(now: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     with progress.task("work", 10) as advance:
         for _ in range(10):
             now[0] += 100 if now[0] == 0 else 6
@@ -23,12 +27,7 @@ def test_plain_lines_say_how_far_and_how_long(
     assert all(re.fullmatch(r"work \d+/10  loss 0\.5  \d+ s left", line) for line in lines) and len(lines) == 5
 
 
-def test_the_time_left_allows_for_items_that_take_longer(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    now = [0.0]
-    monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(progress, "console", progress.Console(highlight=False, soft_wrap=True))
+def test_the_time_left_allows_for_items_that_take_longer(now: list[float], capsys: pytest.CaptureFixture[str]) -> None:
     # The first five take 10 s each, the others 40.
     work = progress.Task("work", 10, work=lambda a, b: 4 * (b - a) - 3 * (min(b, 5) - min(a, 5)))
     for item in range(10):
