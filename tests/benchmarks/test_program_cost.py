@@ -149,6 +149,28 @@ ENTRY %main (a: f32[100,16], b: f32[100,16], i: s32[]) -> f32[100,16] {
     assert (found[0].read, found[0].written) == (3 * 16 * 4 + 4, 3 * 16 * 4)
 
 
+def test_of_an_array_that_is_converted_and_sliced_only_the_slices_are_read(cost: Any) -> None:
+    body = """%layer (p0: f32[1000]) -> bf16[4,3] {
+  %p0 = f32[1000]{0} parameter(0)
+  %h = bf16[1000]{0} convert(%p0)
+  %s = bf16[12]{0} slice(%h), slice={[60:72]}
+  %t = bf16[20]{0} slice(%h), slice={[0:20]}
+  %r = bf16[4,3]{1,0} bitcast(%s)
+  USE
+}
+
+ENTRY %main (a: f32[1000]) -> bf16[4,3] {
+  %a = f32[1000]{0} parameter(0)
+  ROOT %f = bf16[4,3]{1,0} fusion(%a), kind=kLoop, calls=%layer
+}
+"""
+    found, _ = cost(body.replace("USE", "ROOT %n = bf16[4,3]{1,0} negate(%r)"))
+    assert found[0].read == 32 * 4
+    whole = "%m = bf16[] reduce(%h, %z), dimensions={0}, to_apply=%add\n  ROOT %n = bf16[4,3]{1,0} negate(%r)"
+    found, _ = cost(body.replace("USE", whole))
+    assert found[0].read == 1000 * 4
+
+
 X, DY = "bf16[2,64,64,8]{3,2,1,0}", "bf16[2,64,64,32]{3,2,1,0}"
 KERNEL = "bf16[3,3,8,32]{3,2,1,0}"
 
