@@ -2,9 +2,10 @@
 
     python benchmarks/attention_rounding.py RUN
 
-GPUs compute softmax attention from 16-bit inputs: float16 for float32 networks, bfloat16 for bf16.
-Here queries, keys, values and the weights are rounded as there; everything else stays float32. TF32 stands beside it:
-it is what the same GPU would round them to in a float32 product. The differences are those of the probabilities.
+GPUs compute softmax attention from 16-bit inputs: float16 for float32 networks, bfloat16 for bf16. They pool the
+positions of linear attention in the same way. Here queries, keys, values and the weights are rounded as there;
+everything else stays float32. TF32 stands beside it: it is what the same GPU would round them to in a float32 product.
+The differences are those of the probabilities.
 """
 
 import argparse
@@ -52,6 +53,12 @@ def attention(q: Array, k: Array, v: Array, form: str) -> Array:
     return jnp.einsum("bhnm,bmhd->bnhd", rounded(jax.nn.softmax(scores, axis=-1), form), v)
 
 
+def softmax_pool(x: Array, kernel: Array, form: str) -> Array:
+    """The pooled positions of linear attention from rounded inputs, with rounded weights."""
+    x, kernel = rounded(x, form), rounded(kernel, form)
+    return jnp.einsum("bnk,bnc->bkc", rounded(jax.nn.softmax(x @ kernel, axis=1), form), x)
+
+
 def probabilities(trained: Trained, kernels: Kernels) -> tuple[list[np.ndarray], float]:
     """Returns the probability maps of the validation images, and their mean Dice."""
     sampler = WindowSampler(trained.config)
@@ -72,7 +79,9 @@ def main() -> None:
     rows = []
     for form in BITS:
         softmax: Callable[..., Array] = partial(attention, form=form)
-        maps, dice = probabilities(trained, replace(PLAIN, attend=partial(plain.attend, softmax_attention=softmax)))
+        attend = partial(plain.attend, softmax_attention=softmax)
+        rounding = replace(PLAIN, attend=attend, softmax_pool=partial(softmax_pool, form=form))
+        maps, dice = probabilities(trained, rounding)
         exact = exact or maps
         apart = np.concatenate([np.abs(a - b).ravel() for a, b in zip(maps, exact, strict=True)])
         rows.append({"form": form, "dice": dice, "mean": float(apart.mean()), "largest": float(apart.max())})

@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from flowseg.models.layers import ChannelNorm, Compute, Dense, plus_bias
+from flowseg.models.recompute import recompute
 
 
 class FullAttention(nnx.Module):
@@ -54,24 +55,47 @@ class LinearAttention(nnx.Module):
         bias = self.out.bias[...]
         q_kernel, k_kernel, v_kernel = jnp.split(self.norm.with_gain(self.qkv.kernel[...]), 3, axis=1)
 
-        def keys_values(y: Float[Array, "*b r c"]) -> tuple[Float[Array, "*b r k"], Float[Array, "*b r c"]]:
-            return y @ k_kernel.astype(y.dtype), y
-
         # With y the normed tokens, and the norm's gain in W_v: softmax(k)^T (y W_v) is computed as
         # (softmax(k)^T y) W_v, and (softmax(q) context) W_out as softmax(q) (context W_out). So two maps of
         # heads x head_dim channels are never made: the values, and what the queries read.
-        pooled = self.compute.kernels.softmax_pool(keys_values, tokens).reshape(b, heads, -1, c)
+        pooled = self.compute.kernels.softmax_pool(tokens, k_kernel.astype(tokens.dtype)).reshape(b, heads, -1, c)
         context = jnp.einsum("bhdc,che->bhde", pooled, v_kernel.reshape(c, heads, -1))
         table = jnp.einsum("bhde,heo->bhdo", context, self.out.kernel[...].reshape(heads, -1, c))
         table = table.reshape(b, -1, c) * context.shape[-1] ** -0.5
 
         def read(y: Float[Array, "*b r c"], table: Float[Array, "*b k c"]) -> Float[Array, "*b r c"]:
             q = y @ q_kernel.astype(y.dtype)
-            weights = jax.nn.softmax(q.reshape(*q.shape[:-1], heads, -1).astype(jnp.float32), axis=-1)
-            mixed = weights.reshape(q.shape).astype(y.dtype) @ table.astype(y.dtype)
+            weights = _over_features(q.reshape(*q.shape[:-1], heads, -1))
+            return weights.reshape(q.shape) @ table.astype(y.dtype)
+
+        def normed(mixed: Float[Array, "b h w c"], bias: Float[Array, " c"]) -> Float[Array, "b h w c"]:
             return self.out_norm(plus_bias(mixed, bias))
 
-        return self.compute.kernels.map_positions(read, tokens, table).reshape(x.shape)
+        mixed = self.compute.kernels.map_positions(read, tokens, table).reshape(x.shape)
+        return recompute(normed)(mixed, bias)
+
+
+@jax.custom_vjp
+def _over_features(q: Float[Array, "... d"]) -> Float[Array, "... d"]:
+    """Returns the softmax over the last axis, in the dtype of q.
+
+    Its gradient is computed from what it returns. Otherwise XLA would read the queries once more on a GPU.
+    """
+    return jax.nn.softmax(q.astype(jnp.float32), axis=-1).astype(q.dtype)
+
+
+def _forward(q: Float[Array, "... d"]) -> tuple[Float[Array, "... d"], Float[Array, "... d"]]:
+    weights = _over_features(q)
+    return weights, weights
+
+
+def _backward(weights: Float[Array, "... d"], g: Float[Array, "... d"]) -> tuple[Float[Array, "... d"]]:
+    weights = weights.astype(jnp.float32)
+    part = weights * g.astype(jnp.float32)
+    return ((part - weights * jnp.sum(part, axis=-1, keepdims=True)).astype(g.dtype),)
+
+
+_over_features.defvjp(_forward, _backward)
 
 
 class CrossAttention(nnx.Module):

@@ -88,7 +88,7 @@ class ChannelNorm(nnx.Module):
         self.bias = parameter(zeros, width) if bias else None
 
     def __call__(self, x: Float[Array, "... c"]) -> Float[Array, "... c"]:
-        h = _over_channels(x) * self.gain[...]
+        h = _over_channels(x).astype(jnp.float32) * self.gain[...]
         if self.bias is not None:
             h = h + self.bias[...]
         return h.astype(x.dtype)
@@ -99,17 +99,35 @@ class ChannelNorm(nnx.Module):
         The gain's gradient is then computed from the kernel's, and not in another pass over the map.
         """
         assert self.bias is None, "a bias cannot be put into a kernel"
-        return _over_channels(x).astype(x.dtype)
+        return _over_channels(x)
 
     def with_gain(self, kernel: Float[Array, "c k"]) -> Float[Array, "c k"]:
         """Returns the kernel with the gain in it: before_gain(x) @ with_gain(kernel) is self(x) @ kernel."""
         return (self.gain[...][:, None] * kernel).astype(kernel.dtype)
 
 
+@jax.custom_vjp
 def _over_channels(x: Float[Array, "... c"]) -> Float[Array, "... c"]:
+    """The norm in the dtype of x. Its gradient is computed from the output, so that x need not be kept."""
+    return _forward(x)[0]
+
+
+def _forward(x: Float[Array, "... c"]) -> tuple[Float[Array, "... c"], tuple[Array, Array]]:
     h = x.astype(jnp.float32)
     h = h - jnp.mean(h, axis=-1, keepdims=True)
-    return h * jax.lax.rsqrt(jnp.mean(h * h, axis=-1, keepdims=True) + NORM_EPSILON)
+    inverse = jax.lax.rsqrt(jnp.mean(h * h, axis=-1, keepdims=True) + NORM_EPSILON)
+    out = (h * inverse).astype(x.dtype)
+    return out, (out, inverse)
+
+
+def _backward(saved: tuple[Array, Array], g: Float[Array, "... c"]) -> tuple[Float[Array, "... c"]]:
+    normed, inverse = saved[0].astype(jnp.float32), saved[1]
+    h = g.astype(jnp.float32)
+    slope = jnp.mean(h * normed, axis=-1, keepdims=True)
+    return ((inverse * (h - jnp.mean(h, axis=-1, keepdims=True) - normed * slope)).astype(g.dtype),)
+
+
+_over_channels.defvjp(_forward, _backward)
 
 
 class Downsample(nnx.Module):
@@ -124,6 +142,9 @@ class Downsample(nnx.Module):
         self.compute = compute
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h/2 w/2 d"]:
+        return recompute(self._plain)(x)
+
+    def _plain(self, x: Array) -> Array:
         x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
         b, h, w, c = x.shape
         x = x.reshape(b, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(b, h // 2, w // 2, 4 * c)
@@ -138,6 +159,9 @@ class Upsample(nnx.Module):
         self.conv = Conv(d_in, d_out, 3, compute)
 
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b 2h 2w d"]:
+        return recompute(self._plain)(x)
+
+    def _plain(self, x: Array) -> Array:
         b, h, w, c = x.shape
         x = jnp.broadcast_to(x[:, :, None, :, None], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)
         return self.conv(x)

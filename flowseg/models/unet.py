@@ -32,6 +32,7 @@ from flowseg.models.layers import (
     modulations,
 )
 from flowseg.models.patches import from_patches, to_patches
+from flowseg.models.recompute import own_gradient
 
 Map = Float[Array, "b h w c"]
 GammaBeta = tuple[Float[Array, "b c"], Float[Array, "b c"]]
@@ -221,7 +222,8 @@ class UNet(nnx.Module):
         x = self.middle(x, c, times)
         for stage, (block, skip) in enumerate(zip(self.decoder, reversed(skips), strict=True)):
             x = block(x, skip, times, films.get(stage), gate)
-        x = self.head_block(x, times, stem)
+        # The stem's gradient waits for the whole backward pass.
+        x = self.head_block(x, times, own_gradient(stem))
         return from_patches(self.head(x), self.config.patch)
 
     def _check(self, x: Array, t: Array, image: Array, embedding: Array | None) -> None:

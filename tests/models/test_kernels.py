@@ -81,21 +81,16 @@ def test_convolution(block: None, side: int, edge: int) -> None:
         assert_close(a, b)
 
 
+def far_positions() -> tuple[jax.Array, jax.Array]:
+    """Positions and a kernel: one key is far above the others, so blocks have unequal shares of a softmax."""
+    return normal(0, 2, 48, 6).at[:, 30].mul(20), normal(1, 6, 8)
+
+
 def test_softmax_pool(block: None) -> None:
-    # One key far above the others, so that the running maximum changes between blocks.
-    inputs = (normal(0, 2, 48, 6).at[:, 30].mul(20), normal(1, 6, 8))
-
-    def pooled(kernels: Kernels) -> list[jax.Array]:
-        return with_gradients(lambda x, k: kernels.softmax_pool(lambda part: (part @ k, jnp.sin(part)), x), *inputs)
-
-    x, kernel = inputs
-    found, whole = pooled(BLOCKS), pooled(PLAIN)
-    np.testing.assert_allclose(
-        whole[0],
-        jnp.einsum("bnk,bnc->bkc", jax.nn.softmax(x @ kernel, axis=1), jnp.sin(x)),
-        rtol=1e-4,
-        atol=1e-5,
-    )
+    x, kernel = far_positions()
+    found, whole = (with_gradients(kernels.softmax_pool, x, kernel) for kernels in (BLOCKS, PLAIN))
+    formula = jnp.einsum("bnk,bnc->bkc", jax.nn.softmax(x @ kernel, axis=1), x)
+    np.testing.assert_allclose(whole[0], formula, rtol=1e-4, atol=1e-5)
     for a, b in zip(found, whole, strict=True):
         assert_close(a, b)
 
@@ -186,7 +181,20 @@ def loss_and_gradients() -> Callable[..., list[jax.Array]]:
     return of_network
 
 
-def test_the_whole_network_is_the_same_with_either_kernels(
+def kernel_in(dtype: Any) -> Callable[..., tuple[jax.Array, jax.Array]]:
+    """Stands in for cuDNN's kernel where there is none: the same inputs, weights rounded as it rounds them."""
+
+    def attend(q: jax.Array, k: jax.Array, v: jax.Array, scale: float) -> tuple[jax.Array, jax.Array]:
+        assert q.dtype == k.dtype == v.dtype == dtype and q.shape[-1] % 8 == 0
+        scores = scale * jnp.einsum("bnhd,bmhd->bhnm", q, k, preferred_element_type=jnp.float32)
+        weights = jax.nn.softmax(scores, axis=-1).astype(dtype)
+        read = jnp.einsum("bhnm,bmhd->bnhd", weights, v, preferred_element_type=jnp.float32).astype(dtype)
+        return read, jax.lax.stop_gradient(jax.nn.logsumexp(scores, axis=-1))
+
+    return attend
+
+
+def test_the_whole_network_is_the_same_with_all_kernels(
     loss_and_gradients: Callable[..., list[jax.Array]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     single, half = jnp.dtype("float32"), jnp.dtype("bfloat16")
@@ -194,11 +202,17 @@ def test_the_whole_network_is_the_same_with_either_kernels(
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 2**10)
     for a, b in zip(loss_and_gradients(BLOCKS, single), found, strict=True):
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4 * max(float(jnp.abs(b).max()), 1e-2))
-    # Half precision has 8 bits: an error of 0.4 % at every operation.
-    rough = loss_and_gradients(PLAIN, half)
-    assert float(rough[0]) == pytest.approx(float(found[0]), rel=0.01)
-    norms = [jnp.concatenate([jnp.ravel(leaf) for leaf in leaves]) for leaves in (rough[1:], found[1:])]
-    assert float(jnp.linalg.norm(norms[0] - norms[1]) / jnp.linalg.norm(norms[1])) < 0.05
+
+    def error(leaves: list[jax.Array]) -> float:
+        assert float(leaves[0]) == pytest.approx(float(found[0]), rel=0.01)
+        rough, exact = (jnp.concatenate([jnp.ravel(leaf) for leaf in part[1:]]) for part in (leaves, found))
+        return float(jnp.linalg.norm(rough - exact) / jnp.linalg.norm(exact))
+
+    # Attention through float16 has 11 bits; half precision has 8, an error of 0.4 % at every operation.
+    monkeypatch.setattr(flash, "_kernel", kernel_in(jnp.float16))
+    monkeypatch.setattr(flash, "POSITIONS_AT_ONCE", 16)
+    assert 1e-6 < error(loss_and_gradients(FLASH, single)) < 2e-3
+    assert error(loss_and_gradients(PLAIN, half)) < 0.05
 
 
 @pytest.mark.parametrize("kind", [attention.FullAttention, attention.LinearAttention])
@@ -237,16 +251,65 @@ def test_kernels_are_chosen_by_device_and_precision() -> None:
         assert choose(device("gpu", "9.0"), "bf16") is FLASH
 
 
-def kernel_in(dtype: Any) -> Callable[..., jax.Array]:
-    """Stands in for cuDNN's kernel where there is none: the same inputs, weights rounded as it rounds them."""
+def relative_error(found: jax.Array, wanted: jax.Array) -> float:
+    assert found.dtype == wanted.dtype and found.shape == wanted.shape
+    found, wanted = found.astype(jnp.float32), wanted.astype(jnp.float32)
+    return float(jnp.linalg.norm(found - wanted) / jnp.linalg.norm(wanted))
 
-    def attend(q: jax.Array, k: jax.Array, v: jax.Array, scale: float) -> jax.Array:
-        assert q.dtype == dtype and q.shape[-1] % 8 == 0
-        scores = scale * jnp.einsum("bnhd,bmhd->bhnm", q, k, preferred_element_type=jnp.float32)
-        weights = jax.nn.softmax(scores, axis=-1).astype(dtype)
-        return jnp.einsum("bhnm,bmhd->bnhd", weights, v, preferred_element_type=jnp.float32).astype(dtype)
 
-    return attend
+def normed_positions() -> tuple[jax.Array, jax.Array]:
+    """Positions with a mean square of 1, as a channel norm leaves them, and a kernel with scores far from zero."""
+    x = normal(0, 2, 48, 6)
+    return x / jnp.sqrt(jnp.mean(x**2, axis=-1, keepdims=True)), 3 * normal(1, 6, 8)
+
+
+@pytest.mark.parametrize("at_once", [6, 16, 48])
+@pytest.mark.parametrize("size", [1.0, 1e-9])
+def test_positions_are_pooled_by_flash_attention_too(
+    at_once: int, size: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By 8 or 3 blocks of unequal shares, and by one. Gradients below float16's range come through."""
+    monkeypatch.setattr(flash, "_kernel", kernel_in(jnp.float16))
+    monkeypatch.setattr(flash, "POSITIONS_AT_ONCE", at_once)
+    inputs = normed_positions()
+
+    @partial(jax.jit, static_argnums=0)
+    def both(form: Callable[..., jax.Array], *inputs: jax.Array) -> list[jax.Array]:
+        loss = jax.grad(lambda *inputs: size * jnp.sum(jnp.sin(form(*inputs))), argnums=(0, 1))
+        return [form(*inputs), *loss(*inputs)]
+
+    found, wanted = both(flash.softmax_pool, *inputs), both(plain.softmax_pool, *inputs)
+    assert max(map(relative_error, found, wanted)) < 2e-3
+
+
+def test_half_precision_pools_as_nearly_by_flash_attention(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flash, "_kernel", kernel_in(jnp.bfloat16))
+    monkeypatch.setattr(flash, "POSITIONS_AT_ONCE", 6)
+    inputs = normed_positions()
+    exact = with_gradients(plain.softmax_pool, *inputs)
+    halves = [part.astype(jnp.bfloat16) for part in inputs]
+    found, usual = with_gradients(flash.softmax_pool, *halves), with_gradients(plain.softmax_pool, *halves)
+    assert [part.dtype for part in found] == [part.dtype for part in usual]
+    for a, b, c in zip(found, usual, exact, strict=True):
+        assert 1e-4 < relative_error(a.astype(c.dtype), c) < 1.5 * relative_error(b.astype(c.dtype), c)
+
+
+def test_gradients_of_one_position_cannot_overflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all keys have their softmax at one position, the gradients of all that they read add up there."""
+    monkeypatch.setattr(flash, "_kernel", kernel_in(jnp.float16))
+    x, _ = normed_positions()
+    kernel = jnp.repeat(20 * x[0, 7, :, None], 8, axis=1)
+    found, wanted = (
+        jax.grad(lambda x, form=form: jnp.sum(form(x, kernel)))(x) for form in (flash.softmax_pool, plain.softmax_pool)
+    )
+    assert float(wanted[0, 7].min()) > 7
+    assert relative_error(found, wanted) < 2e-3
+
+
+def test_maps_too_wide_for_the_flash_kernel_are_pooled_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flash, "WIDEST", 5)
+    inputs = normed_positions()
+    assert_close(flash.softmax_pool(*inputs), plain.softmax_pool(*inputs))
 
 
 @pytest.mark.parametrize("width", [8, 12, 136])
@@ -267,9 +330,7 @@ def test_float32_goes_through_float16_and_loses_what_tf32_loses(width: int, monk
 
     found, wanted = both(q, k, v)
     for a, b in zip(found, wanted, strict=True):
-        assert a.dtype == jnp.float32 and a.shape == b.shape
-        error = float(jnp.linalg.norm(a - b) / jnp.linalg.norm(b))
-        assert error < (1e-3 if width <= flash.WIDEST else 1e-6)
+        assert relative_error(a, b) < (1e-3 if width <= flash.WIDEST else 1e-6)
 
 
 def test_no_gradient_stays_none(monkeypatch: pytest.MonkeyPatch) -> None:

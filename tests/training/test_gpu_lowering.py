@@ -76,6 +76,15 @@ def test_every_config_s_step_and_sampler(programs: Any, file: Path) -> None:
     assert ATTENTION in sampler and ATTENTION + "Backward" not in sampler
 
 
+def test_all_attention_is_by_flash_kernels(programs: Any) -> None:
+    """Three layers of linear attention and three of full attention, on the finer and the coarser maps, and two between
+    maps. The linear ones pool positions by it, and their backward pass calls it twice."""
+    config = replace(programs.tiny(load_config(REPO / "configs" / "supervised.py")), precision="bf16")
+    step, _ = lowered_step(programs, config)
+    assert step.count(ATTENTION + "(") == lowered_sampler(programs, config).count(ATTENTION + "(") == 8
+    assert step.count(ATTENTION + "Backward(") == 3 * 2 + 5
+
+
 def test_float32_has_float16_attention_and_no_other_half_precision(programs: Any) -> None:
     config = replace(programs.tiny(load_config(CONFIGS[0])), precision="float32")
     for program in (lowered_step(programs, config)[0], lowered_sampler(programs, config)):

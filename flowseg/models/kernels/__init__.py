@@ -1,6 +1,6 @@
 """The costly operations of the network, in forms that compute the same.
 
-plain.py is the formulas as they are written, flash.py the softmax attention of GPUs. blocks.py works in blocks that
+plain.py is the formulas as they are written, flash.py the attention of GPUs. blocks.py works in blocks that
 stay in a CPU's caches. Their functions have equal signatures. A network is handed one set of them when it is made.
 """
 
@@ -26,7 +26,9 @@ class Kernels:
 
 PLAIN = Kernels(plain.convolve, plain.attend, plain.softmax_pool, plain.map_positions)
 BLOCKS = Kernels(blocks.convolve, blocks.attend, blocks.softmax_pool, blocks.map_positions)
-FLASH = replace(PLAIN, attend=partial(plain.attend, softmax_attention=flash.attention))
+FLASH = replace(
+    PLAIN, attend=partial(plain.attend, softmax_attention=flash.attention), softmax_pool=flash.softmax_pool
+)
 NAMES = {BLOCKS: "blocks that stay in a CPU's caches", PLAIN: "XLA's", FLASH: "cuDNN's flash attention"}
 
 

@@ -76,35 +76,30 @@ def attend(
     return _each_image(image, queries_of, keys_of)
 
 
-def softmax_pool(
-    keys_values: Callable[[Float[Array, "*b r c"]], tuple[Float[Array, "*b r k"], Float[Array, "*b r d"]]],
-    x: Float[Array, "b n c"],
-) -> Float[Array, "b k d"]:
+def softmax_pool(x: Float[Array, "b n c"], kernel: Float[Array, "c k"]) -> Float[Array, "b k c"]:
     """The same as in plain.py, by blocks of positions.
 
     The softmax is summed block by block relative to a running maximum (Milakov and Gimelshein 2018). The maximum
     cancels in the result, so it needs no gradient.
     """
     b, n, c = x.shape
-    keys, values = jax.eval_shape(keys_values, x)
-    size = _block_of_positions(n, keys.shape[-1])
+    k = kernel.shape[1]
+    size = _block_of_positions(n, k)
     if b * n <= size:
-        return plain.softmax_pool(keys_values, x)
+        return plain.softmax_pool(x, kernel)
 
     @jax.checkpoint
     def add(carry: tuple[Array, Array, Array], part: Float[Array, "r c"]) -> tuple[tuple[Array, Array, Array], None]:
         top, total, pooled = carry
-        keys, values = keys_values(part)
-        keys = keys.astype(jnp.float32)
+        keys = (part @ kernel).astype(jnp.float32)
         higher = jnp.maximum(top, jax.lax.stop_gradient(keys.max(0)))
         rescale = jnp.exp(top - higher)
         weights = jnp.exp(keys - higher)
-        pooled = pooled * rescale[:, None] + plain.weighted_sum(weights, values)
+        pooled = pooled * rescale[:, None] + plain.weighted_sum(weights, part)
         return (higher, total * rescale + weights.sum(0), pooled), None
 
-    def image(x: Float[Array, "n c"]) -> Float[Array, "k d"]:
-        k, d = keys.shape[-1], values.shape[-1]
-        start = (jnp.full((k,), -jnp.inf), jnp.zeros((k,)), jnp.zeros((k, d)))
+    def image(x: Float[Array, "n c"]) -> Float[Array, "k c"]:
+        start = (jnp.full((k,), -jnp.inf), jnp.zeros((k,)), jnp.zeros((k, c)))
         (_, total, pooled), _ = jax.lax.scan(add, start, x.reshape(-1, size, c))
         return pooled / total[:, None]
 

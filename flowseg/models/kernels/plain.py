@@ -50,24 +50,20 @@ def attend(
     return softmax_attention(q, k, v).reshape(b, n, -1)
 
 
-def softmax_pool(
-    keys_values: Callable[[Float[Array, "*b r c"]], tuple[Float[Array, "*b r k"], Float[Array, "*b r d"]]],
-    x: Float[Array, "b n c"],
-) -> Float[Array, "b k d"]:
-    """Returns softmax(keys)^T values in float32, where the softmax is over the positions of an image.
+def softmax_pool(x: Float[Array, "b n c"], kernel: Float[Array, "c k"]) -> Float[Array, "b k c"]:
+    """Returns softmax(x kernel)^T x in float32, where the softmax is over the positions of an image.
 
-    `keys_values` computes keys and values of each position on its own. The backward pass computes them again.
+    The backward pass computes the keys x kernel again.
     """
 
     @recompute
-    def pool(x: Float[Array, "b n c"]) -> Float[Array, "b k d"]:
-        keys, values = keys_values(x)
-        keys = keys.astype(jnp.float32)
+    def pool(x: Float[Array, "b n c"]) -> Float[Array, "b k c"]:
+        keys = (x @ kernel).astype(jnp.float32)
         # What is saved is small; computing it again would read all keys or weights.
         top = save_activation(jax.lax.stop_gradient(keys.max(1, keepdims=True)))
         weights = jnp.exp(keys - top)
         total = save_activation(weights.sum(1))
-        return save_activation(weighted_sum(weights, values)) / total[..., None]
+        return save_activation(weighted_sum(weights, x)) / total[..., None]
 
     return pool(x)
 
