@@ -243,7 +243,7 @@ class TrainConfig(Section, path="train"):
     half_size_share: Annotated[float, Bound(lambda x: 0 <= x < 1, "must be at least 0 and below 1")] = 0.0
     """Share of the steps, the first ones, that train on crops scaled down to half their side by area means (published:
     none). Such a step costs a quarter (progressive resizing, as in Tan and Le 2021). Validation is at full size from
-    the start, so that Dice is low as long as these steps last."""
+    the start, so Dice stays low until these steps are over. The plateau schedule does not count these validations."""
     validate_every: bounds.Epochs = 15
     """Epochs between validations; the last epoch is always validated."""
     checkpoint_every: bounds.Steps = 500

@@ -22,7 +22,7 @@ _GFLOP_FORWARD = 178.0
 _SHARE = 0.45
 PHANTOMS = ReducedSize(max_side=288, crop=SIDES[0], few=True)
 """For the phantoms, which are not drawn yet when it is needed: the size is what `working_side` finds, and a first try
-shall end within twelve minutes, installation included."""
+should finish within twelve minutes, installation included."""
 
 
 def cpu_preset(config: Config, size: ReducedSize) -> Config:

@@ -39,7 +39,8 @@ def total_steps(config: Config, images: int) -> int:
 
 def half_size_steps(config: Config, images: int) -> int:
     """Returns how many of a run's steps, the first ones, train on crops of half their side."""
-    return int(config.train.half_size_share * total_steps(config, images))
+    total = total_steps(config, images)
+    return min(round(config.train.half_size_share * total), total - 1)
 
 
 def training_batches(config: Config, dataset: Dataset, host: int = 0, hosts: int = 1) -> grain.MapDataset:

@@ -48,5 +48,5 @@ def make_target(coverage: Float32[np.ndarray, "h w"], kind: TargetKind) -> Float
 
 
 def restore_target(interpolated: Float32[np.ndarray, "h w"], kind: TargetKind) -> Float32[np.ndarray, "h w"]:
-    """Returns a target map after bilinear interpolation; a `mask` target is set back to -1 and 1."""
-    return mask_target(interpolated > 0) if kind == "mask" else interpolated
+    """Returns a target map after interpolation; a `mask` target is set back to -1 and, from half a vessel on, 1."""
+    return mask_target(interpolated >= 0) if kind == "mask" else interpolated

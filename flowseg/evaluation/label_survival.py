@@ -23,7 +23,7 @@ _LABELS = 32  # so many are read, at equal distances
 _FEW = 100
 """With fewer training images of 192x192 pixels than this, longer training only fits them more closely."""
 _LARGER = 256
-"""Size that pays where there are more, in pixels."""
+"""Image size used for larger sets, in pixels."""
 
 
 def label_survival(label: Bool[np.ndarray, "h w"], side: int) -> float:
@@ -52,13 +52,29 @@ def survived_side(pairs: Sequence[Pair]) -> tuple[int | None, float]:
     Raises:
         UserError: a label cannot be read.
     """
-    chosen = pairs[:: -(-len(pairs) // _LABELS)]
-    labels = [read_label(pair.label) for pair in chosen]
+    labels = _some_labels(pairs)
     for side in SIDES:
-        kept = float(np.mean([label_survival(label, side) for label in labels]))
+        kept = _mean_survival(labels, side)
         if kept >= KEPT:
             return side, kept
     return None, 1.0
+
+
+def mean_survival(pairs: Sequence[Pair], side: int) -> float:
+    """Returns the Dice that the labels of some pairs keep at `side` pixels, on average.
+
+    Raises:
+        UserError: a label cannot be read.
+    """
+    return _mean_survival(_some_labels(pairs), side)
+
+
+def _some_labels(pairs: Sequence[Pair]) -> list[Bool[np.ndarray, "h w"]]:
+    return [read_label(pair.label) for pair in pairs[:: -(-len(pairs) // _LABELS)]]
+
+
+def _mean_survival(labels: Sequence[Bool[np.ndarray, "h w"]], side: int) -> float:
+    return float(np.mean([label_survival(label, side) for label in labels]))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from flowseg.data.check.similar import similar_pairs
 from flowseg.data.check.survey import Record, read_survey
 from flowseg.data.image_files import as_uint8, read_image, read_label
 from flowseg.errors import UserError
-from flowseg.evaluation.label_survival import reduced_size, survived_side
+from flowseg.evaluation.label_survival import mean_survival, reduced_size, survived_side
 from flowseg.evaluation.overlays import outline
 from flowseg.files import write_text
 from flowseg.progress import task
@@ -52,8 +52,9 @@ def check_data(root: Path, out: Path, images: int, seed: int = 0) -> dict[str, A
     train = survey.of("train")
     kept, recipes = None, []
     if train:
-        side, kept = survived_side([record.pair for record in train])
-        reduced = reduced_size(len(train), side)
+        pairs = [record.pair for record in train]
+        reduced = reduced_size(len(train), survived_side(pairs)[0])
+        kept = 1.0 if reduced.max_side is None else mean_survival(pairs, reduced.max_side)
         recipes = [Recipe("full", DataConfig().crop, None), Recipe("reduced", reduced.crop, reduced.max_side)]
     findings = find_all(survey, similar, recipes)
     summary = summarize(survey, similar, findings, recipes, kept)

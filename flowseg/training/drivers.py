@@ -27,7 +27,7 @@ from flowseg.training.step import AXIS, Batch, Step, make_step
 from flowseg.training.traces import KeptTrace
 
 Shapes = tuple[tuple[int, ...], ...]
-"""Of the arrays of a batch."""
+"""The shapes of a batch's arrays."""
 
 
 def by_pmap(step: Step, mesh: Mesh) -> tuple[jax.stages.Wrapped, Callable[[Batch], Batch]]:

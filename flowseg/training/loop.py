@@ -279,7 +279,8 @@ class Training:
         if dice > self.record.best_dice:
             self.record.best_dice, self.record.best_step = dice, self.step
             self._save("best")
-        if self.config.optim.schedule == "plateau":
+        # Dice at full size says little about steps at half size.
+        if self.config.optim.schedule == "plateau" and self.step > self.half_size_steps:
             _, scale = plateau(self.config.optim).update(self.state.params, self.state.plateau, value=1 - dice)
             self.state = self.driver.place_state(replace(self.state, plateau=scale))
         console.print(

@@ -104,8 +104,19 @@ def test_the_first_batches_are_scaled_down(dataset: Dataset, target: TargetKind)
 def test_a_field_of_view_is_scaled_down_with_its_image() -> None:
     weight = np.zeros((1, 4, 4, 1), np.float32)
     weight[0, :, :3] = 1  # a border through the middle of two pixels
+    weight[0, 0, 2] = 0
     batch = {"image": weight, "target": 2 * weight - 1, "weight": weight}
-    assert halved(batch, "mask")["weight"][0, :, :, 0].tolist() == [[1, 1], [1, 1]]
+    small = halved(batch, "mask")
+    assert small["weight"][0, :, :, 0].tolist() == [[1, 0], [1, 1]]
+    assert small["target"][0, :, :, 0].tolist() == [[1, -1], [1, 1]]
+
+
+@pytest.mark.parametrize("column", [4, 5])
+def test_a_vessel_one_pixel_wide_is_not_lost_at_half_size(column: int) -> None:
+    target = np.full((1, 16, 16, 1), -1.0, np.float32)
+    target[:, :, column] = 1
+    assert (halved({"target": target}, "mask")["target"][0, :, 2] == 1).all()
+    assert (halved({"target": target}, "coverage")["target"][0, :, 2] == 0).all()
 
 
 def test_another_seed_gives_other_batches(dataset: Dataset) -> None:

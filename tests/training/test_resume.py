@@ -95,12 +95,12 @@ def world(tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Worl
         tiny_config,
         model=replace(tiny_config.model, multipliers=(1,), full_attention_levels=(0,), film=film),
         optim=replace(tiny_config.optim, rule="muon"),  # its state has the most parts
-        train=replace(tiny_config.train, max_bad_steps=2, half_size_share=0.45),
+        train=replace(tiny_config.train, max_bad_steps=2, half_size_share=0.5),
     )
     prepared = prepare(config)
     folder = tmp_path_factory.mktemp("runs")
     whole = create_run(folder / "whole", config, prepared.encoder)
-    killed = {step: folder / f"killed-{step}" for step in (2, 7, 8)}
+    killed = {step: folder / f"killed-{step}" for step in (2, 5, 7, 8)}
     with pytest.MonkeyPatch.context() as patch:
         for step, path in killed.items():
             at_step(patch, step, lambda path=path: snapshot(whole.path, path))
@@ -237,7 +237,7 @@ def test_a_run_whose_folder_is_removed_is_not_written_to(
     assert [path.name for path in tmp_path.rglob("*")] == (["run", "config.json"] if copied_back else [])
 
 
-@pytest.mark.parametrize("step", [2, 7, 8])
+@pytest.mark.parametrize("step", [2, 5, 7, 8])
 def test_a_kill_loses_only_what_came_after_the_last_save(world: World, step: int) -> None:
     killed = replace(world.whole, path=world.killed[step])
     go(killed, world.prepared)
