@@ -67,10 +67,16 @@ class Network:
         self._junction_radius = config.model.film.junction_radius
         self._estimate = estimate
 
+    def rounded(self, params: Params) -> Params:
+        """Returns the parameters with kernels in the dtype of products, as the network uses them.
+
+        What evaluates the network in a loop calls this before it, so that kernels are not rounded in every round.
+        """
+        return {n: part if n in EXACT else _for_products(part, self._dtype) for n, part in params.items()}
+
     def _model(self, params: Params) -> UNet:
-        params = {n: part if n in EXACT else _for_products(part, self._dtype) for n, part in params.items()}
         state = jax.tree.map(lambda leaf: leaf, self._state)
-        nnx.replace_by_pure_dict(state, params)
+        nnx.replace_by_pure_dict(state, self.rounded(params))
         return nnx.merge(self._graph, state)
 
     def apply(

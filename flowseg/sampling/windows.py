@@ -139,6 +139,7 @@ class WindowSampler:
         self, params: Params, noise: Shaped[Array, "b h w 1"], image: Maps, embedding: Float[Array, "b e"] | None
     ) -> tuple[Maps, Float[Array, ""]]:
         """Returns vessel probabilities of one batch of windows, and their NFE."""
+        params = self.network.rounded(params)
 
         def predict(x: Maps, t: Float[Array, " b"]) -> Maps:
             return self.network.apply(params, x, t, image, embedding)

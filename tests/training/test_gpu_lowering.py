@@ -85,6 +85,14 @@ def test_all_attention_is_by_flash_kernels(programs: Any) -> None:
     assert step.count(ATTENTION + "Backward(") == 3 * 2 + 5
 
 
+def test_the_sampler_rounds_kernels_once_before_its_steps(programs: Any) -> None:
+    config = replace(programs.tiny(load_config(REPO / "configs" / "baseline.py")), precision="bf16")
+    program = lowered_sampler(programs, replace(config, eval=replace(config.eval, sampler="euler", steps=8)))
+    steps = program.index("stablehlo.while")
+    kernels = [found.start() for found in re.finditer(r"-> tensor<3x3x\d+x\d+xbf16>", program)]
+    assert len(kernels) > 20 and max(kernels) < steps
+
+
 def test_float32_has_float16_attention_and_no_other_half_precision(programs: Any) -> None:
     config = replace(programs.tiny(load_config(CONFIGS[0])), precision="float32")
     for program in (lowered_step(programs, config)[0], lowered_sampler(programs, config)):
