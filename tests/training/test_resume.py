@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowseg.config import Config, TrackerName
+from flowseg.config import Config, OptimConfig, TrackerName
 from flowseg.errors import UserError
 from flowseg.models.network import init_params
 from flowseg.models.vector import Layout
@@ -242,6 +242,27 @@ def test_a_kill_loses_only_what_came_after_the_last_save(world: World, step: int
     killed = replace(world.whole, path=world.killed[step])
     go(killed, world.prepared)
     assert_as_uninterrupted(killed, world)
+
+
+def test_validations_while_steps_are_at_half_size_do_not_lower_the_rate(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+    made = loop.plateau
+
+    def watched(config: OptimConfig) -> SimpleNamespace:
+        def update(*state: Any, value: float) -> Any:
+            seen.append(value)
+            return made(config).update(*state, value=value)
+
+        return SimpleNamespace(update=update)
+
+    monkeypatch.setattr(loop, "plateau", watched)
+    run = create_run(tmp_path / "run", world.config, world.prepared.encoder)
+    go(run, world.prepared)
+    dice = {m["step"]: m["dice"] for m in measurements(run) if m["kind"] == "val"}
+    assert list(dice) == [4, 8, 12]
+    assert seen == pytest.approx([1 - dice[8], 1 - dice[12]])
 
 
 def test_other_data_is_not_resumed(world: World, tmp_path: Path) -> None:
