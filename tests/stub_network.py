@@ -59,6 +59,9 @@ class Stub:
 
     sample: Callable[[jax.Array, jax.Array, jax.Array | None], jax.Array]
 
+    def rounded(self, params: Params) -> Params:
+        return params
+
     def apply(self, params: Any, x: jax.Array, t: jax.Array, image: jax.Array, embedding: Any) -> jax.Array:
         assert t.shape == x.shape[:1] and image.shape == x.shape and x.shape[1:] == (CROP, CROP, 1)
         return self.sample(x, image, embedding) - x

@@ -198,7 +198,7 @@ def test_a_changed_shape_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> No
     sampler = WindowSampler(settings)
 
     def wider(params: Params, stages: object, off: tuple[int, ...]) -> Params:
-        return {**params, "step": np.zeros(())} if off else params
+        return {**params, "step": {"value": np.zeros(())}} if off else params
 
     monkeypatch.setattr("flowseg.evaluation.film_effect.without_film", wider)
     monkeypatch.setattr(Network, "apply", lambda self, params, x, t, image, embedding: image)
