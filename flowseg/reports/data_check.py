@@ -53,8 +53,10 @@ def check_data(root: Path, out: Path, images: int, seed: int = 0) -> dict[str, A
     kept, recipes = None, []
     if train:
         pairs = [record.pair for record in train]
-        reduced = reduced_size(len(train), survived_side(pairs)[0])
-        kept = 1.0 if reduced.max_side is None else mean_survival(pairs, reduced.max_side)
+        side, kept = survived_side(pairs)
+        reduced = reduced_size(len(train), side)
+        if reduced.max_side is not None and reduced.max_side != side:
+            kept = mean_survival(pairs, reduced.max_side)
         recipes = [Recipe("full", DataConfig().crop, None), Recipe("reduced", reduced.crop, reduced.max_side)]
     findings = find_all(survey, similar, recipes)
     summary = summarize(survey, similar, findings, recipes, kept)

@@ -56,7 +56,7 @@ def softmax_pool(x: Float[Array, "b n c"], kernel: Float[Array, "c k"]) -> Float
     b, n, c = x.shape
     if c > WIDEST:
         return plain.softmax_pool(x, kernel)
-    blocks = max(count for count in range(1, n + 1) if n % count == 0 and n >= count * min(n, POSITIONS_AT_ONCE))
+    blocks = next(count for count in range(n // min(n, POSITIONS_AT_ONCE), 0, -1) if n % count == 0)
 
     @jax.custom_vjp
     def pool(x: Float[Array, "b n c"], queries: Float[Array, "k c"]) -> Float[Array, "b k c"]:
