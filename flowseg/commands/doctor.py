@@ -60,7 +60,9 @@ def findings(config: Config, reduced: bool) -> list[tuple[str, str]]:
         ),
     ]
     if first.platform == "cpu":
-        lines.append(("time", f"about {step_seconds(config):.1f} s a step (from this machine's convolution speed)"))
+        halved = ", a quarter of it at half size" if config.train.half_size_share else ""
+        time = f"about {step_seconds(config):.1f} s a step{halved} (from this machine's convolution speed)"
+        lines.append(("time", time))
     else:
         lines.append(("memory", f"about {step_bytes(config, at_once) / 1e9:.1f} GB on each device"))
     try:

@@ -66,7 +66,7 @@ def cpu_preset(config: Config, size: ReducedSize) -> Config:
             batch=4,
             epochs=6 if size.few else 18,
             epoch_steps=100,
-            half_size_share=0.0 if size.few else 0.5,
+            half_size_share=0.5 if size.crop > SIDES[0] else 0.0,
             validate_every=2 if size.few else 3,
             checkpoint_every=100,
         ),
@@ -82,7 +82,7 @@ def reduced_recipe(config: Config, root: str | None) -> Config:
     """
     if not root:
         return cpu_preset(config, PHANTOMS)
-    return cpu_preset(config, reduced_size(len(find_pairs(Path(root), "train")), working_side(Path(root))[0]))
+    return cpu_preset(config, reduced_size(len(find_pairs(Path(root), "train")), working_side(Path(root))))
 
 
 def _gflops() -> float:

@@ -268,10 +268,10 @@ class Dataset:
         h, w = example.image.shape
         crop = self.config.crop
         if self.split == "train" and 2 * min(h, w) < crop:
-            largest = min(h, w) // 8 * 8
+            largest = min(h, w) // 16 * 16 or 8
             raise UserError(
                 f"data.crop = {crop}: {example.key} is only {w}x{h} pixels; "
-                f"choose --data.crop {largest} or less, or --preset cpu"
+                f"choose --data.crop {largest} or less, or leave the image out"
             )
         return min(h, w) < crop
 

@@ -1,10 +1,10 @@
 """How far images can be scaled down before their labels are lost."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -24,6 +24,19 @@ _FEW = 100
 """With fewer training images of 192x192 pixels than this, longer training only fits them more closely."""
 _LARGER = 256
 """Image size used for larger sets, in pixels."""
+_MULTIPLE = 16
+"""Crops are a multiple of so many pixels: the network takes patches of 2x2, and halves their map three times."""
+
+
+class Survival(NamedTuple):
+    """How far the images of a data set can be scaled down."""
+
+    side: int | None
+    """The smallest of `SIDES` that the labels survive; None if they survive none."""
+    kept: float
+    """Dice that the labels keep at this size, on average; 1 without a size."""
+    longer: int
+    """Median of the labels' longer sides, in pixels."""
 
 
 def label_survival(label: Bool[np.ndarray, "h w"], side: int) -> float:
@@ -35,7 +48,7 @@ def label_survival(label: Bool[np.ndarray, "h w"], side: int) -> float:
 
 
 @cache
-def working_side(root: Path) -> tuple[int | None, float]:
+def working_side(root: Path) -> Survival:
     """Returns `survived_side` of a data set's training split.
 
     Raises:
@@ -44,20 +57,19 @@ def working_side(root: Path) -> tuple[int | None, float]:
     return survived_side(find_pairs(root, "train"))
 
 
-def survived_side(pairs: Sequence[Pair]) -> tuple[int | None, float]:
-    """Returns the smallest of `SIDES` that the labels of some pairs survive, and their mean Dice at it.
-
-    They survive if they keep a Dice of `KEPT`. If they survive none of the sizes, that is None, and the Dice 1.
+def survived_side(pairs: Sequence[Pair]) -> Survival:
+    """Returns the smallest of `SIDES` at which the labels of some pairs keep a Dice of `KEPT` on average.
 
     Raises:
         UserError: a label cannot be read.
     """
     labels = _some_labels(pairs)
+    longer = int(np.median([max(label.shape) for label in labels]))
     for side in SIDES:
         kept = _mean_survival(labels, side)
         if kept >= KEPT:
-            return side, kept
-    return None, 1.0
+            return Survival(side, kept, longer)
+    return Survival(None, 1.0, longer)
 
 
 def mean_survival(pairs: Sequence[Pair], side: int) -> float:
@@ -89,10 +101,11 @@ class ReducedSize:
     """Whether there are too few images for the whole recipe."""
 
 
-def reduced_size(images: int, side: int | None) -> ReducedSize:
-    """Returns the size for so many training images whose labels survive `side` pixels (`survived_side`)."""
-    # Of large images each crop shows a part.
-    crops_per_image = (side / SIDES[0]) ** 2 if side else math.inf
-    if images * crops_per_image < _FEW:
-        return ReducedSize(side, SIDES[0], few=True)
-    return ReducedSize(max(side, _LARGER) if side else None, _LARGER, few=False)
+def reduced_size(images: int, found: Survival) -> ReducedSize:
+    """Returns the size for so many training images, given how far they can be scaled down (`survived_side`)."""
+    side = min(found.side or found.longer, found.longer)
+    few = images * (side / SIDES[0]) ** 2 < _FEW  # of large images each crop shows a part
+    max_side = found.side if few or not found.side else max(found.side, _LARGER)
+    # A larger crop than the images would be filled with their mirror images.
+    room = max(found.longer // _MULTIPLE, 1) * _MULTIPLE
+    return ReducedSize(max_side, min(SIDES[0] if few else _LARGER, room), few)

@@ -53,9 +53,9 @@ def check_data(root: Path, out: Path, images: int, seed: int = 0) -> dict[str, A
     kept, recipes = None, []
     if train:
         pairs = [record.pair for record in train]
-        side, kept = survived_side(pairs)
-        reduced = reduced_size(len(train), side)
-        if reduced.max_side is not None and reduced.max_side != side:
+        found = survived_side(pairs)
+        kept, reduced = found.kept, reduced_size(len(train), found)
+        if reduced.max_side is not None and reduced.max_side != found.side:
             kept = mean_survival(pairs, reduced.max_side)
         recipes = [Recipe("full", DataConfig().crop, None), Recipe("reduced", reduced.crop, reduced.max_side)]
     findings = find_all(survey, similar, recipes)

@@ -60,6 +60,8 @@ def test_doctor_says_what_a_config_runs_on(flowseg: Flowseg, tiny_data: Path) ->
     assert (full["config"], reduced["config"]) == ("vlm_film, as it is", "vlm_film, reduced recipe")
     seconds = [float(lines["time"].split()[1]) for lines in (full, reduced)]
     assert seconds[0] > 5 * seconds[1] > 0
+    halved = said("--preset", "full", "--train.half-size-share", 0.5)["time"]
+    assert " s a step, a quarter of it at half size (" in halved and "half size" not in full["time"]
 
 
 def test_doctor_says_why_training_would_be_refused(flowseg: Flowseg, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from refusals import refusal
 
 from flowseg.commands import presets
 from flowseg.config import Config, FlowConfig
-from flowseg.evaluation.label_survival import ReducedSize
+from flowseg.evaluation.label_survival import ReducedSize, Survival
 from flowseg.phantoms.angiogram import write_phantoms
 
 
@@ -51,14 +51,12 @@ def test_the_banner_says_how_many_steps_are_at_half_size(tmp_path: Path) -> None
 def test_few_small_images_are_trained_on_for_a_shorter_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A set counts as small by how many crops of 192x192 its images hold: here 100 of one, and 25 of four."""
     monkeypatch.setattr(presets, "find_pairs", lambda root, split: [None] * int(root.name))
-    for side, least in ((192, 100), (384, 25), (None, 1)):
-        monkeypatch.setattr(presets, "working_side", lambda root, side=side: (side, 1.0))
+    for side, least in ((192, 100), (384, 25), (None, 4)):
+        monkeypatch.setattr(presets, "working_side", lambda root, side=side: Survival(side, 1.0, 1024))
         short, long = (presets.reduced_recipe(Config(), str(tmp_path / str(n))) for n in (least - 1, least))
         assert (long.train.epochs, long.data.crop) == (18, 256)
         assert long.data.max_side == (max(side, 256) if side else None)
-        assert (short.train.epochs, short.data.crop, short.data.max_side) == (
-            (6, 192, side) if side else (18, 256, None)
-        )
+        assert (short.train.epochs, short.data.crop, short.data.max_side) == (6, 192, side)
 
 
 def test_what_the_reduced_recipe_does_not_name_is_kept() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from refusals import refusal
 
 from flowseg.commands.presets import PHANTOMS
-from flowseg.evaluation.label_survival import KEPT, label_survival, working_side
+from flowseg.evaluation.label_survival import KEPT, Survival, label_survival, reduced_size, working_side
 from flowseg.phantoms.angiogram import write_phantoms
 
 
@@ -35,14 +35,14 @@ def test_wide_vessels_survive_what_narrow_ones_do_not() -> None:
 
 
 def test_the_size_follows_the_labels_mean(tmp_path: Path) -> None:
-    wide, narrow = (working_side(written(tmp_path / str(n), stripes(n)))[0] for n in (24, 3))
+    wide, narrow = (working_side(written(tmp_path / str(n), stripes(n))).side for n in (24, 3))
     assert wide == 192 and narrow is not None and 224 < narrow < 480
-    mixed, kept = working_side(written(tmp_path / "mixed", stripes(3), stripes(24)))
+    mixed, kept, _ = working_side(written(tmp_path / "mixed", stripes(3), stripes(24)))
     assert mixed is not None and wide < mixed <= narrow and kept >= KEPT
 
 
 def test_labels_that_survive_no_size_are_left_at_their_own(tmp_path: Path) -> None:
-    assert working_side(written(tmp_path / "fine", stripes(1, side=1500))) == (None, 1.0)
+    assert working_side(written(tmp_path / "fine", stripes(1, side=1500))) == (None, 1.0, 1500)
 
 
 def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:
@@ -51,5 +51,13 @@ def test_a_folder_without_labels_is_refused(tmp_path: Path) -> None:
 
 def test_the_phantoms_survive_the_size_that_the_reduced_recipe_has_for_them(tmp_path: Path) -> None:
     write_phantoms(tmp_path / "phantoms", counts={"train": 8, "val": 0, "test": 0})
-    side, _ = working_side(tmp_path / "phantoms")
+    side = working_side(tmp_path / "phantoms").side
     assert side is not None and PHANTOMS.max_side is not None and side <= PHANTOMS.max_side
+
+
+def test_crops_are_no_larger_than_most_images() -> None:
+    """Larger ones would be filled with mirror images; a set of few pixels is trained on for a shorter time."""
+    for longer, images, crop, few in ((96, 399, 96, True), (96, 400, 96, False), (200, 100, 192, False)):
+        found = reduced_size(images, Survival(192, 1.0, longer))
+        assert (found.crop, found.few) == (crop, few), longer
+    assert [reduced_size(500, Survival(192, 1.0, longer)).crop for longer in (10, 50, 300)] == [16, 48, 256]
