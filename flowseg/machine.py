@@ -1,6 +1,8 @@
 """How much memory this machine and its devices have; what plainly does not fit is refused before it is made."""
 
+import ctypes
 import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,3 +49,13 @@ def check_memory(needed: float, what: str, remedy: str, device: "jax.Device | No
         where = "this machine" if device is None else device.device_kind
         takes = f"takes {needed / 1e9:,.0f} GB of memory or more, and {where} has {has / 1e9:,.0f}"
         raise UserError(f"{what}: {takes}; {remedy}")
+
+
+def release_freed_memory() -> None:
+    """Gives memory that was freed back to the system, as far as the C library can (glibc's `malloc_trim`).
+
+    Compiling a training step frees more than a gigabyte in small pieces, and loading a compiled one a third of that.
+    glibc keeps them, but asks the system for what a step then takes.
+    """
+    if sys.platform == "linux" and hasattr(library := ctypes.CDLL(None), "malloc_trim"):
+        library.malloc_trim(0)

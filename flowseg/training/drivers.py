@@ -18,6 +18,7 @@ from flowseg import hosts
 from flowseg.config import Config, check_batch
 from flowseg.errors import UserError
 from flowseg.flow import make_flow
+from flowseg.machine import release_freed_memory
 from flowseg.models import kernels
 from flowseg.models.network import Network, abstract_params
 from flowseg.models.vector import Layout
@@ -129,11 +130,12 @@ class Driver:
         step = self._step_for(shapes)
         if hosts.count() > 1:
             rows = {name: self._whole(array) for name, array in rows.items()}
-            if shapes not in self._compiled:
-                # Before any process runs it: the first to run it waits for the others, but only 30 s.
-                step.lower(state, rows, self._key).compile()  # kept where the call finds it
-                hosts.gather(None)
-                self._compiled.add(shapes)
+        if shapes not in self._compiled:
+            step.lower(state, rows, self._key).compile()  # kept where the call finds it
+            release_freed_memory()
+            # Before any process runs it: the first to run it waits for the others, but only 30 s.
+            hosts.gather(None)
+            self._compiled.add(shapes)
         return step(state, rows, self._key)
 
     def _step_for(self, shapes: Shapes) -> Any:

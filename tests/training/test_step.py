@@ -4,7 +4,6 @@ What spreads a step over devices and what updates the state do not see what a ne
 layer stands in for it. The real one learns on one device and on four in test_learning.py.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -187,8 +186,9 @@ class Untraced:
 
     lowered = 0
 
-    def __init__(self, function: Callable, **about: object):
+    def __init__(self, function: jax.stages.Wrapped, **about: object):
         self.function = function
+        self.lower = function.lower
 
     def __call__(self, *arguments: Any) -> Any:
         return self.function(*arguments)
