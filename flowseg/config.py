@@ -261,9 +261,10 @@ class EvalConfig(Section, path="eval"):
     sampler: Sampler = "euler"
     """How the flow is integrated. The binary flow has euler (published) and heun, the Gaussian one also midpoint, rk4
     and dopri5 (its original's adaptive method)."""
-    steps: Annotated[Count, at_most(10_000, "200 times the published number")] = 8
-    """Steps from noise to mask (fixed-step samplers; published with the binary flow: 50). A step evaluates the network
-    once with euler, twice with midpoint or heun (the binary flow's last heun step once), 4 times with rk4."""
+    steps: Annotated[Count, at_most(10_000, "200 times the published number")] = 4
+    """Steps from noise to mask (fixed-step samplers; published with the binary flow: 50; docs/experiment.md compares
+    them). A step evaluates the network once with euler, twice with midpoint or heun (the binary flow's last heun step
+    once), 4 times with rk4."""
     tolerance: Fraction = 1e-4
     """Relative and absolute tolerance (dopri5). All windows of a batch share their steps, so results change with
     window_batch, within the tolerance."""
