@@ -12,5 +12,5 @@ config = Config(
     name="gaussian",
     flow=FlowConfig(family="gaussian"),
     data=DataConfig(target="sauna"),
-    eval=EvalConfig(sampler="midpoint"),
+    eval=EvalConfig(sampler="midpoint", steps=4),
 )

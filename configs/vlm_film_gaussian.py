@@ -13,5 +13,5 @@ config = Config(
     model=ModelConfig(film=FilmConfig(stages=(0, 1, 2, 3))),
     flow=FlowConfig(family="gaussian"),
     data=DataConfig(target="sauna"),
-    eval=EvalConfig(sampler="midpoint"),
+    eval=EvalConfig(sampler="midpoint", steps=4),
 )

@@ -268,11 +268,9 @@ class Dataset:
         h, w = example.image.shape
         crop = self.config.crop
         if self.split == "train" and 2 * min(h, w) < crop:
-            largest = min(h, w) // 16 * 16 or 8
-            raise UserError(
-                f"data.crop = {crop}: {example.key} is only {w}x{h} pixels; "
-                f"choose --data.crop {largest} or less, or leave the image out"
-            )
+            smaller = min(h, w) // 32 * 32 or min(h, w) // 16 * 16  # a crop that most settings take
+            choice = f"choose --data.crop {smaller} or less, or leave the image out" if smaller else "leave the image out"
+            raise UserError(f"data.crop = {crop}: {example.key} is only {w}x{h} pixels; {choice}")
         return min(h, w) < crop
 
 

@@ -107,5 +107,6 @@ def reduced_size(images: int, found: Survival) -> ReducedSize:
     few = images * (side / SIDES[0]) ** 2 < _FEW  # of large images each crop shows a part
     max_side = found.side if few or not found.side else max(found.side, _LARGER)
     # A larger crop than the images would be filled with their mirror images.
-    room = max(found.longer // _MULTIPLE, 1) * _MULTIPLE
-    return ReducedSize(max_side, min(SIDES[0] if few else _LARGER, room), few)
+    crop = min(SIDES[0] if few else _LARGER, found.longer)
+    multiple = 2 * _MULTIPLE if crop > SIDES[0] else _MULTIPLE  # larger crops are halved in the first steps
+    return ReducedSize(max_side, max(crop // multiple, 1) * multiple, few)

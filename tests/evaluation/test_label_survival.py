@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 from refusals import refusal
 
-from flowseg.commands.presets import PHANTOMS
-from flowseg.evaluation.label_survival import KEPT, Survival, label_survival, reduced_size, working_side
+from flowseg.commands.presets import PHANTOMS, cpu_preset
+from flowseg.config import Config
+from flowseg.evaluation.label_survival import KEPT, SIDES, Survival, label_survival, reduced_size, working_side
 from flowseg.phantoms.angiogram import write_phantoms
 
 
@@ -61,3 +62,11 @@ def test_crops_are_no_larger_than_most_images() -> None:
         found = reduced_size(images, Survival(192, 1.0, longer))
         assert (found.crop, found.few) == (crop, few), longer
     assert [reduced_size(500, Survival(192, 1.0, longer)).crop for longer in (10, 50, 300)] == [16, 48, 256]
+
+
+def test_the_reduced_recipe_takes_every_size() -> None:
+    for longer in range(10, 600):
+        for images in (5, 500):
+            for side in (*SIDES, None):
+                size = reduced_size(images, Survival(side, 1.0, longer))
+                assert cpu_preset(Config(), size).data.crop == size.crop <= max(longer, 16)
