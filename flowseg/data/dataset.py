@@ -269,8 +269,8 @@ class Dataset:
         crop = self.config.crop
         if self.split == "train" and 2 * min(h, w) < crop:
             smaller = min(h, w) // 32 * 32 or min(h, w) // 16 * 16  # a crop that most settings take
-            choice = f"choose --data.crop {smaller} or less, or leave the image out" if smaller else "leave the image out"
-            raise UserError(f"data.crop = {crop}: {example.key} is only {w}x{h} pixels; {choice}")
+            choice = f"choose --data.crop {smaller} or less, or " if smaller else ""
+            raise UserError(f"data.crop = {crop}: {example.key} is only {w}x{h} pixels; {choice}leave the image out")
         return min(h, w) < crop
 
 
